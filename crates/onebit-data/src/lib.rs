@@ -1,0 +1,1 @@
+//! Image data sets: reading, decoding, augmentation and batches.

@@ -1,0 +1,1 @@
+//! Runs packed 1-bit networks with XOR and popcount.

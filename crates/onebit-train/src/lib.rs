@@ -1,0 +1,1 @@
+//! Trains 1-bit networks on the CPU with explicit forward and backward passes.

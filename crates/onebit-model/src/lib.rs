@@ -1,1 +1,30 @@
-//! Graphs of 1-bit convolutional networks, their shapes, costs, architectures and packed file format.
+//! The one description of a 1-bit network that the trainer, the packer and the engine share.
+//!
+//! An architecture ([`arch`]) is a function that returns a [`Graph`]: nodes with typed operations
+//! ([`Op`]) in evaluation order. [`infer`] gives every node its shape, [`cost`] counts what it costs,
+//! [`Verified`] is the proof that both succeeded. [`file`] reads and writes the packed `.onebit` form.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod arch;
+pub mod bits;
+pub mod cost;
+mod error;
+mod graph;
+pub mod infer;
+mod json;
+pub mod limits;
+mod model;
+pub mod op;
+mod verify;
+
+pub use error::GraphError;
+pub use graph::{Graph, Node, NodeId, Normalization};
+pub use infer::{Element, Shape};
+pub use model::{Data, Model, ModelError, Tensor, packed_shape};
+pub use op::{
+    Geometry, HyperRange, Op, PadValue, Shift, Slope, Statistics, Threshold, WeightScale,
+};
+pub use verify::Verified;

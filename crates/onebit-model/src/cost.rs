@@ -1,0 +1,161 @@
+//! What a network costs: operations, parameters, bytes.
+//!
+//! One multiply-accumulate is one operation, `OPs = FLOPs + BOPs / 64`; batch normalization, rectifiers,
+//! biases, pooling and additions are not counted (the convention of Bi-Real Net and ReActNet).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bits;
+use crate::infer::{self, Shape};
+use crate::op::Role;
+use crate::{Graph, GraphError, Node, Op, WeightScale};
+
+/// Cost of one node for one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerCost {
+    /// Name of the node.
+    pub name: String,
+    /// Name of its operation.
+    pub op: &'static str,
+    /// Shape of its output.
+    pub output: Shape,
+    /// Trainable parameters that stay real.
+    pub float_params: usize,
+    /// Trainable parameters that become one bit.
+    pub binary_params: usize,
+    /// Real multiply-accumulates.
+    pub flops: u64,
+    /// Binary multiply-accumulates.
+    pub bops: u64,
+    /// Bytes of its real parameters in a packed file.
+    pub float_bytes: usize,
+    /// Bytes of its bits in a packed file.
+    pub binary_bytes: usize,
+}
+
+/// Cost of a network for one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    /// One entry for each node, in order.
+    pub layers: Vec<LayerCost>,
+}
+
+impl Cost {
+    /// Counts a graph for an input of `[channels, height, width]`.
+    ///
+    /// # Errors
+    /// The graph does not take that input.
+    pub fn of(graph: &Graph, input: [usize; 3]) -> Result<Self, GraphError> {
+        let shapes = infer::shapes_for(graph, input)?;
+        let layers = graph.nodes.iter().zip(&shapes).map(|(node, &output)| {
+            let x = node.inputs.first().map(|id| shapes[id.0]);
+            layer(node, x, output)
+        });
+        Ok(Cost {
+            layers: layers.collect(),
+        })
+    }
+
+    /// Real multiply-accumulates.
+    #[must_use]
+    pub fn flops(&self) -> u64 {
+        self.layers.iter().map(|l| l.flops).sum()
+    }
+
+    /// Binary multiply-accumulates.
+    #[must_use]
+    pub fn bops(&self) -> u64 {
+        self.layers.iter().map(|l| l.bops).sum()
+    }
+
+    /// `FLOPs + BOPs / 64`.
+    #[must_use]
+    pub fn ops(&self) -> f64 {
+        self.flops() as f64 + self.bops() as f64 / 64.0
+    }
+
+    /// Trainable parameters: those that stay real, those that become bits.
+    #[must_use]
+    pub fn params(&self) -> (usize, usize) {
+        let sum = |f: fn(&LayerCost) -> usize| self.layers.iter().map(f).sum();
+        (sum(|l| l.float_params), sum(|l| l.binary_params))
+    }
+
+    /// Bytes of parameters in a packed file: real ones, bits.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        let sum = |f: fn(&LayerCost) -> usize| self.layers.iter().map(f).sum();
+        (sum(|l| l.float_bytes), sum(|l| l.binary_bytes))
+    }
+}
+
+fn layer(node: &Node, x: Option<Shape>, output: Shape) -> LayerCost {
+    let params = x.map_or_else(Vec::new, |x| node.op.params(x));
+    let count = |role| {
+        params
+            .iter()
+            .filter(|p| p.role == role)
+            .map(crate::op::Param::len)
+            .sum::<usize>()
+    };
+    let (flops, bops) = x.map_or((0, 0), |x| macs(&node.op, x, output));
+    LayerCost {
+        name: node.name.clone(),
+        op: node.op.name(),
+        output,
+        float_params: count(Role::Float),
+        binary_params: count(Role::Binary),
+        flops,
+        bops,
+        float_bytes: 4 * deployed_floats(&node.op, count(Role::Float)),
+        binary_bytes: x.map_or(0, |x| packed_bytes(&node.op, x)),
+    }
+}
+
+fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
+    match *op {
+        Op::Conv { geometry } => (geometry.macs(x, output), 0),
+        Op::ConvBin { geometry, .. } => (0, geometry.macs(x, output)),
+        Op::Linear { out_features } => ((x.len() * out_features) as u64, 0),
+        Op::Hyper {
+            statistics,
+            hidden,
+            outputs,
+            ..
+        } => (
+            ((statistics.count() * x.channels + outputs) * hidden) as u64,
+            0,
+        ),
+        _ => (0, 0),
+    }
+}
+
+impl crate::Geometry {
+    /// Multiply-accumulates for one image, padded taps included.
+    #[must_use]
+    pub fn macs(&self, x: Shape, output: Shape) -> u64 {
+        output.len() as u64 * (self.kernel * self.kernel * (x.channels / self.groups)) as u64
+    }
+}
+
+/// A learned weight scale folds into the affine that follows the convolution.
+fn deployed_floats(op: &Op, trained: usize) -> usize {
+    match op {
+        Op::ConvBin {
+            scale: WeightScale::Learned,
+            ..
+        } => 0,
+        _ => trained,
+    }
+}
+
+fn packed_bytes(op: &Op, x: Shape) -> usize {
+    match *op {
+        Op::ConvBin { geometry, .. } => {
+            let taps = geometry.out_channels * geometry.kernel * geometry.kernel;
+            taps * bits::words(x.channels / geometry.groups) * 8
+        }
+        _ => 0,
+    }
+}

@@ -1,0 +1,113 @@
+use alloc::string::String;
+
+use crate::limits;
+
+/// A defect of a graph.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum GraphError {
+    /// No nodes.
+    #[error("the graph has no nodes")]
+    Empty,
+    /// Too many nodes.
+    #[error("the graph has {0} nodes, more than {max}", max = limits::MAX_NODES)]
+    TooManyNodes(usize),
+    /// A name that is empty, too long, or has characters other than letters, digits, `.`, `_`, `-`.
+    #[error("`{0}` is not a valid name: expected 1 to {max} letters, digits, '.', '_' or '-'", max = limits::MAX_NAME_BYTES)]
+    BadName(String),
+    /// Two nodes of one name.
+    #[error("two nodes are named `{0}`")]
+    DuplicateName(String),
+    /// The first node is not the input, or a later one is.
+    #[error("node `{0}`: the first node, and no other, must be the input")]
+    MisplacedInput(String),
+    /// Wrong number of inputs.
+    #[error("node `{node}`: {op} takes {expected} inputs, found {found}")]
+    Arity {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// Inputs it takes.
+        expected: usize,
+        /// Inputs it has.
+        found: usize,
+    },
+    /// An input that does not name an earlier node.
+    #[error("node `{node}`: input `{input}` is not an earlier node")]
+    UnknownInput {
+        /// The node.
+        node: String,
+        /// What it names.
+        input: String,
+    },
+    /// A node other than the last whose output nothing reads.
+    #[error("node `{0}`: nothing reads its output")]
+    Unused(String),
+    /// A bit map where a real map is needed, or the reverse.
+    #[error("node `{node}`: {op} takes {expected} as input {position}")]
+    WrongElement {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// Which input, counted from 0.
+        position: usize,
+    },
+    /// Two inputs that must agree do not.
+    #[error("node `{node}`: {op} cannot combine inputs of {left} and {right}")]
+    Mismatch {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// Shape of the first input.
+        left: String,
+        /// Shape of the second.
+        right: String,
+    },
+    /// An attribute outside its range.
+    #[error("node `{node}`: {attribute} is {value}, expected {expected}")]
+    BadAttribute {
+        /// The node.
+        node: String,
+        /// The attribute.
+        attribute: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A window larger than its padded input.
+    #[error(
+        "node `{node}`: a window of {kernel} does not fit an input of {input} with padding {padding}"
+    )]
+    WindowTooLarge {
+        /// The node.
+        node: String,
+        /// Window side.
+        kernel: usize,
+        /// Shape of the input.
+        input: String,
+        /// Padding on each side.
+        padding: usize,
+    },
+    /// An activation or parameter larger than the limits.
+    #[error("node `{0}`: its output or a parameter is larger than the limits allow")]
+    TooLarge(String),
+    /// The number of class names is not the number of logits.
+    #[error("the graph names {classes} classes, its last node has {outputs} outputs")]
+    Classes {
+        /// Names.
+        classes: usize,
+        /// Logits.
+        outputs: usize,
+    },
+    /// Mean or standard deviation missing, not finite or not positive.
+    #[error("the input normalization needs {0} finite means and positive standard deviations")]
+    Normalization(usize),
+    /// Not the JSON of a graph.
+    #[error("the graph is not valid JSON: {0}")]
+    Json(String),
+}

@@ -1,0 +1,83 @@
+//! Graphs: nodes in evaluation order.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Op, infer::Shape, op::Param};
+
+/// Position of a node in [`Graph::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// One operation applied to earlier nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Unique name, also the prefix of its parameters' names.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Earlier nodes that it reads.
+    pub inputs: Vec<NodeId>,
+}
+
+/// A network: the first node is its input, the last node its logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Name of the architecture, as on the command line.
+    pub arch: String,
+    /// What was done to the pixels before the input.
+    pub normalization: Normalization,
+    /// Names of the classes, one for each logit.
+    pub classes: Vec<String>,
+    /// Nodes in evaluation order.
+    pub nodes: Vec<Node>,
+}
+
+/// `(pixel / 255 - mean) / std`, per channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalization {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+impl Node {
+    /// Full name of one of its parameters.
+    #[must_use]
+    pub fn param_name(&self, suffix: &str) -> String {
+        alloc::format!("{}.{suffix}", self.name)
+    }
+}
+
+impl Graph {
+    /// The input's `[channels, height, width]`; zeros for a graph that has none.
+    #[must_use]
+    pub fn input_shape(&self) -> [usize; 3] {
+        match self.nodes.first().map(|node| &node.op) {
+            Some(&Op::Input {
+                channels,
+                height,
+                width,
+            }) => [channels, height, width],
+            _ => [0; 3],
+        }
+    }
+
+    /// Parameters of the node `id`, given the shapes of all nodes ([`crate::infer::shapes`]).
+    #[must_use]
+    pub fn params(&self, id: NodeId, shapes: &[Shape]) -> Vec<Param> {
+        let node = &self.nodes[id.0];
+        node.inputs
+            .first()
+            .map_or_else(Vec::new, |x| node.op.params(shapes[x.0]))
+    }
+
+    /// Identifiers of all nodes in evaluation order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(NodeId)
+    }
+}

@@ -1,0 +1,96 @@
+//! Canonical JSON of a graph: fields in declaration order, no white space, inputs by name.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Graph, GraphError, Node, NodeId, Normalization, Op};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GraphJson {
+    arch: String,
+    normalization: Normalization,
+    classes: Vec<String>,
+    nodes: Vec<NodeJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeJson {
+    name: String,
+    op: Op,
+    inputs: Vec<String>,
+}
+
+impl Graph {
+    /// The canonical JSON: the same graph always gives the same bytes.
+    ///
+    /// # Errors
+    /// An input outside the graph, or a number that JSON cannot hold.
+    pub fn to_json(&self) -> Result<String, GraphError> {
+        let name = |node: &Node, id: &NodeId| match self.nodes.get(id.0) {
+            Some(input) => Ok(input.name.clone()),
+            None => Err(GraphError::UnknownInput {
+                node: node.name.clone(),
+                input: id.0.to_string(),
+            }),
+        };
+        let nodes = self.nodes.iter().map(|node| {
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|id| name(node, id))
+                .collect::<Result<_, _>>()?;
+            Ok(NodeJson {
+                name: node.name.clone(),
+                op: node.op.clone(),
+                inputs,
+            })
+        });
+        let json = GraphJson {
+            arch: self.arch.clone(),
+            normalization: self.normalization.clone(),
+            classes: self.classes.clone(),
+            nodes: nodes.collect::<Result<_, _>>()?,
+        };
+        serde_json::to_string(&json).map_err(|e| GraphError::Json(e.to_string()))
+    }
+
+    /// Reads the JSON of [`Graph::to_json`]; the result still has to be verified.
+    ///
+    /// # Errors
+    /// Not the JSON of a graph, or an input that names no earlier node.
+    pub fn from_json(text: &str) -> Result<Self, GraphError> {
+        let json: GraphJson =
+            serde_json::from_str(text).map_err(|e| GraphError::Json(e.to_string()))?;
+        let mut ids: BTreeMap<String, NodeId> = BTreeMap::new();
+        let mut nodes = Vec::with_capacity(json.nodes.len());
+        for (position, node) in json.nodes.into_iter().enumerate() {
+            let id = |input: String| match ids.get(&input) {
+                Some(&id) => Ok(id),
+                None => Err(GraphError::UnknownInput {
+                    node: node.name.clone(),
+                    input,
+                }),
+            };
+            let inputs = node.inputs.into_iter().map(id).collect::<Result<_, _>>()?;
+            if ids.insert(node.name.clone(), NodeId(position)).is_some() {
+                return Err(GraphError::DuplicateName(node.name));
+            }
+            nodes.push(Node {
+                name: node.name,
+                op: node.op,
+                inputs,
+            });
+        }
+        Ok(Graph {
+            arch: json.arch,
+            normalization: json.normalization,
+            classes: json.classes,
+            nodes,
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! Limits that every graph and file must respect, so that sizes can be computed before allocation.
+
+/// Longest header of a `.onebit` file, in bytes.
+pub const MAX_HEADER_BYTES: usize = 1 << 20;
+/// Most nodes of a graph.
+pub const MAX_NODES: usize = 4096;
+/// Most tensors of a file.
+pub const MAX_TENSORS: usize = 4096;
+/// Longest name of a node, tensor or class, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Most classes of a network.
+pub const MAX_CLASSES: usize = 65_536;
+/// Largest extent of one dimension (channels, height, width).
+pub const MAX_EXTENT: usize = 1 << 16;
+/// Most elements of one activation of one image.
+pub const MAX_ELEMENTS: usize = 1 << 28;
+/// Most elements of one parameter tensor.
+pub const MAX_PARAMETERS: usize = 1 << 28;
+/// Largest convolution or pooling window side.
+pub const MAX_KERNEL: usize = 31;

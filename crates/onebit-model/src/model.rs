@@ -1,0 +1,237 @@
+//! A lowered network with its tensors: what a `.onebit` file holds.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::op::Role;
+use crate::{Graph, GraphError, Node, Op, Shape, Verified, WeightScale, bits, infer};
+
+/// A lowered graph and its tensors by full name (`node.suffix`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// A graph without batch normalization and without weight scales.
+    pub graph: Graph,
+    /// One tensor for each parameter of each node.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// A tensor as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Extents; for packed weights `[O, k, k, words]`.
+    pub shape: Vec<usize>,
+    /// The elements, last extent innermost.
+    pub data: Data,
+}
+
+/// Elements of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Packed bits (see [`crate::bits`]).
+    U64(Vec<u64>),
+    /// 32-bit floats.
+    F32(Vec<f32>),
+}
+
+impl Data {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Data::U64(v) => v.len(),
+            Data::F32(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A defect of a lowered model.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ModelError {
+    /// The graph itself is wrong.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A node that only a trainer can run.
+    #[error("node `{node}`: {what} has no place in a packed model")]
+    NotLowered {
+        /// The node.
+        node: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A parameter without its tensor.
+    #[error("tensor `{0}` is missing")]
+    MissingTensor(String),
+    /// A tensor that belongs to no node.
+    #[error("tensor `{0}` belongs to no node of the graph")]
+    ExtraTensor(String),
+    /// A tensor of another shape or type.
+    #[error("tensor `{name}` is {found}, expected {expected}")]
+    WrongTensor {
+        /// The tensor.
+        name: String,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A NaN or infinity.
+    #[error("tensor `{0}` holds a value that is not finite")]
+    NotFinite(String),
+    /// Bits beyond the last channel.
+    #[error("tensor `{0}` has bits set beyond its last channel")]
+    TailBits(String),
+}
+
+impl Verified<Model> {
+    /// Checks the graph, that it is lowered, and that the tensors are exactly those it needs.
+    ///
+    /// # Errors
+    /// The first defect found.
+    pub fn new(model: Model) -> Result<Self, ModelError> {
+        let graph = Verified::<Graph>::new(model.graph)?;
+        let shapes = infer::shapes(&graph)?;
+        let mut known = 0;
+        for node in &graph.nodes {
+            check_lowered(node)?;
+            let Some(x) = node.inputs.first().map(|id| shapes[id.0]) else {
+                continue;
+            };
+            for param in node.op.params(x) {
+                let name = node.param_name(param.suffix);
+                let tensor = model.tensors.get(&name);
+                let tensor = tensor.ok_or_else(|| ModelError::MissingTensor(name.clone()))?;
+                match param.role {
+                    Role::Binary => check_bits(&name, tensor, &param.shape)?,
+                    Role::Float | Role::Statistic => check_floats(&name, tensor, &param.shape)?,
+                }
+                known += 1;
+            }
+        }
+        if known != model.tensors.len() {
+            return Err(ModelError::ExtraTensor(extra(
+                &graph,
+                &shapes,
+                &model.tensors,
+            )));
+        }
+        Ok(Verified::assume(Model {
+            graph: graph.into_inner(),
+            tensors: model.tensors,
+        }))
+    }
+
+    /// Floats of the tensor `suffix` of `node`; empty when the node has no such tensor.
+    #[must_use]
+    pub fn floats(&self, node: &Node, suffix: &str) -> &[f32] {
+        match self.tensors.get(&node.param_name(suffix)) {
+            Some(Tensor {
+                data: Data::F32(v), ..
+            }) => v,
+            _ => &[],
+        }
+    }
+
+    /// Packed words of the tensor `suffix` of `node`; empty when the node has no such tensor.
+    #[must_use]
+    pub fn words(&self, node: &Node, suffix: &str) -> &[u64] {
+        match self.tensors.get(&node.param_name(suffix)) {
+            Some(Tensor {
+                data: Data::U64(v), ..
+            }) => v,
+            _ => &[],
+        }
+    }
+}
+
+/// Stored shape of binary weights of the logical shape `[O, k, k, I/groups]`.
+#[must_use]
+pub fn packed_shape(logical: &[usize]) -> Vec<usize> {
+    let mut shape = logical.to_vec();
+    if let Some(channels) = shape.last_mut() {
+        *channels = bits::words(*channels);
+    }
+    shape
+}
+
+fn check_lowered(node: &Node) -> Result<(), ModelError> {
+    let what = match node.op {
+        Op::BatchNorm => "batch normalization",
+        Op::ConvBin { scale, .. } if scale != WeightScale::None => "a weight scale",
+        _ => return Ok(()),
+    };
+    Err(ModelError::NotLowered {
+        node: node.name.clone(),
+        what,
+    })
+}
+
+fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), ModelError> {
+    match &tensor.data {
+        Data::F32(values) if tensor.shape == shape && fills(tensor) => {
+            if values.iter().all(|v| v.is_finite()) {
+                Ok(())
+            } else {
+                Err(ModelError::NotFinite(name.to_string()))
+            }
+        }
+        _ => Err(wrong(name, tensor, "F32", shape)),
+    }
+}
+
+fn check_bits(name: &str, tensor: &Tensor, logical: &[usize]) -> Result<(), ModelError> {
+    let shape = packed_shape(logical);
+    let channels = logical.last().copied().unwrap_or(0);
+    match &tensor.data {
+        Data::U64(words) if tensor.shape == shape && fills(tensor) => {
+            let mask = bits::tail_mask(channels);
+            let mut taps = words.chunks(bits::words(channels).max(1));
+            if taps.all(|tap| tap.last().is_none_or(|last| last & !mask == 0)) {
+                Ok(())
+            } else {
+                Err(ModelError::TailBits(name.to_string()))
+            }
+        }
+        _ => Err(wrong(name, tensor, "U64", &shape)),
+    }
+}
+
+fn fills(tensor: &Tensor) -> bool {
+    let len = tensor
+        .shape
+        .iter()
+        .try_fold(1usize, |n, &e| n.checked_mul(e));
+    len == Some(tensor.data.len())
+}
+
+fn wrong(name: &str, tensor: &Tensor, dtype: &str, shape: &[usize]) -> ModelError {
+    let found = match tensor.data {
+        Data::U64(_) => "U64",
+        Data::F32(_) => "F32",
+    };
+    ModelError::WrongTensor {
+        name: name.to_string(),
+        found: alloc::format!("{found} {:?}", tensor.shape),
+        expected: alloc::format!("{dtype} {shape:?}"),
+    }
+}
+
+fn extra(graph: &Graph, shapes: &[Shape], tensors: &BTreeMap<String, Tensor>) -> String {
+    let belongs = |name: &str| {
+        graph.nodes.iter().enumerate().any(|(i, node)| {
+            let params = graph.params(crate::NodeId(i), shapes);
+            params.iter().any(|p| node.param_name(p.suffix) == name)
+        })
+    };
+    tensors
+        .keys()
+        .find(|name| !belongs(name))
+        .cloned()
+        .unwrap_or_default()
+}

@@ -1,0 +1,416 @@
+//! The operations of a graph.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Shape;
+
+/// Added to the variance by every batch normalization (PyTorch's default, unchanged by Bi-Real Net and ReActNet).
+pub const BATCH_NORM_EPS: f32 = 1e-5;
+
+/// One operation. Activations are maps of `channels x height x width`; layouts are NHWC in memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// The normalised image. Only the first node is an input.
+    Input {
+        /// Channels of the image.
+        channels: usize,
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+    },
+    /// Real-valued convolution, no bias. Parameter `weight` `[O, k, k, I/groups]`.
+    Conv {
+        /// Window and channels.
+        geometry: Geometry,
+    },
+    /// 1-bit convolution of a bit map. Parameter `weight` `[O, k, k, I/groups]` (latent real values before
+    /// lowering, bits after); with a learned scale also `scale` `[O]`.
+    ConvBin {
+        /// Window and channels.
+        geometry: Geometry,
+        /// What a padded tap counts.
+        pad: PadValue,
+        /// The real factor of each output channel's binary weights.
+        scale: WeightScale,
+    },
+    /// Batch normalization over N, H, W. Parameters `weight`, `bias`; statistics `running_mean`, `running_var`, all `[C]`.
+    BatchNorm,
+    /// `y = x * scale + shift` per channel: what batch normalization and weight scale become in a packed file.
+    /// Parameters `scale`, `shift` `[C]`.
+    Affine,
+    /// `+1` where `x > threshold`, else `-1`; a bit map. Second input when dynamic: the offsets `[C]` of a [`Op::Hyper`].
+    Sign {
+        /// Where the per-channel threshold comes from.
+        threshold: Threshold,
+    },
+    /// The family of parametric rectifiers. Second input when the shift is dynamic: offsets `[2C]` of a
+    /// [`Op::Hyper`], those of `shift_x` first.
+    Prelu {
+        /// Which slopes are learned.
+        slope: Slope,
+        /// Whether the input and the output are shifted (RPReLU).
+        shift: Shift,
+    },
+    /// Sum of two maps.
+    Add,
+    /// Concatenation along the channels.
+    Concat,
+    /// Channel `g * (C/groups) + i` moves to `i * groups + g`.
+    ChannelShuffle {
+        /// Number of groups; divides the channels.
+        groups: usize,
+    },
+    /// Average over a square window, no padding.
+    AvgPool {
+        /// Side of the window.
+        kernel: usize,
+        /// Step.
+        stride: usize,
+    },
+    /// Maximum over a square window; padded taps do not take part.
+    MaxPool {
+        /// Side of the window.
+        kernel: usize,
+        /// Step.
+        stride: usize,
+        /// Rows and columns of padding on every side.
+        padding: usize,
+    },
+    /// Mean over height and width.
+    GlobalAvgPool,
+    /// `y = W x + b`. Parameters `weight` `[O, I]`, `bias` `[O]`.
+    Linear {
+        /// Number of outputs.
+        out_features: usize,
+    },
+    /// DyBNN's hyper function: statistics of the map over height and width, a hidden layer with ReLU, an
+    /// output layer (our form of it; the paper's is not public). Parameters `w1` `[H, S*C]`, `b1` `[H]`,
+    /// `w2` `[outputs, H]`, `b2` `[outputs]`.
+    Hyper {
+        /// What is computed over height and width.
+        statistics: Statistics,
+        /// Width of the hidden layer.
+        hidden: usize,
+        /// Number of outputs.
+        outputs: usize,
+        /// Bound of the outputs.
+        range: HyperRange,
+    },
+}
+
+/// Channels, groups and window of a convolution with a square kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Geometry {
+    /// Output channels.
+    pub out_channels: usize,
+    /// Side of the window.
+    pub kernel: usize,
+    /// Step.
+    pub stride: usize,
+    /// Rows and columns of padding on every side.
+    pub padding: usize,
+    /// Groups; divides input and output channels.
+    pub groups: usize,
+}
+
+/// What a padded tap of a binary convolution counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadValue {
+    /// Nothing: the zero padding that Bi-Real Net and ReActNet are trained with.
+    Zero,
+    /// As an activation of +1 (QuickNet).
+    One,
+}
+
+/// The real factor of the binary weights of one output channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightScale {
+    /// None: the weights are +-1. The only kind in a packed file, where the scale is folded into what follows.
+    None,
+    /// Mean of |W|, no gradient through it (Bi-Real Net, ReActNet; METHODS 1.3).
+    L1Detached,
+    /// Mean of |W| with its gradient (XNOR-Net).
+    L1Grad,
+    /// A trained parameter (XNOR-Net++).
+    Learned,
+}
+
+/// Where the threshold of a sign comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Threshold {
+    /// Zero (Bi-Real Net).
+    Zero,
+    /// Parameter `threshold` `[C]` (ReActNet's RSign; the official code stores `bias = -threshold`).
+    Static,
+    /// `threshold` plus an offset per image and channel (DyBNN's DySign).
+    Dynamic,
+}
+
+/// Slopes of a rectifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slope {
+    /// 1 above zero, 0 below, no parameter.
+    Relu,
+    /// 1 above zero, parameter `slope_neg` `[C]` below (PReLU).
+    Negative,
+    /// Parameters `slope_pos` and `slope_neg` `[C]` (FTBNN's FPReLU).
+    Both,
+}
+
+/// Shifts of a rectifier: `y = f(x - shift_x) + shift_y`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shift {
+    /// None.
+    None,
+    /// Parameters `shift_x`, `shift_y` `[C]` (ReActNet's RPReLU: gamma and zeta).
+    Static,
+    /// The parameters plus an offset per image and channel (DyBNN's DyPReLU).
+    Dynamic,
+}
+
+/// What the hyper function reads of each channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistics {
+    /// The mean.
+    Mean,
+    /// The mean, then the standard deviation `sqrt(var + 1e-5)`.
+    MeanStd,
+    /// The mean, then the third raw moment `E[x^3]`.
+    MeanThird,
+}
+
+impl Statistics {
+    /// Numbers per channel.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Statistics::Mean => 1,
+            Statistics::MeanStd | Statistics::MeanThird => 2,
+        }
+    }
+}
+
+/// Bound of the outputs of the hyper function.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HyperRange {
+    /// `lambda * (2 * sigmoid(v) - 1)`.
+    Sigmoid {
+        /// Largest absolute output.
+        lambda: f32,
+    },
+    /// `v` itself.
+    Raw,
+}
+
+/// One parameter tensor of a node; its full name is `node.name + "." + suffix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Last part of the tensor's name.
+    pub suffix: &'static str,
+    /// Logical shape; convolution weights are OHWI.
+    pub shape: Vec<usize>,
+    /// What the optimizer and the packer do with it.
+    pub role: Role,
+}
+
+/// What the optimizer and the packer do with a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Trained, real-valued when deployed.
+    Float,
+    /// Trained as real values, one bit each when deployed.
+    Binary,
+    /// Measured, not trained (running statistics).
+    Statistic,
+}
+
+impl Param {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Op {
+    /// The operation's name in JSON, tables and messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input { .. } => "input",
+            Op::Conv { .. } => "conv",
+            Op::ConvBin { .. } => "conv_bin",
+            Op::BatchNorm => "batch_norm",
+            Op::Affine => "affine",
+            Op::Sign { .. } => "sign",
+            Op::Prelu { .. } => "prelu",
+            Op::Add => "add",
+            Op::Concat => "concat",
+            Op::ChannelShuffle { .. } => "channel_shuffle",
+            Op::AvgPool { .. } => "avg_pool",
+            Op::MaxPool { .. } => "max_pool",
+            Op::GlobalAvgPool => "global_avg_pool",
+            Op::Linear { .. } => "linear",
+            Op::Hyper { .. } => "hyper",
+        }
+    }
+
+    /// Number of inputs.
+    #[must_use]
+    pub fn arity(&self) -> usize {
+        match self {
+            Op::Input { .. } => 0,
+            Op::Add | Op::Concat => 2,
+            Op::Sign {
+                threshold: Threshold::Dynamic,
+            } => 2,
+            Op::Prelu {
+                shift: Shift::Dynamic,
+                ..
+            } => 2,
+            _ => 1,
+        }
+    }
+
+    /// Parameters of a node with this operation whose first input has the shape `x`.
+    #[must_use]
+    pub fn params(&self, x: Shape) -> Vec<Param> {
+        let c = x.channels;
+        let float = |suffix, shape| Param {
+            suffix,
+            shape,
+            role: Role::Float,
+        };
+        match *self {
+            Op::Conv { geometry } => vec![float("weight", geometry.weight_shape(c))],
+            Op::ConvBin {
+                geometry, scale, ..
+            } => {
+                let weight = Param {
+                    suffix: "weight",
+                    shape: geometry.weight_shape(c),
+                    role: Role::Binary,
+                };
+                match scale {
+                    WeightScale::Learned => {
+                        vec![weight, float("scale", vec![geometry.out_channels])]
+                    }
+                    WeightScale::None | WeightScale::L1Detached | WeightScale::L1Grad => {
+                        vec![weight]
+                    }
+                }
+            }
+            Op::BatchNorm => {
+                let statistic = |suffix| Param {
+                    suffix,
+                    shape: vec![c],
+                    role: Role::Statistic,
+                };
+                vec![
+                    float("weight", vec![c]),
+                    float("bias", vec![c]),
+                    statistic("running_mean"),
+                    statistic("running_var"),
+                ]
+            }
+            Op::Affine => vec![float("scale", vec![c]), float("shift", vec![c])],
+            Op::Sign {
+                threshold: Threshold::Zero,
+            } => Vec::new(),
+            Op::Sign { .. } => vec![float("threshold", vec![c])],
+            Op::Prelu { slope, shift } => prelu_params(c, slope, shift),
+            Op::Linear { out_features } => {
+                vec![
+                    float("weight", vec![out_features, x.len()]),
+                    float("bias", vec![out_features]),
+                ]
+            }
+            Op::Hyper {
+                statistics,
+                hidden,
+                outputs,
+                ..
+            } => vec![
+                float("w1", vec![hidden, statistics.count() * c]),
+                float("b1", vec![hidden]),
+                float("w2", vec![outputs, hidden]),
+                float("b2", vec![outputs]),
+            ],
+            Op::Input { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool => Vec::new(),
+        }
+    }
+}
+
+fn prelu_params(c: usize, slope: Slope, shift: Shift) -> Vec<Param> {
+    let slopes: &[&'static str] = match slope {
+        Slope::Relu => &[],
+        Slope::Negative => &["slope_neg"],
+        Slope::Both => &["slope_pos", "slope_neg"],
+    };
+    let shifts: &[&'static str] = match shift {
+        Shift::None => &[],
+        Shift::Static | Shift::Dynamic => &["shift_x", "shift_y"],
+    };
+    let names = slopes.iter().chain(shifts);
+    names
+        .map(|&suffix| Param {
+            suffix,
+            shape: vec![c],
+            role: Role::Float,
+        })
+        .collect()
+}
+
+impl Geometry {
+    /// Shape `[O, k, k, I/groups]` of the weights for `channels` input channels.
+    #[must_use]
+    pub fn weight_shape(&self, channels: usize) -> Vec<usize> {
+        vec![
+            self.out_channels,
+            self.kernel,
+            self.kernel,
+            channels / self.groups,
+        ]
+    }
+
+    /// Output extent for an input extent, `None` where the window does not fit.
+    #[must_use]
+    pub fn output_extent(&self, input: usize) -> Option<usize> {
+        window_extent(input, self.kernel, self.stride, self.padding)
+    }
+}
+
+/// Positions of a window of side `kernel` moved by `stride` over `input + 2 * padding`.
+#[must_use]
+pub fn window_extent(input: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
+    let padded = input.checked_add(padding.checked_mul(2)?)?;
+    padded
+        .checked_sub(kernel)?
+        .checked_div(stride)?
+        .checked_add(1)
+}

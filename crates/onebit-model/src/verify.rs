@@ -1,0 +1,117 @@
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use core::ops::Deref;
+
+use crate::infer::{self, Shape};
+use crate::{Graph, GraphError, Node, Op, limits};
+
+/// A value whose rules have been checked. The engine and the trainer accept nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// Only for checks in this crate that have just succeeded.
+    pub(crate) fn assume(value: T) -> Self {
+        Verified(value)
+    }
+
+    /// Gives up the proof, to change the value.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl Verified<Graph> {
+    /// Checks names, order, arities, shapes, sizes, classes and normalization.
+    ///
+    /// # Errors
+    /// The first defect found.
+    pub fn new(graph: Graph) -> Result<Self, GraphError> {
+        check_names(&graph)?;
+        check_input(&graph)?;
+        let shapes = infer::shapes(&graph)?;
+        check_used(&graph)?;
+        check_classes(&graph, &shapes)?;
+        check_normalization(&graph)?;
+        Ok(Verified(graph))
+    }
+}
+
+fn check_names(graph: &Graph) -> Result<(), GraphError> {
+    if graph.nodes.len() > limits::MAX_NODES {
+        return Err(GraphError::TooManyNodes(graph.nodes.len()));
+    }
+    let mut seen = BTreeSet::new();
+    let names = graph.nodes.iter().map(|node| &node.name);
+    for name in names.chain([&graph.arch]) {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > limits::MAX_NAME_BYTES || !name.bytes().all(plain) {
+            return Err(GraphError::BadName(name.clone()));
+        }
+    }
+    match graph.nodes.iter().find(|node| !seen.insert(&node.name)) {
+        Some(node) => Err(GraphError::DuplicateName(node.name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_input(graph: &Graph) -> Result<(), GraphError> {
+    let is_input = |node: &Node| matches!(node.op, Op::Input { .. });
+    let (first, rest) = graph.nodes.split_first().ok_or(GraphError::Empty)?;
+    if !is_input(first) {
+        return Err(GraphError::MisplacedInput(first.name.clone()));
+    }
+    match rest.iter().find(|node| is_input(node)) {
+        Some(node) => Err(GraphError::MisplacedInput(node.name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_used(graph: &Graph) -> Result<(), GraphError> {
+    let mut used = vec![false; graph.nodes.len()];
+    for id in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        used[id.0] = true;
+    }
+    used.pop();
+    match used.iter().position(|used| !used) {
+        Some(unused) => Err(GraphError::Unused(graph.nodes[unused].name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
+    let outputs = shapes.last().map_or(0, |shape| shape.len());
+    if graph.classes.len() != outputs || outputs > limits::MAX_CLASSES {
+        return Err(GraphError::Classes {
+            classes: graph.classes.len(),
+            outputs,
+        });
+    }
+    let valid = |name: &&alloc::string::String| {
+        name.is_empty() || name.len() > limits::MAX_NAME_BYTES || name.chars().any(char::is_control)
+    };
+    match graph.classes.iter().find(valid) {
+        Some(name) => Err(GraphError::BadName(name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_normalization(graph: &Graph) -> Result<(), GraphError> {
+    let channels = graph.input_shape()[0];
+    let norm = &graph.normalization;
+    let means = norm.mean.len() == channels && norm.mean.iter().all(|m| m.is_finite());
+    let stds = norm.std.len() == channels && norm.std.iter().all(|s| s.is_finite() && *s > 0.0);
+    if means && stds {
+        Ok(())
+    } else {
+        Err(GraphError::Normalization(channels))
+    }
+}

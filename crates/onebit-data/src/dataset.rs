@@ -1,0 +1,235 @@
+use std::str::FromStr;
+
+use crate::Error;
+
+/// A set of labelled images of one size, read by index.
+///
+/// An implementor is one file in `sets/` (a published set) or one module (a file format).
+pub trait Dataset: Send + Sync {
+    /// The name that was used to open the set.
+    fn name(&self) -> &str;
+
+    /// The number of images, at least 1.
+    fn len(&self) -> usize;
+
+    /// Whether the set holds no images; never true for a set from [`crate::open`].
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Channels, height and width of every image.
+    fn shape(&self) -> [usize; 3];
+
+    /// The names of the classes; a label is an index into it.
+    fn classes(&self) -> &[String];
+
+    /// The class of image `i`, or 0 where `i` is not below [`Dataset::len`].
+    fn label(&self, i: usize) -> usize;
+
+    /// Writes image `i` into `out` as height x width x channels bytes, channels innermost.
+    ///
+    /// # Errors
+    ///
+    /// If `i` or the length of `out` does not fit the set, or the image's file cannot be read.
+    fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error>;
+
+    /// The mean and standard deviation to normalise images with.
+    fn normalization(&self) -> Normalization;
+
+    /// What [`Dataset::read`] costs, which decides how a [`crate::Loader`] spreads the work.
+    fn read_cost(&self) -> ReadCost {
+        ReadCost::Copy
+    }
+}
+
+/// What it costs to read one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadCost {
+    /// A copy from memory.
+    Copy,
+    /// A file is read and decoded; worth several threads.
+    Decode,
+}
+
+/// Mean and standard deviation per channel, of pixels scaled to [0, 1].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalization {
+    /// The mean, one value per channel.
+    pub mean: Vec<f32>,
+    /// The standard deviation, one positive value per channel.
+    pub std: Vec<f32>,
+}
+
+impl Normalization {
+    /// The published statistics of ImageNet's training images, for any set of photographs.
+    #[must_use]
+    pub fn imagenet() -> Self {
+        Self::new(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
+    }
+
+    /// Measures images given as interleaved bytes: `pixels` holds whole pixels of `channels` bytes.
+    ///
+    /// A channel whose pixels are all equal gets a standard deviation of 1.
+    #[must_use]
+    pub fn measure(pixels: &[u8], channels: usize) -> Self {
+        let mut histograms = vec![[0u64; 256]; channels];
+        for pixel in pixels.chunks_exact(channels.max(1)) {
+            for (histogram, &value) in histograms.iter_mut().zip(pixel) {
+                histogram[usize::from(value)] += 1;
+            }
+        }
+        let (mean, std) = histograms.iter().map(mean_and_std).unzip();
+        Self { mean, std }
+    }
+
+    /// Per channel, `(value / 255 - mean) / std` for each byte.
+    pub(crate) fn tables(&self) -> Vec<[f32; 256]> {
+        let table = |(&mean, &std): (&f32, &f32)| {
+            let mut table = [0.0; 256];
+            for (value, entry) in (0u8..=255).zip(&mut table) {
+                let scaled = f64::from(value) / 255.0;
+                *entry = ((scaled - f64::from(mean)) / f64::from(std)) as f32;
+            }
+            table
+        };
+        self.mean.iter().zip(&self.std).map(table).collect()
+    }
+
+    /// Refuses another number of channels, values that are not finite, and a `std` not above 0.
+    pub(crate) fn check(&self, channels: usize) -> Result<(), Error> {
+        let fits = self.mean.len() == channels && self.std.len() == channels;
+        let usable = self.mean.iter().chain(&self.std).all(|value| value.is_finite())
+            && self.std.iter().all(|&std| std > 0.0);
+        if fits && usable {
+            return Ok(());
+        }
+        Err(Error::setting(
+            "normalisation",
+            format!("mean {:?} and std {:?}", self.mean, self.std),
+            format!("{channels} finite means and {channels} positive standard deviations"),
+        ))
+    }
+
+    pub(crate) fn new(mean: &[f32], std: &[f32]) -> Self {
+        Self { mean: mean.to_vec(), std: std.to_vec() }
+    }
+}
+
+fn mean_and_std(histogram: &[u64; 256]) -> (f32, f32) {
+    let (mut count, mut sum, mut squares) = (0u64, 0u128, 0u128);
+    for (value, &times) in (0u128..).zip(histogram) {
+        count += times;
+        sum += value * u128::from(times);
+        squares += value * value * u128::from(times);
+    }
+    if count == 0 {
+        return (0.0, 1.0);
+    }
+    let mean = sum as f64 / count as f64;
+    let std = (squares as f64 / count as f64 - mean * mean).max(0.0).sqrt();
+    let std = if std > 0.0 { std / 255.0 } else { 1.0 };
+    ((mean / 255.0) as f32, std as f32)
+}
+
+/// The part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The images to learn from.
+    Train,
+    /// The images to measure with; `val` is another word for it.
+    Test,
+}
+
+impl Split {
+    /// The word used in a spec: `train` or `test`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl FromStr for Split {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        match word {
+            "train" => Ok(Self::Train),
+            "test" | "val" => Ok(Self::Test),
+            _ => Err(Error::setting("split", format!("`{word}`"), "train, test or val")),
+        }
+    }
+}
+
+/// How to open a data set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Height and width that the images of a folder are brought to; needed unless all its images
+    /// have one size. Other sets have a size of their own.
+    pub image_size: Option<(usize, usize)>,
+    /// Keep only this many images, spread evenly over the set so that all classes stay in it.
+    pub limit: Option<usize>,
+    /// The folder that holds fetched sets, instead of [`crate::data_dir`].
+    pub data_dir: Option<std::path::PathBuf>,
+}
+
+/// Some images of a set, spread evenly over it.
+pub struct Subset<D> {
+    whole: D,
+    len: usize,
+}
+
+impl<D: std::ops::Deref<Target = dyn Dataset> + Send + Sync> Subset<D> {
+    /// Keeps `len` images of `whole`: image `i` is image `i * whole.len() / len` of the whole.
+    ///
+    /// # Errors
+    ///
+    /// If `len` is 0. A `len` beyond the set keeps all of it.
+    pub fn new(whole: D, len: usize) -> Result<Self, Error> {
+        if len == 0 {
+            return Err(Error::setting("limit", 0, "at least 1 image"));
+        }
+        let len = len.min(whole.len());
+        Ok(Self { whole, len })
+    }
+
+    fn index(&self, i: usize) -> usize {
+        (i as u128 * self.whole.len() as u128 / self.len.max(1) as u128) as usize
+    }
+}
+
+impl<D: std::ops::Deref<Target = dyn Dataset> + Send + Sync> Dataset for Subset<D> {
+    fn name(&self) -> &str {
+        self.whole.name()
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.whole.shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.whole.classes()
+    }
+
+    fn label(&self, i: usize) -> usize {
+        self.whole.label(self.index(i))
+    }
+
+    fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error> {
+        self.whole.read(self.index(i), out)
+    }
+
+    fn normalization(&self) -> Normalization {
+        self.whole.normalization()
+    }
+
+    fn read_cost(&self) -> ReadCost {
+        self.whole.read_cost()
+    }
+}

@@ -1,0 +1,253 @@
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+
+use fast_image_resize::images::{Image as Pixels, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use crate::Error;
+
+const RESIZE_NUMERATOR: usize = 256;
+const RESIZE_DENOMINATOR: usize = 224;
+
+/// What an image file may ask for; the header is checked before anything is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// The largest height or width, in pixels.
+    pub side: u32,
+    /// The largest height x width.
+    pub pixels: u64,
+    /// The most memory that decoding may take, in bytes.
+    pub memory: u64,
+    /// The largest file, in bytes.
+    pub file: u64,
+}
+
+impl Default for DecodeLimits {
+    /// 16,384 pixels a side, 64 million pixels, 768 MiB of memory, a file of 256 MiB.
+    fn default() -> Self {
+        Self { side: 16_384, pixels: 64_000_000, memory: 768 << 20, file: 256 << 20 }
+    }
+}
+
+/// A decoded image: bytes in height x width x channels order, channels innermost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// height x width x channels bytes.
+    pub pixels: Vec<u8>,
+}
+
+/// Decodes a JPEG or PNG file, recognised by its content.
+///
+/// Grey images keep one channel, all others become RGB; transparency is dropped and 16-bit values
+/// are scaled to 8. The orientation tag of cameras is ignored, as in the usual ImageNet evaluation.
+///
+/// # Errors
+///
+/// If the file is missing, is not a whole JPEG or PNG, or is beyond `limits`.
+pub fn decode_image(path: &Path, limits: &DecodeLimits) -> Result<Image, Error> {
+    let image = decode(path, limits)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (channels, pixels) = if image.color().has_color() {
+        (3, image.into_rgb8().into_raw())
+    } else {
+        (1, image.into_luma8().into_raw())
+    };
+    Ok(Image { height, width, channels, pixels })
+}
+
+/// Reads height and width from the header of an image file, without decoding it.
+pub(crate) fn image_size(path: &Path, limits: &DecodeLimits) -> Result<(usize, usize), Error> {
+    let decoder = open(path, limits)?;
+    let (width, height) = decoder.dimensions();
+    Ok((height as usize, width as usize))
+}
+
+/// Reads an image file for a network that takes `channels` x `height` x `width`.
+///
+/// This is the transform of evaluation: conversion to the channels ([`Image::to_channels`]), then
+/// [`Image::fit`]. Returns height x width x channels bytes.
+///
+/// # Errors
+///
+/// As [`decode_image`], or if `channels` is neither 1 nor 3, or `height` or `width` is 0 or beyond
+/// 16,384.
+pub fn load_for_network(
+    path: &Path,
+    channels: usize,
+    height: usize,
+    width: usize,
+) -> Result<Vec<u8>, Error> {
+    let image = decode_image(path, &DecodeLimits::default())?.to_channels(channels)?;
+    Ok(image.fit(height, width)?.pixels)
+}
+
+impl Image {
+    /// Converts to 1 channel (luma of ITU-R BT.601, as PIL computes it) or to 3 (grey repeated).
+    ///
+    /// # Errors
+    ///
+    /// If `channels` is neither 1 nor 3.
+    pub fn to_channels(self, channels: usize) -> Result<Self, Error> {
+        let pixels = match (self.channels, channels) {
+            (from, to) if from == to => self.pixels,
+            (1, 3) => self.pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
+            (3, 1) => self.pixels.as_chunks().0.iter().map(luma).collect(),
+            _ => {
+                return Err(Error::setting("number of image channels", channels, "1 or 3"));
+            }
+        };
+        Ok(Self { channels, pixels, ..self })
+    }
+
+    /// Brings the image to `height` x `width` as ImageNet's evaluation does.
+    ///
+    /// An image of that size is kept as it is. Any other is scaled with an antialiased bilinear
+    /// filter until it covers 256/224 of the target (for a square target: the shorter side becomes
+    /// `size * 256 / 224`, rounded), and the centre is cut out.
+    ///
+    /// # Errors
+    ///
+    /// If `height` or `width` is 0 or beyond 16,384.
+    pub fn fit(self, height: usize, width: usize) -> Result<Self, Error> {
+        let limits = DecodeLimits::default();
+        for (field, side) in [("image height", height), ("image width", width)] {
+            if side == 0 || side > limits.side as usize {
+                return Err(Error::setting(field, side, format!("1 to {}", limits.side)));
+            }
+        }
+        if (self.height, self.width) == (height, width) {
+            return Ok(self);
+        }
+        let (tall, wide) = (enlarged(height), enlarged(width));
+        let scaled = if self.width * tall <= self.height * wide {
+            (self.height * wide / self.width.max(1), wide)
+        } else {
+            (tall, self.width * tall / self.height.max(1))
+        };
+        self.resize_and_crop(scaled, (height, width))
+    }
+
+    /// Scales to `scaled` and cuts the centre `target` out, sampling only the source of the centre.
+    fn resize_and_crop(
+        self,
+        scaled: (usize, usize),
+        target: (usize, usize),
+    ) -> Result<Self, Error> {
+        let ratio = (self.height as f64 / scaled.0 as f64, self.width as f64 / scaled.1 as f64);
+        let top = centre(scaled.0, target.0) as f64 * ratio.0;
+        let left = centre(scaled.1, target.1) as f64 * ratio.1;
+        let size = (target.0 as f64 * ratio.0, target.1 as f64 * ratio.1);
+        self.resample((top, left), size, target)
+    }
+
+    /// Scales the window at `corner` (row, column) of `size` to `target` (rows, columns).
+    pub(crate) fn resample(
+        &self,
+        corner: (f64, f64),
+        size: (f64, f64),
+        target: (usize, usize),
+    ) -> Result<Self, Error> {
+        let kind = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+        let refused =
+            |reason: String| Error::setting("image", reason, "an image that can be resized");
+        let source = ImageRef::new(self.width as u32, self.height as u32, &self.pixels, kind)
+            .map_err(|error| refused(error.to_string()))?;
+        let mut resized = Pixels::new(target.1 as u32, target.0 as u32, kind);
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+            .use_alpha(false)
+            .crop(corner.1, corner.0, size.1, size.0);
+        Resizer::new()
+            .resize(&source, &mut resized, &options)
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(Self {
+            height: target.0,
+            width: target.1,
+            channels: self.channels,
+            pixels: resized.into_vec(),
+        })
+    }
+}
+
+fn enlarged(side: usize) -> usize {
+    (side * RESIZE_NUMERATOR + RESIZE_DENOMINATOR / 2) / RESIZE_DENOMINATOR
+}
+
+fn centre(scaled: usize, target: usize) -> usize {
+    let space = scaled.saturating_sub(target);
+    space / 2 + usize::from(space % 4 == 3)
+}
+
+fn luma(&[red, green, blue]: &[u8; 3]) -> u8 {
+    let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
+    ((sum + 0x8000) >> 16) as u8
+}
+
+fn decode(path: &Path, limits: &DecodeLimits) -> Result<DynamicImage, Error> {
+    let decoder = open(path, limits)?;
+    DynamicImage::from_decoder(decoder).map_err(|error| image_error(path, limits, error))
+}
+
+fn open(path: &Path, limits: &DecodeLimits) -> Result<impl ImageDecoder + 'static, Error> {
+    let missing = |source| Error::read(path, source, "a JPEG or PNG image");
+    let length = fs::metadata(path).map_err(missing)?.len();
+    if length > limits.file {
+        return Err(Error::limit(
+            path,
+            "file",
+            format!("{length} bytes"),
+            format!("{} bytes", limits.file),
+        ));
+    }
+    let file = BufReader::new(File::open(path).map_err(missing)?);
+    let mut reader = ImageReader::new(file).with_guessed_format().map_err(missing)?;
+    if !matches!(reader.format(), Some(ImageFormat::Jpeg | ImageFormat::Png)) {
+        return Err(Error::format(path, "file type", "unknown", "JPEG or PNG content"));
+    }
+    let mut memory = Limits::no_limits();
+    memory.max_alloc = Some(limits.memory);
+    reader.limits(memory);
+    let decoder = reader.into_decoder().map_err(|error| image_error(path, limits, error))?;
+    let (width, height) = decoder.dimensions();
+    let side = width.max(height);
+    if side > limits.side {
+        return Err(Error::limit(
+            path,
+            "image size",
+            format!("{width} x {height} pixels"),
+            format!("{} pixels a side", limits.side),
+        ));
+    }
+    if u64::from(width) * u64::from(height) > limits.pixels {
+        return Err(Error::limit(
+            path,
+            "image size",
+            format!("{width} x {height} pixels"),
+            format!("{} pixels in all", limits.pixels),
+        ));
+    }
+    Ok(decoder)
+}
+
+fn image_error(path: &Path, limits: &DecodeLimits, error: ImageError) -> Error {
+    match error {
+        ImageError::Limits(_) => Error::limit(
+            path,
+            "memory to decode the image",
+            "too much",
+            format!("{} bytes", limits.memory),
+        ),
+        ImageError::IoError(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Error::read(path, source, "a JPEG or PNG image")
+        }
+        error => Error::Image { path: path.to_owned(), reason: error.to_string() },
+    }
+}

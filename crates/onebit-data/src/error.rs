@@ -1,0 +1,193 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What went wrong with a data set, an image or an array, in one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder that is needed does not exist.
+    #[error("{}: not found; expected {expected}", path.display())]
+    Missing {
+        /// The path that was looked for.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+    },
+    /// The operating system refused to read a file.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The operating system refused to write a file.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A field of a file is not what the format asks for.
+    #[error("{}: {field} is {found}, expected {expected}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The field of the file.
+        field: String,
+        /// What the file holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A size in a file is beyond what this crate agrees to load.
+    #[error("{}: {field} is {found}, over the limit of {limit}", path.display())]
+    Limit {
+        /// The file.
+        path: PathBuf,
+        /// The field of the file.
+        field: String,
+        /// What the file asks for.
+        found: String,
+        /// The largest value accepted.
+        limit: String,
+    },
+    /// An image file could not be decoded.
+    #[error("{}: the image cannot be decoded ({reason}); expected a whole JPEG or PNG file", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// A data spec could not be understood.
+    #[error("data spec `{spec}`: {reason}")]
+    Spec {
+        /// The spec as given.
+        spec: String,
+        /// What is wrong with it and what is accepted.
+        reason: String,
+    },
+    /// A known data set has not been downloaded yet.
+    #[error(
+        "data set `{name}` is not in {}; run `onebit data fetch {name}`, or `onebit data fetch {name} --from DIR` if you have its files",
+        path.display()
+    )]
+    NotFetched {
+        /// The name of the data set.
+        name: String,
+        /// The folder where it should be.
+        path: PathBuf,
+    },
+    /// A setting given by the caller cannot be used.
+    #[error("{field} is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        field: String,
+        /// The value given.
+        found: String,
+        /// The values accepted.
+        expected: String,
+    },
+    /// A download failed.
+    #[error("{url}: {reason}")]
+    Download {
+        /// The address.
+        url: String,
+        /// What went wrong and what to do.
+        reason: String,
+    },
+    /// The content of a file is not the published one.
+    #[error(
+        "{origin}: the sha256 of the content is {found}, expected {expected}; the file is damaged or another version"
+    )]
+    Checksum {
+        /// The file or address that the content came from.
+        origin: String,
+        /// The checksum of what was read, in hexadecimal.
+        found: String,
+        /// The checksum of the published content, in hexadecimal.
+        expected: String,
+    },
+}
+
+/// The kind of an [`Error`], for exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The caller asked for something that cannot be (sysexits 64).
+    Usage,
+    /// A file holds bad data (sysexits 65).
+    BadData,
+    /// An input is missing (sysexits 66).
+    MissingInput,
+    /// Reading, writing or downloading failed (sysexits 74).
+    Io,
+}
+
+impl Error {
+    /// The kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Spec { .. } | Self::Setting { .. } => ErrorKind::Usage,
+            Self::Format { .. }
+            | Self::Limit { .. }
+            | Self::Image { .. }
+            | Self::Checksum { .. } => ErrorKind::BadData,
+            Self::Missing { .. } | Self::NotFetched { .. } => ErrorKind::MissingInput,
+            Self::Read { .. } | Self::Write { .. } | Self::Download { .. } => ErrorKind::Io,
+        }
+    }
+
+    pub(crate) fn read(path: &Path, source: io::Error, expected: &str) -> Self {
+        if source.kind() == io::ErrorKind::NotFound {
+            return Self::Missing { path: path.to_owned(), expected: expected.to_owned() };
+        }
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn format(
+        path: &Path,
+        field: impl Into<String>,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Self {
+        Self::Format {
+            path: path.to_owned(),
+            field: field.into(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
+    pub(crate) fn limit(
+        path: &Path,
+        field: impl Into<String>,
+        found: impl ToString,
+        limit: impl ToString,
+    ) -> Self {
+        Self::Limit {
+            path: path.to_owned(),
+            field: field.into(),
+            found: found.to_string(),
+            limit: limit.to_string(),
+        }
+    }
+
+    pub(crate) fn setting(
+        field: impl Into<String>,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Self {
+        Self::Setting {
+            field: field.into(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+}

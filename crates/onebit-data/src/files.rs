@@ -1,0 +1,153 @@
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::Error;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// The folder that holds fetched data sets, one subfolder each.
+///
+/// It is `$ONEBIT_DATA`, or else `$XDG_DATA_HOME/onebit`, or else `~/.local/share/onebit`.
+///
+/// # Errors
+///
+/// If none of the three variables is set.
+pub fn data_dir() -> Result<PathBuf, Error> {
+    data_dir_from(|name| env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+fn data_dir_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
+    if let Some(folder) = variable("ONEBIT_DATA") {
+        return Ok(folder.into());
+    }
+    if let Some(folder) = variable("XDG_DATA_HOME") {
+        return Ok(PathBuf::from(folder).join("onebit"));
+    }
+    match variable("HOME") {
+        Some(home) => Ok(PathBuf::from(home).join(".local/share/onebit")),
+        None => Err(Error::setting(
+            "environment variable ONEBIT_DATA",
+            "not set",
+            "the folder that holds data sets, because HOME is not set either",
+        )),
+    }
+}
+
+/// `folder/name` or `folder/name.gz`, whichever is there.
+pub(crate) fn find_plain_or_gz(folder: &Path, name: &str) -> Option<PathBuf> {
+    [name.to_owned(), format!("{name}.gz")]
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+/// Opens a file and undoes gzip if its first two bytes say gzip.
+pub(crate) fn open_plain_or_gz(path: &Path, expected: &str) -> Result<Box<dyn Read>, Error> {
+    let file = File::open(path).map_err(|source| Error::read(path, source, expected))?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let start = reader.fill_buf().map_err(|source| Error::read(path, source, expected))?;
+    if start.starts_with(&GZIP_MAGIC) {
+        Ok(Box::new(MultiGzDecoder::new(reader)))
+    } else {
+        Ok(Box::new(reader))
+    }
+}
+
+/// Turns a failure while reading content into the error that fits: damaged content or the system.
+pub(crate) fn content_error(path: &Path, source: std::io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+            Error::format(path, "gzip content", source, "a whole gzip stream")
+        }
+        _ => Error::read(path, source, "a readable file"),
+    }
+}
+
+/// Reads exactly `length` bytes, after which `reader` must end.
+pub(crate) fn read_exactly(
+    path: &Path,
+    reader: &mut dyn Read,
+    length: u64,
+    field: &str,
+) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    reader
+        .take(length.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| content_error(path, source))?;
+    let found = bytes.len() as u64;
+    if found == length {
+        return Ok(bytes);
+    }
+    let found =
+        if found > length { format!("more than {length} bytes") } else { format!("{found} bytes") };
+    Err(Error::format(path, field, found, format!("{length} bytes")))
+}
+
+/// Writes a file that is either whole or not there: a temporary file beside it, fsync, rename.
+pub(crate) fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+    let mut temporary = Temporary::beside(path)?;
+    for part in parts {
+        temporary.write(part)?;
+    }
+    temporary.persist(path)
+}
+
+/// A file under a temporary name that disappears unless [`Temporary::persist`] is called.
+pub(crate) struct Temporary {
+    path: PathBuf,
+    file: File,
+    kept: bool,
+}
+
+impl Temporary {
+    /// A new file in the folder of `target`, named after it and after this process.
+    pub(crate) fn beside(target: &Path) -> Result<Self, Error> {
+        let mut name = OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(format!(".{}.part", std::process::id()));
+        let path = target.with_file_name(name);
+        let file = File::create(&path).map_err(|source| Error::write(target, source))?;
+        Ok(Self { path, file, kept: false })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|source| Error::write(&self.path, source))
+    }
+
+    /// Makes the content durable and gives the file its name, replacing what had it.
+    pub(crate) fn persist(mut self, target: &Path) -> Result<(), Error> {
+        let done = self
+            .file
+            .sync_all()
+            .and_then(|()| fs::rename(&self.path, target))
+            .and_then(|()| sync_folder(target));
+        done.map_err(|source| Error::write(target, source))?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(target: &Path) -> std::io::Result<()> {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_target: &Path) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,214 @@
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rayon::prelude::*;
+
+use crate::augment::{Tables, place};
+use crate::random::shuffled;
+use crate::{Augment, Dataset, Error, Normalization, Placement, ReadCost};
+
+const PREFETCHED_BATCHES: usize = 2;
+
+/// How a [`Loader`] makes batches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoaderConfig {
+    /// Images in a batch.
+    pub batch: usize,
+    /// Mean and standard deviation to normalise with: those of the training set, even when the
+    /// images are of another split.
+    pub normalization: Normalization,
+    /// Random changes to the images; none for evaluation.
+    pub augment: Option<Augment>,
+    /// The seed of the order and of the changes.
+    pub seed: u64,
+    /// Draw a new order for each epoch, instead of the order of the set.
+    pub shuffle: bool,
+    /// Leave out the last batch of an epoch if it is not full.
+    pub drop_last: bool,
+}
+
+/// Images ready for a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Normalised pixels: images x height x width x channels, channels innermost.
+    pub images: Vec<f32>,
+    /// The class of each image.
+    pub labels: Vec<u32>,
+    /// The index of each image in its data set.
+    pub indices: Vec<u32>,
+}
+
+/// Makes the batches of each epoch of a data set.
+///
+/// Order and content depend only on the configuration and the epoch, never on timing.
+#[derive(Clone)]
+pub struct Loader {
+    work: Arc<Work>,
+}
+
+struct Work {
+    dataset: Arc<dyn Dataset>,
+    config: LoaderConfig,
+    tables: Tables,
+}
+
+impl Loader {
+    /// Checks the configuration against the data set.
+    ///
+    /// # Errors
+    ///
+    /// If the batch size is 0, the set is empty (or smaller than a batch when incomplete batches
+    /// are left out) or has 2^32 images or more, the normalisation has another number of channels
+    /// or a standard deviation that is not positive, or the crop padding exceeds the image.
+    pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
+        let [channels, height, width] = dataset.shape();
+        config.normalization.check(channels)?;
+        if let Some(augment) = &config.augment {
+            augment.check(height, width)?;
+        }
+        if config.batch == 0 {
+            return Err(Error::setting("batch size", 0, "at least 1"));
+        }
+        let least = if config.drop_last { config.batch } else { 1 };
+        if dataset.len() < least || u32::try_from(dataset.len()).is_err() {
+            return Err(Error::setting(
+                format!("number of images of data set `{}`", dataset.name()),
+                dataset.len(),
+                format!("{least} to {}", u32::MAX),
+            ));
+        }
+        let tables = config.normalization.tables();
+        Ok(Self { work: Arc::new(Work { dataset, config, tables }) })
+    }
+
+    /// The number of batches in an epoch.
+    #[must_use]
+    pub fn batches(&self) -> usize {
+        let (len, batch) = (self.work.dataset.len(), self.work.config.batch);
+        if self.work.config.drop_last { len / batch } else { len.div_ceil(batch) }
+    }
+
+    /// The data set.
+    #[must_use]
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.work.dataset
+    }
+
+    /// The batches of `epoch` from batch `start_batch` on, prepared ahead on one background thread.
+    ///
+    /// The thread keeps at most two batches ready and ends when the iterator is dropped. After an
+    /// error the iterator ends.
+    #[must_use]
+    pub fn epoch(&self, epoch: u64, start_batch: usize) -> Batches {
+        let (sender, receiver) = sync_channel(PREFETCHED_BATCHES);
+        let work = Arc::clone(&self.work);
+        let range = start_batch.min(self.batches())..self.batches();
+        let remaining = range.len();
+        let thread = thread::spawn(move || work.run(epoch, range, &sender));
+        Batches { receiver: Some(receiver), thread: Some(thread), remaining }
+    }
+}
+
+impl Work {
+    fn run(
+        &self,
+        epoch: u64,
+        range: std::ops::Range<usize>,
+        sender: &SyncSender<Result<Batch, Error>>,
+    ) {
+        let order = if self.config.shuffle {
+            shuffled(self.config.seed, epoch, self.dataset.len())
+        } else {
+            (0..self.dataset.len()).map(|i| i as u32).collect()
+        };
+        for indices in order.chunks(self.config.batch).skip(range.start).take(range.len()) {
+            let batch = self.batch(epoch, indices);
+            let failed = batch.is_err();
+            if sender.send(batch).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch, Error> {
+        let size: usize = self.dataset.shape().iter().product();
+        let mut images = vec![0.0; size * indices.len()];
+        match self.dataset.read_cost() {
+            ReadCost::Copy => {
+                let mut bytes = vec![0; size];
+                for (out, &index) in images.chunks_exact_mut(size).zip(indices) {
+                    self.image(epoch, index, &mut bytes, out)?;
+                }
+            }
+            ReadCost::Decode => images.par_chunks_exact_mut(size).zip(indices).try_for_each_init(
+                || vec![0; size],
+                |bytes, (out, &index)| self.image(epoch, index, bytes, out),
+            )?,
+        }
+        Ok(Batch {
+            images,
+            labels: indices.iter().map(|&i| self.dataset.label(i as usize) as u32).collect(),
+            indices: indices.to_vec(),
+        })
+    }
+
+    fn image(
+        &self,
+        epoch: u64,
+        index: u32,
+        bytes: &mut [u8],
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        self.dataset.read(index as usize, bytes)?;
+        let placement = self.config.augment.as_ref().map_or(Placement::default(), |augment| {
+            augment.draw(self.config.seed, epoch, u64::from(index))
+        });
+        place(bytes, self.dataset.shape(), placement, &self.tables, out);
+        Ok(())
+    }
+}
+
+/// The batches of one epoch, in order.
+pub struct Batches {
+    receiver: Option<Receiver<Result<Batch, Error>>>,
+    thread: Option<JoinHandle<()>>,
+    remaining: usize,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.receiver.as_ref()?.recv() {
+            Ok(batch) => {
+                self.remaining = if batch.is_ok() { self.remaining.saturating_sub(1) } else { 0 };
+                Some(batch)
+            }
+            Err(_) => {
+                self.remaining = 0;
+                self.receiver = None;
+                if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+                    resume_unwind(panic);
+                }
+                None
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.receiver = None;
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+            && !thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use std::path::{Path, PathBuf};
+
+use crate::sets::SETS;
+use crate::{Dataset, Error, Folder, OpenOptions, Split, Subset, data_dir, read_cifar10, read_idx};
+
+type OpenPath = fn(&Path, Split, &OpenOptions) -> Result<Box<dyn Dataset>, Error>;
+
+const SCHEMES: [(&str, OpenPath); 3] = [
+    ("folder:", |path, split, options| {
+        Ok(Box::new(Folder::open(path, split, options.image_size)?))
+    }),
+    ("cifar:", |path, split, _| Ok(Box::new(read_cifar10(path, split)?))),
+    ("idx:", |path, split, _| Ok(Box::new(read_idx(path, split)?))),
+];
+
+/// Opens the data set that `spec` names.
+///
+/// A spec is the name of a published set (`fashion-mnist-sample`, which is part of the program, or
+/// a fetched one), or `folder:PATH` (see [`Folder::open`]), `cifar:PATH` (see [`read_cifar10`]) or
+/// `idx:PATH` (see [`read_idx`]). It may end in `:train`, `:test` or `:val`; without that,
+/// `default_split` is opened.
+///
+/// # Errors
+///
+/// If the spec names nothing known, the set has not been fetched, or its files are missing or
+/// damaged.
+pub fn open(
+    spec: &str,
+    default_split: Split,
+    options: &OpenOptions,
+) -> Result<Box<dyn Dataset>, Error> {
+    let (place, split) = split_of(spec, default_split);
+    let scheme =
+        SCHEMES.iter().find_map(|(prefix, open)| Some((place.strip_prefix(prefix)?, open)));
+    let dataset = match scheme {
+        Some(("", _)) => return Err(bad_spec(spec, "no path is given after the colon")),
+        Some((path, open)) => open(Path::new(path), split, options)?,
+        None => open_named(spec, place, split, options)?,
+    };
+    match options.limit {
+        Some(limit) => Ok(Box::new(Subset::new(dataset, limit)?)),
+        None => Ok(dataset),
+    }
+}
+
+/// The folder of the published set `name` in [`data_dir`], whether or not it has been fetched.
+///
+/// # Errors
+///
+/// If `name` is not the name of a set that can be fetched, or [`data_dir`] is not known.
+pub fn path(name: &str) -> Result<PathBuf, Error> {
+    match SETS.iter().find(|set| set.name == name) {
+        Some(set) if set.bundled() => {
+            Err(bad_spec(name, "this set is part of the program and has no folder"))
+        }
+        Some(set) => Ok(data_dir()?.join(set.name)),
+        None => Err(unknown(name)),
+    }
+}
+
+fn open_named(
+    spec: &str,
+    name: &str,
+    split: Split,
+    options: &OpenOptions,
+) -> Result<Box<dyn Dataset>, Error> {
+    let set = SETS.iter().find(|set| set.name == name).ok_or_else(|| unknown(spec))?;
+    if set.bundled() {
+        return (set.open)(Path::new(""), split);
+    }
+    let folder = match &options.data_dir {
+        Some(folder) => folder.join(set.name),
+        None => data_dir()?.join(set.name),
+    };
+    if !folder.is_dir() {
+        return Err(Error::NotFetched { name: set.name.to_owned(), path: folder });
+    }
+    (set.open)(&folder, split)
+}
+
+fn split_of(spec: &str, default_split: Split) -> (&str, Split) {
+    let last = spec.rsplit_once(':');
+    match last.and_then(|(place, word)| Some((place, word.parse().ok()?))) {
+        Some((place, split)) => (place, split),
+        None => (spec, default_split),
+    }
+}
+
+fn unknown(spec: &str) -> Error {
+    let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
+    let known = names.join(", ");
+    bad_spec(
+        spec,
+        &format!(
+            "expected one of {known}, or folder:PATH, cifar:PATH or idx:PATH, with :train or :test at the end if wanted"
+        ),
+    )
+}
+
+fn bad_spec(spec: &str, reason: &str) -> Error {
+    Error::Spec { spec: spec.to_owned(), reason: reason.to_owned() }
+}

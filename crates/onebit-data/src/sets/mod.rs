@@ -1,0 +1,31 @@
+//! The published data sets: one file each, and one word in [`SETS`].
+
+mod cifar10;
+mod fashion_mnist;
+mod fashion_mnist_sample;
+mod mnist;
+
+use std::path::Path;
+
+use crate::{Dataset, Error, Split};
+
+/// Every published set, in the order in which they are listed.
+pub(crate) const SETS: [&Set; 4] =
+    [&fashion_mnist_sample::SET, &fashion_mnist::SET, &mnist::SET, &cifar10::SET];
+
+/// A data set opened, or why not.
+pub(crate) type Opened = Result<Box<dyn Dataset>, Error>;
+
+/// A published data set.
+pub(crate) struct Set {
+    /// The name in a data spec, and of the folder in the data folder.
+    pub(crate) name: &'static str,
+    /// Opens a split; the folder is empty for a bundled set.
+    pub(crate) open: fn(&Path, Split) -> Opened,
+}
+
+impl Set {
+    pub(crate) fn bundled(&self) -> bool {
+        self.name == fashion_mnist_sample::SET.name
+    }
+}

@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::Error;
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The folder that holds fetched data sets, one subfolder each.
 ///

@@ -158,13 +158,95 @@ mod tests {
     const KEY: Key = Key { seed: 42, epoch: 3, index: 7, stream: Stream::WEIGHTS };
 
     #[test]
-    fn philox_gives_the_published_known_answer() {
-        let expected = [
+    fn philox_gives_the_published_known_answers() {
+        let zero = [
             0x1655_4d9e_ca36_314c,
             0xdb20_fe9d_672d_0fdc,
             0xd7e7_72ce_e186_176b,
             0x7e68_b68a_ec7b_a23b,
         ];
-        assert_eq!(philox([0; 4], [0; 2]), expected);
+        assert_eq!(philox([0; 4], [0; 2]), zero);
+        let ones = [
+            0x87b0_92c3_013f_e90b,
+            0x438c_3c67_be8d_0224,
+            0x9cc7_d7c6_9cd7_77b6,
+            0xa09c_aebf_594f_0ba0,
+        ];
+        assert_eq!(philox([u64::MAX; 4], [u64::MAX; 2]), ones);
+    }
+
+    #[test]
+    fn values_are_those_of_numpy_philox_with_the_documented_key_and_counter() {
+        let expected = [
+            0x2e72_31b4_f3f5_2c76,
+            0x330d_16dd_2546_b15e,
+            0xf013_a468_a412_62c5,
+            0xaf22_a0eb_f011_a328,
+            0x668c_d454_774d_ac05,
+            0xfe65_6370_be92_2976,
+            0x5ffd_79da_9cfd_8d2e,
+            0x1bd1_6885_20c4_7f59,
+        ];
+        assert_eq!(KEY.values().take(8).collect::<Vec<_>>(), expected);
+        assert_eq!((0..8).map(|k| KEY.at(k)).collect::<Vec<_>>(), expected);
+        assert_eq!(bits(KEY), expected[0]);
+    }
+
+    #[test]
+    fn sequences_equal_single_values() {
+        let normals: Vec<f32> = (0..9).map(|k| KEY.normal(k)).collect();
+        assert_eq!(KEY.normals().take(9).collect::<Vec<_>>(), normals);
+        let uniforms: Vec<f32> = (0..9).map(|k| KEY.uniform(k)).collect();
+        assert_eq!(KEY.uniforms().take(9).collect::<Vec<_>>(), uniforms);
+    }
+
+    #[test]
+    fn each_part_of_a_key_matters() {
+        let others = [
+            Key { seed: 43, ..KEY },
+            Key { epoch: 4, ..KEY },
+            Key { index: 8, ..KEY },
+            Key { stream: Stream::SHUFFLE, ..KEY },
+        ];
+        assert!(others.iter().all(|&other| bits(other) != bits(KEY)));
+    }
+
+    #[test]
+    fn normals_have_the_moments_of_a_normal() {
+        let n = 200_000;
+        let values: Vec<f64> = KEY.normals().take(n).map(f64::from).collect();
+        let moment = |power| values.iter().map(|value| value.powi(power)).sum::<f64>() / n as f64;
+        assert!(moment(1).abs() < 0.01, "mean {}", moment(1));
+        assert!((moment(2) - 1.0).abs() < 0.02, "variance {}", moment(2));
+        assert!((moment(4) - 3.0).abs() < 0.15, "fourth moment {}", moment(4));
+        assert!(values.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn uniform_and_below_stay_in_range() {
+        assert!(KEY.uniforms().take(10_000).all(|value| (0.0..1.0).contains(&value)));
+        assert_eq!(unit_f32(u64::MAX), 1.0 - 1.0 / (1u32 << 24) as f32);
+        let mut counts = [0; 9];
+        for k in 0..9_000 {
+            counts[KEY.below(k, 9) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
+        assert_eq!(KEY.below(0, 0), 0);
+    }
+
+    #[test]
+    fn shuffled_is_a_permutation_that_depends_on_seed_and_epoch() {
+        let order = shuffled(1, 0, 1_000);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1_000).collect::<Vec<u32>>());
+        assert_ne!(order, sorted);
+        assert_ne!(order, shuffled(1, 1, 1_000));
+        assert_ne!(order, shuffled(2, 0, 1_000));
+        assert_eq!(order, shuffled(1, 0, 1_000));
+        assert!(shuffled(1, 0, 0).is_empty());
+        let firsts: std::collections::HashSet<u32> =
+            (0..100).map(|epoch| shuffled(1, epoch, 4)[0]).collect();
+        assert_eq!(firsts.len(), 4);
     }
 }

@@ -20,8 +20,16 @@ const TRAIN: [(&str, &[u8]); 2] =
 const TEST: [(&str, &[u8]); 2] =
     [asset!("t10k-images-idx3-ubyte.gz"), asset!("t10k-labels-idx1-ubyte.gz")];
 
-pub(crate) const SET: Set =
-    Set { name: "fashion-mnist-sample", open: |_, split| Ok(Box::new(read(split)?)) };
+pub(crate) const SET: Set = Set {
+    name: "fashion-mnist-sample",
+    open: |_, split| Ok(Box::new(read(split)?)),
+    classes: 10,
+    train: 10_000,
+    test: 2_000,
+    shape: [1, 28, 28],
+    licence: "MIT, Copyright 2017 Zalando SE (a balanced sample of Fashion-MNIST)",
+    recipe: None,
+};
 
 fn read(split: Split) -> Result<InMemory, Error> {
     let [(images_name, images), (labels_name, labels)] = match split {

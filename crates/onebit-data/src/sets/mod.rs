@@ -7,7 +7,7 @@ mod mnist;
 
 use std::path::Path;
 
-use crate::{Dataset, Error, Split};
+use crate::{Dataset, Error, Recipe, Split};
 
 /// Every published set, in the order in which they are listed.
 pub(crate) const SETS: [&Set; 4] =
@@ -22,10 +22,22 @@ pub(crate) struct Set {
     pub(crate) name: &'static str,
     /// Opens a split; the folder is empty for a bundled set.
     pub(crate) open: fn(&Path, Split) -> Opened,
+    /// The number of classes.
+    pub(crate) classes: usize,
+    /// The number of training images.
+    pub(crate) train: usize,
+    /// The number of test images.
+    pub(crate) test: usize,
+    /// Channels, height and width.
+    pub(crate) shape: [usize; 3],
+    /// The licence and the makers.
+    pub(crate) licence: &'static str,
+    /// How to fetch it; none for a set that is part of the program.
+    pub(crate) recipe: Option<Recipe<'static>>,
 }
 
 impl Set {
     pub(crate) fn bundled(&self) -> bool {
-        self.name == fashion_mnist_sample::SET.name
+        self.recipe.is_none()
     }
 }

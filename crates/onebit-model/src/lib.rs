@@ -12,6 +12,7 @@ pub mod arch;
 pub mod bits;
 pub mod cost;
 mod error;
+pub mod file;
 mod graph;
 pub mod infer;
 mod json;

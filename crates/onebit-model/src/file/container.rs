@@ -1,0 +1,297 @@
+//! The container: a strict profile of safetensors, version 1 (`docs/format.md`).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use crc::{CRC_32_ISCSI, Crc, Table};
+use sha2::{Digest, Sha256};
+
+use super::header::{Dtype, Entry, Header};
+use super::{FileError, VERSION};
+use crate::{Data, Tensor, limits};
+
+/// Longest name of a tensor in a file, in bytes: a node's name, its suffix and an optimizer's own.
+pub const MAX_TENSOR_NAME_BYTES: usize = limits::MAX_NAME_BYTES + 64;
+
+const FORMAT: &str = "format";
+const VERSION_KEY: &str = "version";
+const CRC: &str = "crc32c";
+const SHA: &str = "sha256";
+const RESERVED: [&str; 4] = [FORMAT, VERSION_KEY, CRC, SHA];
+const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const LENGTH_BYTES: usize = 8;
+
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// What a file holds: its `format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A packed model, `onebit`.
+    Model,
+    /// The weights of a checkpoint, `onebit-weights`.
+    Weights,
+    /// The optimizer's state of a checkpoint, `onebit-optimizer`.
+    Optimizer,
+}
+
+impl Kind {
+    /// The value of the metadata key `format`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Model => "onebit",
+            Kind::Weights => "onebit-weights",
+            Kind::Optimizer => "onebit-optimizer",
+        }
+    }
+}
+
+/// What a file was made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    /// The writer's own metadata, without `format`, `version`, `crc32c` and `sha256`.
+    pub metadata: BTreeMap<String, String>,
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// The bytes of a file. The same contents always give the same bytes.
+///
+/// # Errors
+/// A reserved metadata key, an invalid name, a shape that does not fit its elements, more than the limits allow.
+pub fn write(
+    kind: Kind,
+    metadata: &BTreeMap<String, String>,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<Vec<u8>, FileError> {
+    if let Some(key) = metadata.keys().find(|key| RESERVED.contains(&key.as_str())) {
+        return Err(FileError::UnknownMetadata(key.clone()));
+    }
+    for (name, tensor) in tensors {
+        if elements(name, &tensor.shape)? != tensor.data.len() {
+            return Err(bad_shape(name, &tensor.shape));
+        }
+    }
+    let described = tensors.iter().map(|(name, t)| (name.as_str(), dtype(&t.data), &t.shape));
+    let (entries, data_bytes) = layout(described)?;
+    let mut data = Vec::with_capacity(data_bytes);
+    for tensor in entries.iter().filter_map(|(name, _)| tensors.get(name)) {
+        append(&mut data, &tensor.data);
+    }
+    let mut metadata = metadata.clone();
+    metadata.insert(FORMAT.to_string(), kind.name().to_string());
+    metadata.insert(VERSION_KEY.to_string(), VERSION.to_string());
+    metadata.insert(CRC.to_string(), checksums(&entries, &data).join(","));
+    let mut header = Header { metadata, tensors: entries };
+    let sha = digest(&mut header, &data)?;
+    header.metadata.insert(SHA.to_string(), sha);
+    let header = header.to_bytes()?;
+    let mut bytes = Vec::with_capacity(LENGTH_BYTES + header.len() + data.len());
+    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    bytes.extend_from_slice(&data);
+    Ok(bytes)
+}
+
+/// Reads a file of that kind. Nothing larger than the file itself is allocated.
+///
+/// # Errors
+/// Anything but the bytes that [`write`] gives for some contents.
+pub fn read(kind: Kind, bytes: &[u8]) -> Result<Container, FileError> {
+    let (json, data) = split(bytes)?;
+    check_kind(kind, json)?;
+    let mut header = Header::parse(json)?;
+    check_layout(&header, data.len(), bytes.len())?;
+    let canonical = header.to_bytes()?;
+    if let Some(byte) = first_difference(&canonical, json.as_bytes()) {
+        return Err(FileError::NotCanonical { part: "header", byte });
+    }
+    let sha = header.metadata.remove(SHA).ok_or(FileError::MissingMetadata(SHA))?;
+    let crcs = header.metadata.get(CRC).ok_or(FileError::MissingMetadata(CRC))?.clone();
+    check_checksums(&header, &crcs, data)?;
+    if digest(&mut header, data)? != sha {
+        return Err(FileError::Digest);
+    }
+    let Header { mut metadata, tensors: entries } = header;
+    metadata.retain(|key, _| !RESERVED.contains(&key.as_str()));
+    let mut tensors = BTreeMap::new();
+    for (name, entry) in entries {
+        let tensor = tensor(&name, entry, data)?;
+        tensors.insert(name, tensor);
+    }
+    Ok(Container { metadata, tensors })
+}
+
+fn split(bytes: &[u8]) -> Result<(&str, &[u8]), FileError> {
+    if bytes.is_empty() {
+        return Err(FileError::Empty);
+    }
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or(FileError::NotOnebit)?;
+    let length = u64::from_le_bytes(*length);
+    if rest.first().is_some_and(|&b| b != b'{') {
+        return Err(FileError::NotOnebit);
+    }
+    let header_bytes = match usize::try_from(length) {
+        Ok(n) if n <= limits::MAX_HEADER_BYTES => n,
+        _ => return Err(FileError::HeaderTooLong(length)),
+    };
+    let (json, data) = rest.split_at_checked(header_bytes).ok_or(FileError::Truncated {
+        expected: LENGTH_BYTES + header_bytes,
+        found: bytes.len(),
+    })?;
+    let json = core::str::from_utf8(json).map_err(|_| FileError::NotOnebit)?;
+    Ok((json, data))
+}
+
+fn check_kind(kind: Kind, json: &str) -> Result<(), FileError> {
+    let metadata = Header::peek(json).ok_or(FileError::NotOnebit)?;
+    let format = metadata.get(FORMAT).ok_or(FileError::NotOnebit)?;
+    let known = [Kind::Model, Kind::Weights, Kind::Optimizer];
+    if !known.iter().any(|kind| kind.name() == format) {
+        return Err(FileError::NotOnebit);
+    }
+    let version = metadata.get(VERSION_KEY).ok_or(FileError::MissingMetadata(VERSION_KEY))?;
+    match version.parse::<u64>() {
+        Ok(v) if v > u64::from(VERSION) => return Err(FileError::NewerVersion(v)),
+        _ if *version == VERSION.to_string() => {}
+        _ => return Err(FileError::BadVersion(version.clone())),
+    }
+    if format == kind.name() {
+        Ok(())
+    } else {
+        Err(FileError::WrongKind { found: format.clone(), expected: kind.name() })
+    }
+}
+
+/// The places of the tensors follow from their names, types and shapes alone.
+fn check_layout(header: &Header, data_bytes: usize, found: usize) -> Result<(), FileError> {
+    let described = header.tensors.iter().map(|(name, e)| (name.as_str(), e.dtype, &e.shape));
+    let (entries, needed) = layout(described)?;
+    let expected = (found - data_bytes).saturating_add(needed);
+    let expected_header = Header { metadata: header.metadata.clone(), tensors: entries };
+    if expected_header != *header {
+        let (ours, theirs) = (expected_header.to_bytes()?, header.to_bytes()?);
+        let byte = first_difference(&ours, &theirs).unwrap_or(ours.len());
+        return Err(FileError::NotCanonical { part: "header", byte });
+    }
+    match data_bytes {
+        n if n < needed => Err(FileError::Truncated { expected, found }),
+        n if n > needed => Err(FileError::Trailing { expected, found }),
+        _ => Ok(()),
+    }
+}
+
+/// Order by element width, widest first, then by name; no gaps. Returns the number of data bytes as well.
+fn layout<'a>(
+    described: impl Iterator<Item = (&'a str, Dtype, &'a Vec<usize>)>,
+) -> Result<(Vec<(String, Entry)>, usize), FileError> {
+    let mut described: Vec<_> = described.collect();
+    if described.len() > limits::MAX_TENSORS {
+        return Err(FileError::TooManyTensors(described.len()));
+    }
+    described.sort_by_key(|&(name, dtype, _)| (core::cmp::Reverse(dtype.bytes()), name));
+    let mut entries = Vec::with_capacity(described.len());
+    let mut names = BTreeSet::new();
+    let mut end = 0usize;
+    for (name, dtype, shape) in described {
+        check_name(name)?;
+        if !names.insert(name) {
+            return Err(FileError::DuplicateTensor(name.to_string()));
+        }
+        let bytes = elements(name, shape)?.checked_mul(dtype.bytes());
+        let start = end;
+        end = bytes.and_then(|n| end.checked_add(n)).ok_or_else(|| bad_shape(name, shape))?;
+        let entry = Entry { dtype, shape: shape.clone(), data_offsets: [start, end] };
+        entries.push((name.to_string(), entry));
+    }
+    Ok((entries, end))
+}
+
+fn check_name(name: &str) -> Result<(), FileError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let valid = (1..=MAX_TENSOR_NAME_BYTES).contains(&name.len()) && name.bytes().all(plain);
+    if valid && name != "__metadata__" {
+        Ok(())
+    } else {
+        Err(FileError::BadTensorName(name.to_string()))
+    }
+}
+
+fn elements(name: &str, shape: &[usize]) -> Result<usize, FileError> {
+    let product = shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e));
+    product.filter(|&n| n > 0).ok_or_else(|| bad_shape(name, shape))
+}
+
+fn bad_shape(name: &str, shape: &[usize]) -> FileError {
+    FileError::BadShape { name: name.to_string(), shape: shape.to_vec() }
+}
+
+pub(super) fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
+    let common = a.iter().zip(b).position(|(x, y)| x != y);
+    common.or_else(|| (a.len() != b.len()).then(|| a.len().min(b.len())))
+}
+
+fn checksums(entries: &[(String, Entry)], data: &[u8]) -> Vec<String> {
+    let bytes = entries.iter().map(|(_, e)| data.get(e.data_offsets[0]..e.data_offsets[1]));
+    bytes.map(|bytes| format!("{:08x}", CRC32C.checksum(bytes.unwrap_or_default()))).collect()
+}
+
+fn check_checksums(header: &Header, stored: &str, data: &[u8]) -> Result<(), FileError> {
+    let found = checksums(&header.tensors, data);
+    let mut stored = stored.split_terminator(',');
+    for ((name, _), found) in header.tensors.iter().zip(&found) {
+        if stored.next() != Some(found.as_str()) {
+            return Err(FileError::Checksum(name.clone()));
+        }
+    }
+    match stored.next() {
+        Some(_) => Err(FileError::Digest),
+        None => Ok(()),
+    }
+}
+
+/// SHA-256 of the whole file with 64 zeros in place of the digest.
+fn digest(header: &mut Header, data: &[u8]) -> Result<String, FileError> {
+    header.metadata.insert(SHA.to_string(), NO_DIGEST.to_string());
+    let header = header.to_bytes()?;
+    let mut hash = Sha256::new();
+    hash.update((header.len() as u64).to_le_bytes());
+    hash.update(&header);
+    hash.update(data);
+    let mut hex = String::with_capacity(NO_DIGEST.len());
+    for byte in hash.finalize() {
+        write!(hex, "{byte:02x}").map_err(|e| FileError::Header(e.to_string()))?;
+    }
+    Ok(hex)
+}
+
+fn dtype(data: &Data) -> Dtype {
+    match data {
+        Data::U64(_) => Dtype::U64,
+        Data::F32(_) => Dtype::F32,
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, data: &Data) {
+    match data {
+        Data::U64(words) => bytes.extend(words.iter().flat_map(|w| w.to_le_bytes())),
+        Data::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+    }
+}
+
+fn tensor(name: &str, entry: Entry, data: &[u8]) -> Result<Tensor, FileError> {
+    let [start, end] = entry.data_offsets;
+    let bytes = data.get(start..end).ok_or_else(|| bad_shape(name, &entry.shape))?;
+    let data = match entry.dtype {
+        Dtype::U64 => {
+            Data::U64(bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
+        }
+        Dtype::F32 => {
+            Data::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        }
+    };
+    Ok(Tensor { shape: entry.shape, data })
+}

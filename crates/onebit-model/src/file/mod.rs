@@ -1,0 +1,18 @@
+//! Files: the packed model (`.onebit`), the weights of a checkpoint, and the container that both share.
+//!
+//! `docs/format.md` is the normative description. A file is canonical or refused: reading recomputes the one
+//! header that its contents can have and compares it byte for byte.
+
+pub mod container;
+mod error;
+mod header;
+mod packed;
+mod weights;
+
+pub use container::{Container, Kind};
+pub use error::FileError;
+pub use packed::{read_model, write_model};
+pub use weights::{Weights, read_weights, write_weights};
+
+/// The version of the format that this program writes and reads.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,6 @@
+//! The packed file and the weights of a checkpoint.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod round_trip;

@@ -1,6 +1,6 @@
-use std::fs;
 use std::path::Path;
 
+use crate::files::read_limited;
 use crate::{Error, InMemory, Normalization, Split};
 
 const SIDE: usize = 32;
@@ -99,17 +99,4 @@ fn read_batch(
         }
     }
     Ok(())
-}
-
-fn read_limited(path: &Path, limit: u64, expected: &str) -> Result<Vec<u8>, Error> {
-    let length = fs::metadata(path).map_err(|source| Error::read(path, source, expected))?.len();
-    if length > limit {
-        return Err(Error::limit(
-            path,
-            "length",
-            format!("{length} bytes"),
-            format!("{limit} bytes"),
-        ));
-    }
-    fs::read(path).map_err(|source| Error::read(path, source, expected))
 }

@@ -1,5 +1,4 @@
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::images::{Image as Pixels, ImageRef};
@@ -7,6 +6,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::Error;
+use crate::files::read_limited;
 
 const RESIZE_NUMERATOR: usize = 256;
 const RESIZE_DENOMINATOR: usize = 224;
@@ -197,20 +197,24 @@ fn decode(path: &Path, limits: &DecodeLimits) -> Result<DynamicImage, Error> {
 }
 
 fn open(path: &Path, limits: &DecodeLimits) -> Result<impl ImageDecoder + 'static, Error> {
-    let missing = |source| Error::read(path, source, "a JPEG or PNG image");
-    let length = fs::metadata(path).map_err(missing)?.len();
-    if length > limits.file {
-        return Err(Error::limit(
-            path,
-            "file",
-            format!("{length} bytes"),
-            format!("{} bytes", limits.file),
-        ));
+    let bytes = read_limited(path, limits.file, "a JPEG or PNG image")?;
+    let format = image::guess_format(&bytes).ok();
+    let whole = match format {
+        Some(ImageFormat::Jpeg) => jpeg_ends(&bytes),
+        Some(ImageFormat::Png) => true,
+        _ => {
+            return Err(Error::format(path, "file type", "unknown", "JPEG or PNG content"));
+        }
+    };
+    if !whole {
+        return Err(Error::Image {
+            path: path.to_owned(),
+            reason: "it has no end-of-image marker".to_owned(),
+        });
     }
-    let file = BufReader::new(File::open(path).map_err(missing)?);
-    let mut reader = ImageReader::new(file).with_guessed_format().map_err(missing)?;
-    if !matches!(reader.format(), Some(ImageFormat::Jpeg | ImageFormat::Png)) {
-        return Err(Error::format(path, "file type", "unknown", "JPEG or PNG content"));
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    if let Some(format) = format {
+        reader.set_format(format);
     }
     let mut memory = Limits::no_limits();
     memory.max_alloc = Some(limits.memory);
@@ -237,6 +241,13 @@ fn open(path: &Path, limits: &DecodeLimits) -> Result<impl ImageDecoder + 'stati
     Ok(decoder)
 }
 
+/// Whether the last scan of a JPEG is followed by the end-of-image marker; without this check a
+/// truncated file decodes to a picture that is partly grey.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    last([0xff, 0xd9]) > last([0xff, 0xda])
+}
+
 fn image_error(path: &Path, limits: &DecodeLimits, error: ImageError) -> Error {
     match error {
         ImageError::Limits(_) => Error::limit(
@@ -245,9 +256,6 @@ fn image_error(path: &Path, limits: &DecodeLimits, error: ImageError) -> Error {
             "too much",
             format!("{} bytes", limits.memory),
         ),
-        ImageError::IoError(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
-            Error::read(path, source, "a JPEG or PNG image")
-        }
         error => Error::Image { path: path.to_owned(), reason: error.to_string() },
     }
 }

@@ -89,6 +89,19 @@ pub(crate) fn read_exactly(
     Err(Error::format(path, field, found, format!("{length} bytes")))
 }
 
+/// Reads a whole file that must not be longer than `limit` bytes.
+pub(crate) fn read_limited(path: &Path, limit: u64, expected: &str) -> Result<Vec<u8>, Error> {
+    let refused = |source| Error::read(path, source, expected);
+    let file = File::open(path).map_err(refused)?;
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(refused)?;
+    if bytes.len() as u64 > limit {
+        let more = format!("more than {limit} bytes");
+        return Err(Error::limit(path, "length", more, format!("{limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Writes a file that is either whole or not there: a temporary file beside it, fsync, rename.
 pub(crate) fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     let mut temporary = Temporary::beside(path)?;

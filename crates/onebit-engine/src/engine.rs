@@ -1,0 +1,237 @@
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use onebit_model::infer::{Element, shapes_for};
+use onebit_model::{Model, Verified};
+
+use crate::arena::{Span, split};
+use crate::kernel::{self, Kernels};
+use crate::op::{Read, Source, Temp, Work};
+use crate::plan::{Plan, Sizes, Step};
+use crate::{EngineError, Isa, StepInfo};
+
+/// Choices of [`Engine::new`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Height and width of the images; the model's own when absent.
+    pub input: Option<[usize; 2]>,
+    /// Instruction set; the fastest that this CPU has when absent.
+    pub isa: Option<Isa>,
+}
+
+/// A network planned for images of one size. Shared by threads, each with its own [`Scratch`].
+#[derive(Debug)]
+pub struct Engine {
+    plan: Plan,
+    kernels: &'static Kernels,
+    input: [usize; 3],
+    classes: usize,
+    names: Vec<String>,
+    weights: usize,
+}
+
+/// Working memory of one run at a time; made by [`Engine::scratch`].
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    sizes: Sizes,
+    floats: Vec<f32>,
+    bits: Vec<u64>,
+    temp: Temp,
+}
+
+/// Bytes that an engine needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// One [`Scratch`].
+    pub scratch: usize,
+    /// Weights and other parameters in the kernels' order.
+    pub weights: usize,
+}
+
+impl Engine {
+    /// Plans a model: shapes, fusion, places in memory, repacked weights.
+    ///
+    /// # Errors
+    /// The network does not take this image size, it needs too much memory, or the instruction set is missing.
+    pub fn new(model: &Verified<Model>, options: Options) -> Result<Self, EngineError> {
+        let kernels = kernel::select(options.isa)?;
+        let [channels, height, width] = model.graph.input_shape();
+        let [height, width] = options.input.unwrap_or([height, width]);
+        let shapes = shapes_for(&model.graph, [channels, height, width])
+            .map_err(|source| EngineError::InputSize { height, width, source })?;
+        if let (Some(node), Some(shape)) = (model.graph.nodes.last(), shapes.last())
+            && shape.element == Element::Bit
+        {
+            return Err(EngineError::BitLogits(node.name.clone()));
+        }
+        let plan = Plan::new(model, &shapes, kernels)?;
+        Ok(Engine {
+            kernels,
+            input: [channels, height, width],
+            classes: shapes.last().map_or(0, |shape| shape.len()),
+            names: model.graph.nodes.iter().map(|node| node.name.clone()).collect(),
+            weights: plan.steps.iter().map(|step| step.work.weight_bytes()).sum(),
+            plan,
+        })
+    }
+
+    /// Working memory for this engine.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        let sizes = self.plan.sizes;
+        Scratch {
+            sizes,
+            floats: vec![0.0; sizes.floats],
+            bits: vec![0; sizes.bits],
+            temp: Temp {
+                row: vec![0.0; sizes.row],
+                vectors: vec![0.0; sizes.vectors],
+                regrouped: vec![0; sizes.regrouped],
+            },
+        }
+    }
+
+    /// Computes the logits of one normalised image, NHWC (`height x width x channels`). Allocates nothing.
+    ///
+    /// # Errors
+    /// An image, logits or scratch of the wrong size.
+    pub fn run(
+        &self,
+        image: &[f32],
+        logits: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), EngineError> {
+        self.check(image, logits, scratch)?;
+        for step in &self.plan.steps {
+            self.execute(step, image, scratch);
+        }
+        self.finish(image, logits, scratch);
+        Ok(())
+    }
+
+    /// Like [`Engine::run`]; shows `observer` every sign node's name and packed bits: pixel-major,
+    /// `onebit_model::bits::words(channels)` words for each pixel.
+    ///
+    /// # Errors
+    /// Those of [`Engine::run`].
+    pub fn run_observed(
+        &self,
+        image: &[f32],
+        logits: &mut [f32],
+        scratch: &mut Scratch,
+        observer: &mut dyn FnMut(&str, &[u64]),
+    ) -> Result<(), EngineError> {
+        self.check(image, logits, scratch)?;
+        for step in &self.plan.steps {
+            self.execute(step, image, scratch);
+            if let (Some(sign), Some(span)) = (step.sign, step.bits) {
+                observer(&self.names[sign], span.of(&scratch.bits));
+            }
+        }
+        self.finish(image, logits, scratch);
+        Ok(())
+    }
+
+    /// Like [`Engine::run`]; puts into `times` what `clock` advanced during each of [`Engine::steps`].
+    ///
+    /// # Errors
+    /// Those of [`Engine::run`], or `times` without one place for each step.
+    pub fn run_profiled(
+        &self,
+        image: &[f32],
+        logits: &mut [f32],
+        scratch: &mut Scratch,
+        clock: &mut dyn FnMut() -> u64,
+        times: &mut [u64],
+    ) -> Result<(), EngineError> {
+        self.check(image, logits, scratch)?;
+        let (found, expected) = (times.len(), self.plan.steps.len());
+        if found != expected {
+            return Err(EngineError::TimesLength { found, expected });
+        }
+        let mut before = clock();
+        for (step, time) in self.plan.steps.iter().zip(times) {
+            self.execute(step, image, scratch);
+            let now = clock();
+            *time = now.wrapping_sub(before);
+            before = now;
+        }
+        self.finish(image, logits, scratch);
+        Ok(())
+    }
+
+    /// What each step of a run computes, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[StepInfo] {
+        &self.plan.infos
+    }
+
+    /// The image's `[channels, height, width]`.
+    #[must_use]
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.input
+    }
+
+    /// Number of logits.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory { scratch: self.plan.sizes.bytes(), weights: self.weights }
+    }
+
+    fn check(&self, image: &[f32], logits: &[f32], scratch: &Scratch) -> Result<(), EngineError> {
+        let [channels, height, width] = self.input;
+        let expected = channels * height * width;
+        if image.len() != expected {
+            let found = image.len();
+            return Err(EngineError::ImageLength { found, expected, channels, height, width });
+        }
+        if logits.len() != self.classes {
+            let (found, expected) = (logits.len(), self.classes);
+            return Err(EngineError::LogitsLength { found, expected });
+        }
+        if scratch.sizes != self.plan.sizes {
+            return Err(EngineError::ForeignScratch);
+        }
+        Ok(())
+    }
+
+    fn execute(&self, step: &Step, image: &[f32], scratch: &mut Scratch) {
+        let Scratch { floats, bits, temp, .. } = scratch;
+        let (out, around) = split(floats, step.floats.unwrap_or(Span::EMPTY));
+        let (out_bits, around_bits) = split(bits, step.bits.unwrap_or(Span::EMPTY));
+        let read = Read { image, floats: around, bits: around_bits };
+        match &step.work {
+            Work::Map(map) => {
+                let out = step.floats.is_some().then_some(out);
+                map.run(self.kernels, &read, out, out_bits, temp);
+            }
+            Work::GlobalAvgPool { x, channels, pixels } => {
+                crate::op::global_avg_pool(self.kernels, read.floats(*x), *channels, *pixels, out);
+            }
+            Work::Linear(linear) => linear.run(self.kernels, read.floats(linear.x), out),
+            Work::Hyper(hyper) => {
+                hyper.run(self.kernels, read.floats(hyper.x), &mut temp.vectors, out);
+            }
+        }
+    }
+
+    fn finish(&self, image: &[f32], logits: &mut [f32], scratch: &Scratch) {
+        match self.plan.logits {
+            Source::Floats(span) => logits.copy_from_slice(span.of(&scratch.floats)),
+            Source::Bits(_) | Source::Image => logits.copy_from_slice(image),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use alloc::string::String;
+
+use onebit_model::GraphError;
+
+use crate::Isa;
+
+/// Why a model cannot be run, or not on this image.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EngineError {
+    /// The network does not take an image of this size.
+    #[error("the network cannot take an image of {height}x{width}: {source}")]
+    InputSize {
+        /// Rows asked for.
+        height: usize,
+        /// Columns asked for.
+        width: usize,
+        /// The node that does not fit.
+        source: GraphError,
+    },
+    /// A fully connected layer whose weights fit another image size.
+    #[error(
+        "node `{node}`: tensor `{tensor}` has {found} elements, this image size needs {expected}"
+    )]
+    ParameterSize {
+        /// The node.
+        node: String,
+        /// Suffix of the tensor's name.
+        tensor: &'static str,
+        /// Elements it has.
+        found: usize,
+        /// Elements needed.
+        expected: usize,
+    },
+    /// The last node gives bits, not logits.
+    #[error("node `{0}`: the last node gives bits, expected real logits")]
+    BitLogits(String),
+    /// More working memory than the limit.
+    #[error("one image of this size needs more than {limit} bytes of working memory")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// An instruction set that this CPU or this build does not have.
+    #[error("this CPU or this build has no {isa} kernels; available are: {available}")]
+    MissingIsa {
+        /// What was asked for.
+        isa: Isa,
+        /// What there is.
+        available: String,
+    },
+    /// An image of the wrong length.
+    #[error(
+        "the image has {found} values, expected {height}x{width}x{channels} = {expected} (NHWC)"
+    )]
+    ImageLength {
+        /// Values given.
+        found: usize,
+        /// Values needed.
+        expected: usize,
+        /// Channels.
+        channels: usize,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// A slice for the logits of the wrong length.
+    #[error("the slice for the logits has {found} places, the network has {expected} classes")]
+    LogitsLength {
+        /// Places given.
+        found: usize,
+        /// Classes.
+        expected: usize,
+    },
+    /// A slice for the times of the wrong length.
+    #[error("the slice for the times has {found} places, the plan has {expected} steps")]
+    TimesLength {
+        /// Places given.
+        found: usize,
+        /// Steps.
+        expected: usize,
+    },
+    /// Scratch memory of another engine.
+    #[error("the scratch memory belongs to another engine; get it from `scratch()` of this one")]
+    ForeignScratch,
+}

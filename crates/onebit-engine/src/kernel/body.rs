@@ -1,0 +1,304 @@
+//! The loops that every vector instruction set shares, written so that the compiler keeps whole blocks of
+//! output channels in registers. They are inlined into functions that enable the instructions.
+//!
+//! `L` is the number of lanes (output channels of a block), `FMA` whether multiply-adds round once.
+
+use onebit_model::bits;
+
+use super::Moment;
+use crate::op::{BitMap, Conv, ConvBin, FloatMap, Pool, PoolKind, PreluVectors};
+
+/// `x * y + z`.
+#[inline(always)]
+fn multiply_add<const FMA: bool>(x: f32, y: f32, z: f32) -> f32 {
+    #[cfg(feature = "std")]
+    if FMA {
+        return x.mul_add(y, z);
+    }
+    x * y + z
+}
+
+/// A row of a binary convolution, tiles of `P` pixels.
+#[inline(always)]
+pub(super) fn conv_bin<const L: usize, const P: usize>(
+    conv: &ConvBin,
+    x: BitMap<'_>,
+    oy: usize,
+    out: &mut [f32],
+) {
+    let channels = conv.groups * conv.outputs;
+    let width = out.len() / channels;
+    let interior = conv.window.interior(x.width, width);
+    let blocks = conv.outputs.div_ceil(L);
+    let taps = conv.window.kernel * conv.window.kernel;
+    let len = taps * conv.words;
+    let weights = conv.weights.as_chunks::<L>().0;
+    for index in 0..conv.groups * blocks {
+        let (group, first) = (index / blocks, index % blocks * L);
+        let block = Block {
+            conv,
+            x,
+            oy,
+            group,
+            weights: &weights[index * len..(index + 1) * len],
+            tap_sums: conv.tap_sums.as_chunks::<L>().0.get(index * taps..(index + 1) * taps),
+            channel: group * conv.outputs + first,
+            used: L.min(conv.outputs - first),
+        };
+        let mut ox = 0;
+        while ox < width {
+            let inside = interior.end.saturating_sub(ox);
+            ox += match ox >= interior.start {
+                true if inside >= P => block.tile::<P>(ox, out),
+                true if inside >= 2 => block.tile::<2>(ox, out),
+                _ => block.tile::<1>(ox, out),
+            };
+        }
+    }
+}
+
+/// One block of output channels of one row.
+struct Block<'a, const L: usize> {
+    conv: &'a ConvBin,
+    x: BitMap<'a>,
+    oy: usize,
+    group: usize,
+    weights: &'a [[u64; L]],
+    tap_sums: Option<&'a [[i32; L]]>,
+    channel: usize,
+    used: usize,
+}
+
+impl<const L: usize> Block<'_, L> {
+    /// Computes `P` pixels from `ox` on, which have the same valid taps; returns `P`.
+    #[inline(always)]
+    fn tile<const P: usize>(&self, ox: usize, out: &mut [f32]) -> usize {
+        let ConvBin { window, groups, words, inputs, outputs, .. } = *self.conv;
+        let k = window.kernel;
+        let (rows, cols) = (window.taps(self.oy, self.x.height), window.taps(ox, self.x.width));
+        let (runs, len) = if groups == 1 { (1, cols.len() * words) } else { (cols.len(), words) };
+        let mut counts = [[0u64; L]; P];
+        for ky in rows.clone() {
+            let pixel = window.input(self.oy, ky) * self.x.width + window.input(ox, cols.start);
+            for run in 0..runs {
+                let start = ((pixel + run) * groups + self.group) * words;
+                let step = window.stride * groups * words;
+                let inputs: [&[u64]; P] =
+                    core::array::from_fn(|p| &self.x.words[start + p * step..][..len]);
+                let weights = &self.weights[(ky * k + cols.start + run) * words..][..len];
+                for i in 0..len {
+                    for p in 0..P {
+                        for l in 0..L {
+                            counts[p][l] += u64::from((inputs[p][i] ^ weights[i][l]).count_ones());
+                        }
+                    }
+                }
+            }
+        }
+        let valid = (rows.len() * cols.len() * inputs) as i32;
+        let padded = self.padded_sums(ox);
+        for (p, counts) in counts.iter().enumerate() {
+            let at = (ox + p) * groups * outputs + self.channel;
+            let values: [f32; L] =
+                core::array::from_fn(|l| (valid + padded[l] - 2 * counts[l] as i32) as f32);
+            store(&values, &mut out[at..at + self.used]);
+        }
+        P
+    }
+
+    /// What padded taps add when they count as +1.
+    #[inline(always)]
+    fn padded_sums(&self, ox: usize) -> [i32; L] {
+        let mut sums = [0; L];
+        let Some(tap_sums) = self.tap_sums else { return sums };
+        let window = self.conv.window;
+        let (rows, cols) = (window.taps(self.oy, self.x.height), window.taps(ox, self.x.width));
+        for (tap, tap_sums) in tap_sums.iter().enumerate() {
+            let (ky, kx) = (tap / window.kernel, tap % window.kernel);
+            if !rows.contains(&ky) || !cols.contains(&kx) {
+                for l in 0..L {
+                    sums[l] += tap_sums[l];
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// Stores the lanes in use.
+#[inline(always)]
+fn store<const L: usize>(values: &[f32; L], out: &mut [f32]) {
+    match <&mut [f32; L]>::try_from(&mut *out) {
+        Ok(whole) => *whole = *values,
+        Err(_) => {
+            let used = out.len().min(L);
+            out[..used].copy_from_slice(&values[..used]);
+        }
+    }
+}
+
+/// A row of a real convolution, tiles of `P` pixels.
+#[inline(always)]
+pub(super) fn conv<const FMA: bool, const L: usize, const P: usize>(
+    conv: &Conv,
+    x: FloatMap<'_>,
+    oy: usize,
+    out: &mut [f32],
+) {
+    let width = out.len() / (conv.groups * conv.outputs);
+    let interior = conv.window.interior(x.width, width);
+    let blocks = conv.outputs.div_ceil(L);
+    let len = conv.window.kernel * conv.window.kernel * conv.inputs;
+    let weights = conv.weights.as_chunks::<L>().0;
+    for index in 0..conv.groups * blocks {
+        let (group, first) = (index / blocks, index % blocks * L);
+        let weights = &weights[index * len..(index + 1) * len];
+        let used = L.min(conv.outputs - first);
+        let tile = RealBlock { conv, x, oy, group, weights, first, used };
+        let mut ox = 0;
+        while ox < width {
+            let inside = interior.end.saturating_sub(ox);
+            ox += match ox >= interior.start {
+                true if inside >= P => tile.tile::<FMA, P>(ox, out),
+                _ => tile.tile::<FMA, 1>(ox, out),
+            };
+        }
+    }
+}
+
+/// One block of output channels of one row.
+struct RealBlock<'a, const L: usize> {
+    conv: &'a Conv,
+    x: FloatMap<'a>,
+    oy: usize,
+    group: usize,
+    weights: &'a [[f32; L]],
+    first: usize,
+    used: usize,
+}
+
+impl<const L: usize> RealBlock<'_, L> {
+    /// Computes `P` pixels from `ox` on, which have the same valid taps; returns `P`.
+    #[inline(always)]
+    fn tile<const FMA: bool, const P: usize>(&self, ox: usize, out: &mut [f32]) -> usize {
+        let Conv { window, groups, inputs: channels, outputs, .. } = *self.conv;
+        let (rows, cols) = (window.taps(self.oy, self.x.height), window.taps(ox, self.x.width));
+        let (runs, len) =
+            if groups == 1 { (1, cols.len() * channels) } else { (cols.len(), channels) };
+        let mut sums = [[0.0f32; L]; P];
+        for ky in rows {
+            let pixel = window.input(self.oy, ky) * self.x.width + window.input(ox, cols.start);
+            for run in 0..runs {
+                let start = ((pixel + run) * groups + self.group) * channels;
+                let step = window.stride * groups * channels;
+                let inputs: [&[f32]; P] =
+                    core::array::from_fn(|p| &self.x.values[start + p * step..][..len]);
+                let tap = ky * window.kernel + cols.start + run;
+                let weights = &self.weights[tap * channels..][..len];
+                for i in 0..len {
+                    for p in 0..P {
+                        for l in 0..L {
+                            sums[p][l] =
+                                multiply_add::<FMA>(inputs[p][i], weights[i][l], sums[p][l]);
+                        }
+                    }
+                }
+            }
+        }
+        for (p, sums) in sums.iter().enumerate() {
+            let at = (ox + p) * groups * outputs + self.group * outputs + self.first;
+            store(sums, &mut out[at..at + self.used]);
+        }
+        P
+    }
+}
+
+/// A row of a pooling.
+#[inline(always)]
+pub(super) fn pool(pool: Pool, x: FloatMap<'_>, channels: usize, oy: usize, out: &mut [f32]) {
+    let window = pool.window;
+    let factor = 1.0 / (window.kernel * window.kernel) as f32;
+    for (ox, out) in out.chunks_exact_mut(channels).enumerate() {
+        out.fill(if pool.kind == PoolKind::Max { f32::NEG_INFINITY } else { 0.0 });
+        for ky in window.taps(oy, x.height) {
+            for kx in window.taps(ox, x.width) {
+                let at = (window.input(oy, ky) * x.width + window.input(ox, kx)) * channels;
+                let values = out.iter_mut().zip(&x.values[at..at + channels]);
+                match pool.kind {
+                    PoolKind::Average => values.for_each(|(sum, v)| *sum += v),
+                    PoolKind::Max => values.for_each(|(max, &v)| {
+                        *max = if v > *max { v } else { *max };
+                    }),
+                }
+            }
+        }
+        if pool.kind == PoolKind::Average {
+            out.iter_mut().for_each(|sum| *sum *= factor);
+        }
+    }
+}
+
+/// `row = row * scale + shift`.
+#[inline(always)]
+pub(super) fn affine<const FMA: bool>(row: &mut [f32], scale: &[f32], shift: &[f32]) {
+    for pixel in row.chunks_exact_mut(scale.len()) {
+        for ((value, &scale), &shift) in pixel.iter_mut().zip(scale).zip(shift) {
+            *value = multiply_add::<FMA>(*value, scale, shift);
+        }
+    }
+}
+
+/// `row = row + other`.
+#[inline(always)]
+pub(super) fn add(row: &mut [f32], other: &[f32]) {
+    for (value, other) in row.iter_mut().zip(other) {
+        *value += other;
+    }
+}
+
+/// The parametric rectifier.
+#[inline(always)]
+pub(super) fn prelu(row: &mut [f32], p: PreluVectors<'_>) {
+    for pixel in row.chunks_exact_mut(p.shift_x.len()) {
+        let slopes = p.slope_pos.iter().zip(p.slope_neg);
+        let shifts = p.shift_x.iter().zip(p.shift_y);
+        for ((value, (pos, neg)), (shift_x, shift_y)) in pixel.iter_mut().zip(slopes).zip(shifts) {
+            let x = *value - shift_x;
+            let slope = if x > 0.0 { pos } else { neg };
+            *value = x * slope + shift_y;
+        }
+    }
+}
+
+/// Packs `row > threshold`.
+#[inline(always)]
+pub(super) fn sign(row: &[f32], threshold: &[f32], out: &mut [u64]) {
+    let pixels = row.chunks_exact(threshold.len());
+    for (pixel, words) in pixels.zip(out.chunks_exact_mut(bits::words(threshold.len()))) {
+        let chunks = pixel.chunks(bits::WORD_BITS).zip(threshold.chunks(bits::WORD_BITS));
+        for (word, (values, thresholds)) in words.iter_mut().zip(chunks) {
+            *word = 0;
+            for (i, (value, threshold)) in values.iter().zip(thresholds).enumerate() {
+                *word |= u64::from(value > threshold) << i;
+            }
+        }
+    }
+}
+
+/// Adds a moment over the pixels of `x` to the sums.
+#[inline(always)]
+pub(super) fn moment<const FMA: bool>(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
+    for pixel in x.chunks_exact(sums.len()) {
+        let values = sums.iter_mut().zip(pixel);
+        match moment {
+            Moment::First => values.for_each(|(sum, &x)| *sum += x),
+            Moment::Centred => values.zip(mean).for_each(|((sum, &x), mean)| {
+                let d = x - mean;
+                *sum = multiply_add::<FMA>(d, d, *sum);
+            }),
+            Moment::Third => values.for_each(|(sum, &x)| {
+                *sum = multiply_add::<FMA>(x * x, x, *sum);
+            }),
+        }
+    }
+}

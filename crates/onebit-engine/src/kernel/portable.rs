@@ -1,0 +1,21 @@
+//! Plain Rust for any CPU. Without a fused multiply-add to rely on, it multiplies and adds in two roundings.
+
+use super::{Isa, Kernels, body};
+
+static KERNELS: Kernels = Kernels {
+    isa: Isa::Portable,
+    conv_bin_lanes: |_| 4,
+    conv_lanes: |_| 8,
+    conv_bin: body::conv_bin::<4, 2>,
+    conv: body::conv::<false, 8, 4>,
+    pool: body::pool,
+    affine: body::affine::<false>,
+    add: body::add,
+    prelu: body::prelu,
+    sign: body::sign,
+    moment: body::moment::<false>,
+};
+
+pub(super) fn kernels() -> Option<&'static Kernels> {
+    Some(&KERNELS)
+}

@@ -1,0 +1,44 @@
+use alloc::vec;
+use alloc::vec::Vec;
+
+use onebit_model::Geometry;
+
+use super::Window;
+
+/// A real convolution with its weights in the kernels' order:
+/// `[group][block of output channels][row of taps][column of taps][input channel][lane]`.
+#[derive(Debug)]
+pub(crate) struct Conv {
+    pub(crate) weights: Vec<f32>,
+    pub(crate) window: Window,
+    pub(crate) groups: usize,
+    /// Input channels of a group.
+    pub(crate) inputs: usize,
+    /// Output channels of a group.
+    pub(crate) outputs: usize,
+}
+
+impl Conv {
+    /// Repacks `weight` `[O, k, k, I/groups]`; missing lanes of the last block are zero.
+    pub(crate) fn new(weight: &[f32], geometry: Geometry, channels: usize, lanes: usize) -> Self {
+        let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
+        let (inputs, outputs) = (channels / groups, out_channels / groups);
+        let len = kernel * kernel * inputs;
+        let blocks = outputs.div_ceil(lanes);
+        let mut weights = vec![0.0; groups * blocks * len * lanes];
+        for (o, row) in weight.chunks_exact(len).enumerate() {
+            let (group, channel) = (o / outputs, o % outputs);
+            let block = group * blocks + channel / lanes;
+            let packed = &mut weights[block * len * lanes..][..len * lanes];
+            for (vector, &w) in packed.chunks_exact_mut(lanes).zip(row) {
+                vector[channel % lanes] = w;
+            }
+        }
+        let window = Window { kernel, stride, padding };
+        Conv { weights, window, groups, inputs, outputs }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        4 * self.weights.len()
+    }
+}

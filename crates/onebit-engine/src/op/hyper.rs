@@ -1,0 +1,79 @@
+use onebit_model::{HyperRange, Statistics};
+
+use super::global_avg_pool::{global_avg_pool, scale};
+use super::{Linear, Source};
+use crate::kernel::{Kernels, Moment};
+
+/// Added to the variance under the square root of the standard deviation.
+const STD_EPS: f32 = 1e-5;
+
+/// DyBNN's hyper function: statistics of the map, a hidden layer with ReLU, an output layer.
+#[derive(Debug)]
+pub(crate) struct Hyper {
+    pub(crate) x: Source,
+    pub(crate) channels: usize,
+    pub(crate) pixels: usize,
+    pub(crate) statistics: Statistics,
+    pub(crate) hidden: Linear,
+    pub(crate) output: Linear,
+    pub(crate) range: HyperRange,
+}
+
+impl Hyper {
+    /// Floats of working memory: the statistics and the hidden units.
+    pub(crate) fn vectors(&self) -> usize {
+        self.statistics.count() * self.channels + self.hidden.bias.len()
+    }
+
+    pub(crate) fn run(&self, kernels: &Kernels, x: &[f32], vectors: &mut [f32], out: &mut [f32]) {
+        let (statistics, rest) = vectors.split_at_mut(self.statistics.count() * self.channels);
+        let hidden = &mut rest[..self.hidden.bias.len()];
+        self.measure(kernels, x, statistics);
+        self.hidden.run(kernels, statistics, hidden);
+        for unit in hidden.iter_mut() {
+            *unit = unit.max(0.0);
+        }
+        self.output.run(kernels, hidden, out);
+        if let HyperRange::Sigmoid { lambda } = self.range {
+            for value in out {
+                *value = bounded(*value, lambda);
+            }
+        }
+    }
+
+    fn measure(&self, kernels: &Kernels, x: &[f32], statistics: &mut [f32]) {
+        let (mean, second) = statistics.split_at_mut(self.channels);
+        global_avg_pool(kernels, x, self.channels, self.pixels, mean);
+        let moment = match self.statistics {
+            Statistics::Mean => return,
+            Statistics::MeanStd => Moment::Centred,
+            Statistics::MeanThird => Moment::Third,
+        };
+        second.fill(0.0);
+        (kernels.moment)(moment, x, mean, second);
+        scale(second, self.pixels);
+        if self.statistics == Statistics::MeanStd {
+            for variance in second {
+                *variance = libm::sqrtf(*variance + STD_EPS);
+            }
+        }
+    }
+}
+
+/// `lambda * (2 * sigmoid(v) - 1)`, exactly 0 at 0.
+fn bounded(v: f32, lambda: f32) -> f32 {
+    lambda * (2.0 / (1.0 + libm::expf(-v)) - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounded_output_is_zero_at_zero_and_never_exceeds_lambda() {
+        assert_eq!(bounded(0.0, 0.5), 0.0);
+        assert_eq!(bounded(1e30, 0.5), 0.5);
+        assert_eq!(bounded(-1e30, 0.5), -0.5);
+        assert!((bounded(1.0, 2.0) - 0.924_234_3).abs() < 1e-6);
+    }
+}

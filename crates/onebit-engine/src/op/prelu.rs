@@ -1,0 +1,46 @@
+use alloc::vec::Vec;
+
+use super::{Offsets, Read};
+
+/// `y = f(x - shift_x) + shift_y`, `f(v) = slope_pos * v` above zero and `slope_neg * v` below, per channel.
+#[derive(Debug)]
+pub(crate) struct Prelu {
+    pub(crate) slope_pos: Vec<f32>,
+    pub(crate) slope_neg: Vec<f32>,
+    pub(crate) shift_x: Vec<f32>,
+    pub(crate) shift_y: Vec<f32>,
+    /// What is added to both shifts for each image, those of `shift_x` first.
+    pub(crate) offsets: Option<Offsets>,
+}
+
+/// The four vectors that hold for the current image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PreluVectors<'a> {
+    pub(crate) slope_pos: &'a [f32],
+    pub(crate) slope_neg: &'a [f32],
+    pub(crate) shift_x: &'a [f32],
+    pub(crate) shift_y: &'a [f32],
+}
+
+impl Prelu {
+    /// Writes this image's shifts into `vectors`.
+    pub(crate) fn prepare(&self, read: &Read<'_>, vectors: &mut [f32]) {
+        let Some(Offsets { values, at }) = self.offsets else { return };
+        let shifts = self.shift_x.iter().chain(&self.shift_y);
+        for ((out, shift), d) in vectors[at..].iter_mut().zip(shifts).zip(read.floats(values)) {
+            *out = shift + d;
+        }
+    }
+
+    /// The vectors for this image, after [`Prelu::prepare`].
+    pub(crate) fn vectors<'a>(&'a self, vectors: &'a [f32]) -> PreluVectors<'a> {
+        let (shift_x, shift_y) = match self.offsets {
+            Some(Offsets { at, .. }) => {
+                let len = self.shift_x.len();
+                vectors[at..at + 2 * len].split_at(len)
+            }
+            None => (&self.shift_x[..], &self.shift_y[..]),
+        };
+        PreluVectors { slope_pos: &self.slope_pos, slope_neg: &self.slope_neg, shift_x, shift_y }
+    }
+}

@@ -1,0 +1,159 @@
+//! Random lowered models, and an independent interpreter of their graphs in f64.
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub(crate) mod interpret;
+
+use std::collections::BTreeMap;
+
+use onebit_engine::{Engine, Isa, Options};
+use onebit_model::arch::Task;
+use onebit_model::{
+    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, bits, infer, op,
+    packed_shape,
+};
+
+/// SplitMix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn uniform(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * ((self.next() >> 40) as f32 / (1u64 << 24) as f32)
+    }
+
+    pub(crate) fn floats(&mut self, len: usize, low: f32, high: f32) -> Vec<f32> {
+        (0..len).map(|_| self.uniform(low, high)).collect()
+    }
+}
+
+/// A graph of `nodes` with as many classes as its last node has outputs.
+pub(crate) fn graph(nodes: Vec<(&str, Op, &[usize])>) -> Graph {
+    let nodes = nodes.into_iter().map(|(name, op, inputs)| Node {
+        name: name.into(),
+        op,
+        inputs: inputs.iter().map(|&i| NodeId(i)).collect(),
+    });
+    let mut graph = Graph {
+        arch: "test".into(),
+        normalization: Task::unnamed([1, 1, 1], 1).normalization,
+        classes: Vec::new(),
+        nodes: nodes.collect(),
+    };
+    let [channels, ..] = graph.input_shape();
+    graph.normalization = Task::unnamed([channels, 1, 1], 1).normalization;
+    let outputs = infer::shapes(&graph).unwrap().last().unwrap().len();
+    graph.classes = (0..outputs).map(|i| i.to_string()).collect();
+    graph
+}
+
+/// A trained graph lowered with random tensors: batch normalization becomes affine, scales disappear.
+pub(crate) fn lowered(graph: &Graph, random: &mut Random) -> Verified<Model> {
+    let mut graph = graph.clone();
+    for node in &mut graph.nodes {
+        match &mut node.op {
+            op @ Op::BatchNorm => *op = Op::Affine,
+            Op::ConvBin { scale, .. } => *scale = WeightScale::None,
+            _ => {}
+        }
+    }
+    let shapes = infer::shapes(&graph).unwrap();
+    let mut tensors = BTreeMap::new();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        for param in graph.params(NodeId(id), &shapes) {
+            let tensor = match param.role {
+                op::Role::Binary => random_bits(&param.shape, random),
+                _ => random_floats(&graph, &shapes, node, &param, random),
+            };
+            tensors.insert(node.param_name(param.suffix), tensor);
+        }
+    }
+    Verified::<Model>::new(Model { graph, tensors }).unwrap()
+}
+
+fn random_bits(shape: &[usize], random: &mut Random) -> Tensor {
+    let channels = *shape.last().unwrap();
+    let stored = packed_shape(shape);
+    let mut words: Vec<u64> = (0..stored.iter().product()).map(|_| random.next()).collect();
+    for tap in words.chunks_mut(bits::words(channels)) {
+        *tap.last_mut().unwrap() &= bits::tail_mask(channels);
+    }
+    Tensor { shape: stored, data: Data::U64(words) }
+}
+
+/// Values that keep every activation near unit size.
+fn random_floats(
+    graph: &Graph,
+    shapes: &[Shape],
+    node: &Node,
+    param: &op::Param,
+    random: &mut Random,
+) -> Tensor {
+    let fan_in = |node: &Node| match node.op {
+        Op::ConvBin { geometry, .. } | Op::Conv { geometry } => {
+            let channels = shapes[node.inputs[0].0].channels;
+            geometry.weight_shape(channels)[1..].iter().product()
+        }
+        Op::Linear { .. } => shapes[node.inputs[0].0].len(),
+        _ => 1,
+    };
+    let source = &graph.nodes[node.inputs[0].0];
+    let (low, high) = match (&node.op, param.suffix) {
+        (Op::Conv { .. } | Op::Linear { .. }, "weight") => {
+            let bound = (3.0 / fan_in(node) as f32).sqrt();
+            (-bound, bound)
+        }
+        (Op::Affine, "scale") => {
+            let size = match source.op {
+                Op::ConvBin { .. } => 1.0 / (fan_in(source) as f32).sqrt(),
+                _ => 1.0,
+            };
+            (-1.2 * size, 1.2 * size)
+        }
+        (_, "slope_pos") => (0.5, 1.5),
+        (_, "slope_neg") => (-0.1, 0.5),
+        _ => (-0.4, 0.4),
+    };
+    Tensor { shape: param.shape.clone(), data: Data::F32(random.floats(param.len(), low, high)) }
+}
+
+/// Logits and the packed bits of every sign.
+pub(crate) fn observe(engine: &Engine, image: &[f32]) -> (Vec<f32>, BTreeMap<String, Vec<u64>>) {
+    let mut signs = BTreeMap::new();
+    let mut logits = vec![f32::NAN; engine.classes()];
+    let mut scratch = engine.scratch();
+    let mut observer = |name: &str, words: &[u64]| {
+        assert!(signs.insert(name.to_string(), words.to_vec()).is_none());
+    };
+    engine.run_observed(image, &mut logits, &mut scratch, &mut observer).unwrap();
+    (logits, signs)
+}
+
+/// Logits.
+pub(crate) fn run(engine: &Engine, image: &[f32]) -> Vec<f32> {
+    let mut logits = vec![f32::NAN; engine.classes()];
+    engine.run(image, &mut logits, &mut engine.scratch()).unwrap();
+    logits
+}
+
+/// An engine for the model's own image size.
+pub(crate) fn engine(model: &Verified<Model>, isa: Isa) -> Engine {
+    Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap()
+}
+
+/// Instruction sets to test: all that this CPU has, and the one that `ONEBIT_REQUIRE_ISA` names.
+pub(crate) fn isas() -> Vec<Isa> {
+    let available = Isa::available();
+    if let Ok(name) = std::env::var("ONEBIT_REQUIRE_ISA") {
+        let required = Isa::from_name(&name);
+        let found = required.is_some_and(|isa| available.contains(&isa));
+        assert!(found, "ONEBIT_REQUIRE_ISA={name}: this CPU or this build does not have it");
+    }
+    available
+}

@@ -1,0 +1,150 @@
+//! Whole networks of every method and option: signs and logits against an interpreter in f64.
+
+mod common;
+
+use common::interpret::interpret;
+use common::{Random, isas, lowered, observe, run};
+use onebit_engine::{Engine, Isa, Options};
+use onebit_model::arch::{
+    self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, SignKind, Task,
+};
+use onebit_model::{Model, PadValue, Statistics, Verified};
+
+/// Signs closer than this to their threshold may round to either side (values are of unit size).
+const SIGN_MARGIN: f64 = 1e-4;
+/// Largest difference of a logit where all signs agree (logits are of unit size).
+const LOGIT_TOLERANCE: f64 = 1e-4;
+
+const METHODS: [Method; 4] = [Method::Bireal, Method::Reactnet, Method::Ftbnn, Method::Dybnn];
+
+fn small(method: Method) -> Config {
+    let mut config = Config::new("resnet-small", method);
+    config.widths = Some(vec![12, 24]);
+    config.blocks = Some(vec![2, 1]);
+    config
+}
+
+fn model(config: &Config, input: [usize; 3], random: &mut Random) -> Verified<Model> {
+    let graph = arch::build(config, &Task::unnamed(input, 10)).unwrap();
+    lowered(&graph, random)
+}
+
+fn check(model: &Verified<Model>, size: [usize; 2], random: &mut Random, what: &str) {
+    let input = [model.graph.input_shape()[0], size[0], size[1]];
+    let image = random.floats(input.iter().product(), -1.5, 1.5);
+    for isa in isas() {
+        let engine = Engine::new(model, Options { input: Some(size), isa: Some(isa) }).unwrap();
+        let (logits, signs) = observe(&engine, &image);
+        let report = interpret(model, input, &image, &signs, SIGN_MARGIN);
+        assert!(report.wrong_signs.is_empty(), "{what} {isa}: {:?}", report.wrong_signs);
+        assert!(report.close * 200 < report.compared, "{what} {isa}: {} close", report.close);
+        for (logit, expected) in logits.iter().zip(&report.logits) {
+            let error = (f64::from(*logit) - expected).abs();
+            assert!(error <= LOGIT_TOLERANCE, "{what} {isa}: {logit} for {expected}");
+        }
+        assert_eq!(logits, run(&engine, &image), "{what} {isa}: observed and plain runs");
+    }
+}
+
+fn check_config(config: &Config, input: [usize; 3], seed: u64) {
+    let random = &mut Random(seed);
+    let what = format!("seed {seed}, {config:?}");
+    check(&model(config, input, random), [input[1], input[2]], random, &what);
+}
+
+#[test]
+fn every_method_with_every_downsample() {
+    for (seed, method) in METHODS.into_iter().enumerate() {
+        for downsample in [Downsample::Float, Downsample::Binary, Downsample::Duplicate] {
+            let config = Config { downsample, ..small(method) };
+            check_config(&config, [3, 10, 12], 100 + seed as u64);
+        }
+    }
+}
+
+#[test]
+fn every_nonlinearity_at_every_position() {
+    use Nonlinearity::{Fprelu, Frprelu, None, Prelu, Relu, Rprelu};
+    use NonlinearityPosition::{AfterAdd, BeforeAdd, BeforeBn};
+    let mut seed = 200;
+    for nonlinearity in [None, Relu, Prelu, Rprelu, Fprelu, Frprelu] {
+        for nonlinearity_position in [AfterAdd, BeforeAdd, BeforeBn] {
+            for dynamic in [false, true] {
+                let mut config = Config { nonlinearity_position, ..small(Method::Reactnet) };
+                config.nonlinearity = Some(nonlinearity);
+                config.dyprelu = Some(dynamic && nonlinearity != None);
+                config.sign = Some(if dynamic { SignKind::Dysign } else { SignKind::Plain });
+                check_config(&config, [1, 8, 6], seed);
+                seed += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_with_channel_shuffle() {
+    for (seed, method) in METHODS.into_iter().enumerate() {
+        for groups in [2, 3] {
+            let mut config = Config { groups, ..small(method) };
+            config.downsample = Downsample::Binary;
+            check_config(&config, [3, 8, 8], 300 + seed as u64);
+        }
+    }
+    let mut config = Config { groups: 2, ..small(Method::Reactnet) };
+    config.widths = Some(vec![128, 256]);
+    check_config(&config, [3, 6, 6], 310);
+}
+
+#[test]
+fn one_padding() {
+    for (seed, method) in METHODS.into_iter().enumerate() {
+        let config = Config { padding: PadValue::One, groups: 3, ..small(method) };
+        check_config(&config, [3, 10, 6], 400 + seed as u64);
+    }
+}
+
+#[test]
+fn every_hyper_statistic_and_range() {
+    let mut seed = 500;
+    for statistics in [Statistics::Mean, Statistics::MeanStd, Statistics::MeanThird] {
+        for range in [Range::Sigmoid, Range::Raw] {
+            let mut config = small(Method::Dybnn);
+            (config.hyper.statistics, config.hyper.range) = (statistics, range);
+            check_config(&config, [3, 8, 6], seed);
+            seed += 1;
+        }
+    }
+}
+
+#[test]
+fn sizes_other_than_the_models_own() {
+    for (seed, method) in METHODS.into_iter().enumerate() {
+        let random = &mut Random(600 + seed as u64);
+        let model = model(&small(method), [3, 16, 16], random);
+        for size in [[16, 16], [2, 2], [6, 12], [34, 18]] {
+            check(&model, size, random, &format!("{method:?} at {size:?}, seed {}", 600 + seed));
+        }
+    }
+}
+
+#[test]
+fn a_whole_resnet20() {
+    check_config(&Config::new("resnet20", Method::Dybnn), [3, 32, 32], 700);
+}
+
+#[test]
+fn instruction_sets_with_fused_multiply_add_give_identical_bits() {
+    for (seed, method) in METHODS.into_iter().enumerate() {
+        let random = &mut Random(800 + seed as u64);
+        let model = model(&small(method), [3, 20, 20], random);
+        let image = random.floats(3 * 20 * 20, -1.5, 1.5);
+        let logits = |isa| {
+            let engine = Engine::new(&model, Options { input: None, isa: Some(isa) }).unwrap();
+            observe(&engine, &image)
+        };
+        let expected = logits(Isa::Reference);
+        for isa in isas().into_iter().filter(|&isa| isa != Isa::Portable) {
+            assert_eq!(logits(isa), expected, "{isa}, {method:?}, seed {}", 800 + seed);
+        }
+    }
+}

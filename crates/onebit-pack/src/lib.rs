@@ -1,1 +1,25 @@
-//! Lowers a trained checkpoint to a packed 1-bit model file.
+//! From a trained checkpoint to a packed 1-bit model file.
+//!
+//! [`load_weights`] finds and checks a checkpoint, [`lower`] folds and packs it, `onebit_model::file` turns the
+//! result into bytes and [`write_atomic`] puts them on disk. [`Agreement`] then compares what the trainer and the
+//! engine compute, and [`Inspection`] describes a packed file.
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod error;
+pub mod fold;
+mod inspect;
+mod io;
+mod lower;
+mod pack;
+pub mod prove;
+
+pub use checkpoint::{Loaded, Skipped, load_weights};
+pub use error::PackError;
+pub use inspect::{Inspection, Layer, Totals};
+pub use io::{
+    MAX_MODEL_FILE_BYTES, MAX_WEIGHTS_FILE_BYTES, read_model_file, read_weights_file, write_atomic,
+};
+pub use lower::lower;
+pub use pack::pack_weights;
+pub use prove::{Agreement, Disagreement, Observed};

@@ -1,5 +1,7 @@
 //! Whole networks of every method and option: signs and logits against an interpreter in f64.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::interpret::interpret;

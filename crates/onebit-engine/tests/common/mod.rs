@@ -1,5 +1,5 @@
 //! Random lowered models, and an independent interpreter of their graphs in f64.
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests; each test uses a part")]
 
 pub(crate) mod interpret;
 

@@ -1,0 +1,229 @@
+//! What the engine promises besides its numbers: errors, sharing between threads, no allocation.
+
+#![allow(unsafe_code, reason = "the counting allocator")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::{Random, engine, graph, isas, lowered, run};
+use onebit_engine::{Engine, EngineError, Isa, Options, Scratch};
+use onebit_model::arch::{self, Config, Downsample, Method, Task};
+use onebit_model::{Model, Op, Threshold, Verified};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller's promises are the system's conditions.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are the system's conditions.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn dybnn(input: [usize; 3]) -> Verified<Model> {
+    let mut config = Config::new("resnet-small", Method::Dybnn);
+    config.widths = Some(vec![24, 48]);
+    config.blocks = Some(vec![1, 2]);
+    config.groups = 2;
+    config.downsample = Downsample::Binary;
+    let graph = arch::build(&config, &Task::unnamed(input, 10)).unwrap();
+    lowered(&graph, &mut Random(1))
+}
+
+#[test]
+fn a_run_allocates_nothing() {
+    let model = dybnn([3, 16, 16]);
+    let image = Random(2).floats(3 * 16 * 16, -1.0, 1.0);
+    for isa in isas() {
+        let engine = engine(&model, isa);
+        let mut scratch = engine.scratch();
+        let mut logits = vec![0.0; engine.classes()];
+        let before = ALLOCATIONS.with(Cell::get);
+        engine.run(&image, &mut logits, &mut scratch).unwrap();
+        assert_eq!(ALLOCATIONS.with(Cell::get), before, "{isa}");
+    }
+    let before = ALLOCATIONS.with(Cell::get);
+    drop(std::hint::black_box(vec![1u8]));
+    assert!(ALLOCATIONS.with(Cell::get) > before, "the allocator counts");
+}
+
+#[test]
+fn threads_share_an_engine() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let model = dybnn([3, 16, 16]);
+    let engine = Engine::new(&model, Options::default()).unwrap();
+    shared(&engine);
+    let images: Vec<Vec<f32>> =
+        (0..4).map(|seed| Random(seed).floats(3 * 16 * 16, -1.0, 1.0)).collect();
+    let expected: Vec<Vec<f32>> = images.iter().map(|image| run(&engine, image)).collect();
+    let engine = &engine;
+    let found: Vec<Vec<f32>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            images.iter().map(|image| scope.spawn(move || run(engine, image))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_scratch_carries_nothing_from_one_image_to_the_next() {
+    let model = dybnn([3, 16, 16]);
+    for isa in isas() {
+        let engine = engine(&model, isa);
+        let mut scratch = engine.scratch();
+        let mut logits = vec![0.0; 10];
+        for seed in 0..3 {
+            let image = Random(seed).floats(3 * 16 * 16, -1.0, 1.0);
+            engine.run(&image, &mut logits, &mut scratch).unwrap();
+            assert_eq!(logits, run(&engine, &image), "{isa}");
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_one_clear_error() {
+    let model = dybnn([3, 16, 16]);
+    let engine = Engine::new(&model, Options::default()).unwrap();
+    let try_run = |image: usize, logits: usize, scratch: &mut Scratch| {
+        let error = engine.run(&vec![0.0; image], &mut vec![0.0; logits], scratch).unwrap_err();
+        error.to_string()
+    };
+    let mut scratch = engine.scratch();
+    assert_eq!(
+        try_run(767, 10, &mut scratch),
+        "the image has 767 values, expected 16x16x3 = 768 (NHWC)"
+    );
+    assert_eq!(
+        try_run(768, 9, &mut scratch),
+        "the slice for the logits has 9 places, the network has 10 classes"
+    );
+    let options = Options { input: Some([8, 8]), isa: None };
+    let mut foreign = Engine::new(&model, options).unwrap().scratch();
+    assert_eq!(
+        try_run(768, 10, &mut foreign),
+        "the scratch memory belongs to another engine; get it from `scratch()` of this one"
+    );
+    let (image, mut logits) = ([0.0; 768], [0.0; 10]);
+    let error = engine.run_profiled(&image, &mut logits, &mut scratch, &mut || 0, &mut []);
+    let steps = engine.steps().len();
+    assert_eq!(error, Err(EngineError::TimesLength { found: 0, expected: steps }));
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_refused_before_any_allocation() {
+    let model = dybnn([3, 16, 16]);
+    let refuse = |height, width| {
+        let options = Options { input: Some([height, width]), isa: None };
+        Engine::new(&model, options).unwrap_err()
+    };
+    assert!(matches!(refuse(0, 16), EngineError::InputSize { height: 0, width: 16, .. }));
+    assert!(matches!(refuse(1, 1), EngineError::InputSize { .. }));
+    assert!(matches!(refuse(usize::MAX, usize::MAX), EngineError::InputSize { .. }));
+    assert!(matches!(refuse(1 << 16, 1 << 16), EngineError::InputSize { .. }));
+    assert!(matches!(refuse(3072, 3072), EngineError::TooLarge { .. }));
+}
+
+#[test]
+fn a_classifier_of_pixels_keeps_its_image_size() {
+    let model = lowered(
+        &graph(vec![
+            ("input", Op::Input { channels: 2, height: 4, width: 4 }, &[]),
+            ("fc", Op::Linear { out_features: 3 }, &[0]),
+        ]),
+        &mut Random(1),
+    );
+    assert_eq!(Engine::new(&model, Options::default()).unwrap().classes(), 3);
+    let options = Options { input: Some([5, 4]), isa: None };
+    assert_eq!(
+        Engine::new(&model, options).unwrap_err().to_string(),
+        "node `fc`: tensor `weight` has 96 elements, this image size needs 120"
+    );
+}
+
+#[test]
+fn graphs_at_the_edge() {
+    let image = ("input", Op::Input { channels: 2, height: 3, width: 3 }, &[][..]);
+    let sign = Op::Sign { threshold: Threshold::Zero };
+    let only_input = lowered(&graph(vec![image.clone()]), &mut Random(1));
+    let bits = lowered(&graph(vec![image.clone(), ("sign", sign, &[0])]), &mut Random(1));
+    let twice = lowered(
+        &graph(vec![image, ("double", Op::Add, &[0, 0]), ("both", Op::Concat, &[1, 1])]),
+        &mut Random(1),
+    );
+    let x: Vec<f32> = (0..18u8).map(f32::from).collect();
+    for isa in isas() {
+        assert_eq!(run(&engine(&only_input, isa), &x), x);
+        let doubled = run(&engine(&twice, isa), &x);
+        assert_eq!(doubled[..8], [0.0, 2.0, 0.0, 2.0, 4.0, 6.0, 4.0, 6.0]);
+    }
+    let error = Engine::new(&bits, Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "node `sign`: the last node gives bits, expected real logits");
+}
+
+#[test]
+fn instruction_sets_have_names() {
+    for isa in [Isa::Reference, Isa::Portable, Isa::Avx2, Isa::Avx512] {
+        assert_eq!(Isa::from_name(isa.name()), Some(isa));
+        let options = Options { input: None, isa: Some(isa) };
+        let engine = Engine::new(&dybnn([3, 16, 16]), options);
+        if Isa::available().contains(&isa) {
+            assert_eq!(engine.unwrap().isa(), isa);
+        } else {
+            assert!(matches!(engine, Err(EngineError::MissingIsa { .. })));
+        }
+    }
+    assert_eq!(Isa::from_name("sse9"), None);
+    assert_eq!(Isa::available()[..2], [Isa::Reference, Isa::Portable]);
+}
+
+#[test]
+fn convolutions_are_fused_with_what_follows_them() {
+    let mut config = Config::new("resnet-small", Method::Reactnet);
+    config.widths = Some(vec![16, 32]);
+    config.blocks = Some(vec![1, 1]);
+    let graph = arch::build(&config, &Task::unnamed([3, 8, 8], 10)).unwrap();
+    let engine = Engine::new(&lowered(&graph, &mut Random(1)), Options::default()).unwrap();
+    let steps: Vec<String> = engine.steps().iter().map(|step| step.ops.join("+")).collect();
+    assert_eq!(
+        steps,
+        [
+            "conv+affine+sign",
+            "conv_bin+affine+add+prelu+sign",
+            "avg_pool",
+            "conv+affine",
+            "conv_bin+affine+add+prelu",
+            "global_avg_pool",
+            "linear"
+        ]
+    );
+    let bops: u64 = engine.steps().iter().map(|step| step.bops).sum();
+    assert_eq!(bops, (16 * 16 * 64 + 32 * 16 * 16) * 9);
+    assert!(engine.steps()[1].kernel.starts_with("conv_bin_3x3_"));
+    let mut times = vec![0; steps.len()];
+    let mut ticks = 0;
+    let mut clock = || {
+        ticks += 7;
+        ticks
+    };
+    let (image, mut logits) = ([0.5; 192], [0.0; 10]);
+    let mut scratch = engine.scratch();
+    engine.run_profiled(&image, &mut logits, &mut scratch, &mut clock, &mut times).unwrap();
+    assert_eq!(times, [7; 7]);
+    assert_eq!(logits[..], run(&engine, &image));
+}

@@ -1,0 +1,233 @@
+//! Every instruction set against the reference kernels, one operation at a time.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use common::{Random, engine, graph, isas, lowered, run};
+use onebit_engine::Isa;
+use onebit_model::{
+    Data, Geometry, HyperRange, Model, Op, PadValue, Statistics, Threshold, Verified, WeightScale,
+};
+
+/// Largest difference of a real sum rounded once or twice for each of its terms (values of unit size).
+const ROUNDING_TOLERANCE: f32 = 2e-5;
+
+const SIZES: [[usize; 2]; 5] = [[1, 1], [9, 7], [2, 5], [7, 9], [4, 12]];
+
+fn image(channels: usize, [height, width]: [usize; 2]) -> Op {
+    Op::Input { channels, height, width }
+}
+
+/// input, sign, binary convolution.
+fn conv_bin(
+    channels: usize,
+    size: [usize; 2],
+    geometry: Geometry,
+    pad: PadValue,
+) -> onebit_model::Graph {
+    graph(vec![
+        ("input", image(channels, size), &[]),
+        ("sign", Op::Sign { threshold: Threshold::Zero }, &[0]),
+        ("conv", Op::ConvBin { geometry, pad, scale: WeightScale::None }, &[1]),
+    ])
+}
+
+fn assert_equal_to_reference(model: &Verified<Model>, image: &[f32], what: &str) {
+    let expected = run(&engine(model, Isa::Reference), image);
+    for isa in isas() {
+        let found = run(&engine(model, isa), image);
+        let bad = found.iter().zip(&expected).position(|(a, b)| a != b);
+        if let Some(i) = bad {
+            panic!("{isa}, {what}: output {i} is {}, expected {}", found[i], expected[i]);
+        }
+    }
+}
+
+fn assert_close_to_reference(model: &Verified<Model>, image: &[f32], what: &str) {
+    let expected = run(&engine(model, Isa::Reference), image);
+    for isa in isas() {
+        for (found, expected) in run(&engine(model, isa), image).iter().zip(&expected) {
+            let exact = isa != Isa::Portable;
+            let tolerance = if exact { 0.0 } else { ROUNDING_TOLERANCE };
+            assert!((found - expected).abs() <= tolerance, "{isa}, {what}: {found}, {expected}");
+        }
+    }
+}
+
+/// A binary convolution with random bits, then with all bits set on both sides.
+fn check_conv_bin(channels: usize, size: [usize; 2], geometry: Geometry, pad: PadValue, seed: u64) {
+    let what = format!("{channels} channels, {size:?}, {geometry:?}, {pad:?}, seed {seed}");
+    let random = &mut Random(seed);
+    let model = lowered(&conv_bin(channels, size, geometry, pad), random);
+    let len = channels * size[0] * size[1];
+    assert_equal_to_reference(&model, &random.floats(len, -1.0, 1.0), &what);
+
+    let mut ones = model.into_inner();
+    let bits = channels / geometry.groups;
+    let Some(Data::U64(words)) = ones.tensors.get_mut("conv.weight").map(|t| &mut t.data) else {
+        panic!("the weights are bits");
+    };
+    for tap in words.chunks_mut(onebit_model::bits::words(bits)) {
+        tap.fill(u64::MAX);
+        *tap.last_mut().unwrap() &= onebit_model::bits::tail_mask(bits);
+    }
+    let ones = Verified::<Model>::new(ones).unwrap();
+    assert_equal_to_reference(&ones, &vec![1.0; len], &format!("all ones, {what}"));
+    assert_equal_to_reference(&ones, &vec![-1.0; len], &format!("opposite, {what}"));
+    if pad == PadValue::One {
+        let all = (geometry.kernel * geometry.kernel * bits) as f32;
+        let logits = run(&engine(&ones, isas().pop().unwrap()), &vec![1.0; len]);
+        assert!(logits.iter().all(|&v| v == all), "{what}");
+    }
+}
+
+#[test]
+fn conv_bin_over_channels() {
+    for channels in [1, 3, 31, 32, 33, 63, 64, 65, 127, 128, 130] {
+        for (out_channels, kernel, stride) in [(1, 3, 1), (16, 1, 1), (17, 3, 2), (40, 5, 1)] {
+            for pad in [PadValue::Zero, PadValue::One] {
+                let geometry =
+                    Geometry { out_channels, kernel, stride, padding: kernel / 2, groups: 1 };
+                check_conv_bin(channels, [5, 8], geometry, pad, 1000 + channels as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn conv_bin_over_output_channels() {
+    for out_channels in [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65] {
+        for channels in [10, 64, 130] {
+            let geometry = Geometry { out_channels, kernel: 3, stride: 1, padding: 1, groups: 1 };
+            check_conv_bin(channels, [3, 7], geometry, PadValue::Zero, 2000 + out_channels as u64);
+        }
+    }
+}
+
+#[test]
+fn conv_bin_over_windows_and_sizes() {
+    let mut seed = 3000;
+    for size in SIZES {
+        for (kernel, padding) in [(1, 0), (2, 1), (3, 1), (3, 2), (5, 2), (5, 4), (7, 3)] {
+            for stride in [1, 2, 3] {
+                for pad in [PadValue::Zero, PadValue::One] {
+                    let geometry =
+                        Geometry { out_channels: 19, kernel, stride, padding, groups: 1 };
+                    if size.iter().all(|&extent| geometry.output_extent(extent).is_some()) {
+                        check_conv_bin(70, size, geometry, pad, seed);
+                        seed += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn conv_bin_over_groups() {
+    let mut seed = 4000;
+    let groups = [(2, 2), (2, 6), (3, 99), (2, 128), (4, 256), (5, 325), (7, 7), (3, 390)];
+    for (groups, channels) in groups {
+        for each in [1, 5, 8, 16, 20] {
+            for (kernel, stride) in [(1, 1), (3, 1), (3, 2)] {
+                for pad in [PadValue::Zero, PadValue::One] {
+                    let (out_channels, padding) = (each * groups, kernel / 2);
+                    let geometry = Geometry { out_channels, kernel, stride, padding, groups };
+                    check_conv_bin(channels, [4, 6], geometry, pad, seed);
+                    seed += 1;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn real_convolutions() {
+    let mut seed = 5000;
+    for size in SIZES {
+        for (channels, out_channels, groups) in
+            [(3, 16, 1), (1, 5, 1), (3, 33, 1), (40, 70, 1), (12, 36, 3), (8, 8, 8)]
+        {
+            for (kernel, stride, padding) in [(1, 1, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)] {
+                let geometry = Geometry { out_channels, kernel, stride, padding, groups };
+                if size.iter().any(|&extent| geometry.output_extent(extent).is_none()) {
+                    continue;
+                }
+                let random = &mut Random(seed);
+                let graph = graph(vec![
+                    ("input", image(channels, size), &[]),
+                    ("conv", Op::Conv { geometry }, &[0]),
+                ]);
+                let model = lowered(&graph, random);
+                let x = random.floats(channels * size[0] * size[1], -1.0, 1.0);
+                let what = format!("{channels} channels, {size:?}, {geometry:?}, seed {seed}");
+                assert_close_to_reference(&model, &x, &what);
+                seed += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn pooling() {
+    let mut seed = 6000;
+    for channels in [1, 3, 16, 37, 64] {
+        for size in [[7, 9], [8, 8], [3, 3]] {
+            for op in [
+                Op::AvgPool { kernel: 2, stride: 2 },
+                Op::AvgPool { kernel: 3, stride: 1 },
+                Op::MaxPool { kernel: 3, stride: 2, padding: 1 },
+                Op::MaxPool { kernel: 2, stride: 1, padding: 0 },
+                Op::GlobalAvgPool,
+            ] {
+                let random = &mut Random(seed);
+                let what = format!("{op:?}, {channels} channels, {size:?}, seed {seed}");
+                let graph = graph(vec![("input", image(channels, size), &[]), ("pool", op, &[0])]);
+                let model = lowered(&graph, random);
+                let x = random.floats(channels * size[0] * size[1], -1.0, 1.0);
+                assert_equal_to_reference(&model, &x, &what);
+                seed += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn vectors() {
+    let mut seed = 7000;
+    for channels in [1, 7, 32, 65] {
+        for statistics in [Statistics::Mean, Statistics::MeanStd, Statistics::MeanThird] {
+            for range in [HyperRange::Raw, HyperRange::Sigmoid { lambda: 0.5 }] {
+                let hyper = Op::Hyper { statistics, hidden: 9, outputs: channels, range };
+                let graph = graph(vec![
+                    ("input", image(channels, [3, 5]), &[]),
+                    ("hyper", hyper, &[0]),
+                    ("fc", Op::Linear { out_features: 33 }, &[1]),
+                ]);
+                let random = &mut Random(seed);
+                let model = lowered(&graph, random);
+                let x = random.floats(channels * 15, -1.0, 1.0);
+                let what = format!("{statistics:?} of {channels}, {range:?}, seed {seed}");
+                assert_close_to_reference(&model, &x, &what);
+                seed += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_on_its_threshold_is_minus_one() {
+    let geometry = Geometry { out_channels: 1, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    for channels in [1, 16, 64, 100] {
+        let model = lowered(&conv_bin(channels, [1, 1], geometry, PadValue::Zero), &mut Random(1));
+        for isa in isas() {
+            let engine = engine(&model, isa);
+            for (value, bit) in [(0.0, 0), (-0.0, 0), (f32::MIN_POSITIVE, 1), (f32::NAN, 0)] {
+                let (_, signs) = common::observe(&engine, &vec![value; channels]);
+                let ones: u32 = signs["sign"].iter().map(|w| w.count_ones()).sum();
+                assert_eq!(ones as usize, bit * channels, "{isa}: {value}");
+            }
+        }
+    }
+}

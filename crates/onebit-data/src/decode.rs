@@ -33,6 +33,7 @@ impl Default for DecodeLimits {
 
 /// A decoded image: bytes in height x width x channels order, channels innermost.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Image {
     /// Rows.
     pub height: usize,
@@ -117,12 +118,7 @@ impl Image {
     ///
     /// If `height` or `width` is 0 or beyond 16,384.
     pub fn fit(self, height: usize, width: usize) -> Result<Self, Error> {
-        let limits = DecodeLimits::default();
-        for (field, side) in [("image height", height), ("image width", width)] {
-            if side == 0 || side > limits.side as usize {
-                return Err(Error::setting(field, side, format!("1 to {}", limits.side)));
-            }
-        }
+        check_size(height, width)?;
         if (self.height, self.width) == (height, width) {
             return Ok(self);
         }
@@ -175,6 +171,17 @@ impl Image {
             pixels: resized.into_vec(),
         })
     }
+}
+
+/// Refuses a height or width of 0 or beyond the default limit.
+pub(crate) fn check_size(height: usize, width: usize) -> Result<(), Error> {
+    let most = DecodeLimits::default().side as usize;
+    for (field, side) in [("image height", height), ("image width", width)] {
+        if side == 0 || side > most {
+            return Err(Error::setting(field, side, format!("1 to {most}")));
+        }
+    }
+    Ok(())
 }
 
 fn enlarged(side: usize) -> usize {
@@ -257,5 +264,66 @@ fn image_error(path: &Path, limits: &DecodeLimits, error: ImageError) -> Error {
             format!("{} bytes", limits.memory),
         ),
         error => Error::Image { path: path.to_owned(), reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern() -> Image {
+        let pixels = (0..81usize)
+            .flat_map(|y| (0..100usize).map(move |x| (x * 7 + y * 13 + x * y / 5) as u8))
+            .collect();
+        Image { height: 81, width: 100, channels: 1, pixels }
+    }
+
+    /// Values of Pillow 12: `resize((39, 32), BILINEAR)`, then rows 2.. and columns 6.. of 28 x 28.
+    #[test]
+    fn fit_equals_pillow_and_torchvision_within_one_step() {
+        let fitted = pattern().fit(28, 28).unwrap();
+        let rows: [(usize, [u8; 28]); 2] = [
+            (
+                0,
+                [
+                    206, 203, 145, 66, 50, 56, 78, 98, 120, 140, 162, 182, 199, 201, 150, 91, 59,
+                    55, 72, 94, 114, 136, 157, 178, 190, 183, 167, 120,
+                ],
+            ),
+            (
+                13,
+                [
+                    193, 77, 50, 87, 125, 163, 198, 160, 76, 59, 96, 134, 172, 195, 153, 65, 69,
+                    105, 142, 178, 183, 126, 75, 78, 114, 151, 180, 162,
+                ],
+            ),
+        ];
+        for (row, expected) in rows {
+            let found = &fitted.pixels[row * 28..][..28];
+            let close = found.iter().zip(expected).all(|(&a, b)| a.abs_diff(b) <= 1);
+            assert!(close, "row {row}: {found:?}");
+        }
+        let sum: u32 = fitted.pixels.iter().copied().map(u32::from).sum();
+        assert!(sum.abs_diff(99_965) < 200, "{sum}");
+    }
+
+    #[test]
+    fn grey_is_computed_as_pillow_does() {
+        let pixels = pattern()
+            .pixels
+            .iter()
+            .flat_map(|&a| [a, 255 - a, (u32::from(a) * u32::from(a) / 256) as u8])
+            .collect();
+        let colour = Image { height: 81, width: 100, channels: 3, pixels };
+        let grey = colour.to_channels(1).unwrap().pixels;
+        assert_eq!(grey[..12], [150, 148, 146, 144, 142, 140, 138, 137, 135, 133, 132, 130]);
+        assert_eq!(grey.iter().copied().map(u32::from).sum::<u32>(), 992_675);
+    }
+
+    #[test]
+    fn sizes_follow_imagenet_evaluation() {
+        assert_eq!([224, 28, 32, 1].map(enlarged), [256, 32, 37, 1]);
+        let offsets = [(256, 224), (39, 28), (31, 28), (29, 28)].map(|(s, t)| centre(s, t));
+        assert_eq!(offsets, [16, 6, 2, 0]);
     }
 }

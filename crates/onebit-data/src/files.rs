@@ -164,3 +164,47 @@ fn sync_folder(target: &Path) -> std::io::Result<()> {
 fn sync_folder(_target: &Path) -> std::io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(variables: &[(&str, &str)]) -> Result<PathBuf, Error> {
+        data_dir_from(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn the_data_folder_follows_the_environment() {
+        let all = [("ONEBIT_DATA", "/a"), ("XDG_DATA_HOME", "/b"), ("HOME", "/c")];
+        assert_eq!(dir(&all).unwrap(), Path::new("/a"));
+        assert_eq!(dir(&all[1..]).unwrap(), Path::new("/b/onebit"));
+        assert_eq!(dir(&all[2..]).unwrap(), Path::new("/c/.local/share/onebit"));
+        assert!(dir(&[]).unwrap_err().to_string().contains("ONEBIT_DATA is not set"));
+    }
+
+    #[test]
+    fn a_temporary_file_that_is_not_kept_disappears() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let mut temporary = Temporary::beside(&target).unwrap();
+        temporary.write(b"half").unwrap();
+        drop(temporary);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        write_atomically(&target, &[b"who", b"le"]).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_beyond_its_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, [0; 10]).unwrap();
+        assert_eq!(read_limited(&path, 10, "").unwrap().len(), 10);
+        let error = read_limited(&path, 9, "").unwrap_err().to_string();
+        assert!(error.contains("length is more than 9 bytes"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::decode::{DecodeLimits, decode_image, image_size as image_size_of};
+use crate::decode::{DecodeLimits, check_size, decode_image, image_size as image_size_of};
 use crate::memory::check_read;
 use crate::{Dataset, Error, Normalization, ReadCost, Split};
 
@@ -73,10 +73,10 @@ impl Folder {
             return Err(Error::limit(&root, "number of images", images.len(), MAX_IMAGES));
         }
         let size = match (image_size, images.first()) {
-            (Some(size), _) => size,
             (None, Some((path, _))) => image_size_of(path, &DecodeLimits::default())?,
-            (None, None) => (0, 0),
+            (wanted, _) => wanted.unwrap_or_default(),
         };
+        check_size(size.0, size.1)?;
         Ok(Self { name: format!("folder:{}", folder.display()), size, classes, images })
     }
 

@@ -100,3 +100,31 @@ fn unknown(spec: &str) -> Error {
 fn bad_spec(spec: &str, reason: &str) -> Error {
     Error::Spec { spec: spec.to_owned(), reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_at_the_end_of_a_spec_wins_over_the_default() {
+        assert_eq!(split_of("mnist", Split::Test), ("mnist", Split::Test));
+        assert_eq!(split_of("mnist:train", Split::Test), ("mnist", Split::Train));
+        assert_eq!(split_of("folder:/a:val", Split::Train), ("folder:/a", Split::Test));
+        assert_eq!(split_of("folder:C:/a", Split::Train), ("folder:C:/a", Split::Train));
+        assert_eq!(split_of("folder:test", Split::Train), ("folder", Split::Test));
+    }
+
+    #[test]
+    fn every_set_has_a_name_of_its_own_and_sound_checksums() {
+        for (i, set) in SETS.iter().enumerate() {
+            assert!(SETS.iter().skip(i + 1).all(|other| other.name != set.name));
+            let Some(recipe) = set.recipe else { continue };
+            assert_eq!(recipe.name, set.name);
+            assert!(recipe.base.starts_with("http://"));
+            for content in recipe.contents() {
+                assert_eq!(content.sha256.len(), 64);
+                assert!(content.sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')));
+            }
+        }
+    }
+}

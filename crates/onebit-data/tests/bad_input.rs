@@ -1,5 +1,7 @@
 //! Bad files give one clear error, quickly, and never a panic.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! What the loader promises: order, content, resuming, errors and speed of stopping.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,5 +1,7 @@
 //! NumPy arrays: what is written is read back, byte for byte as NumPy writes it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 
 use onebit_data::{Error, read_npy_f32, write_npy_f32};

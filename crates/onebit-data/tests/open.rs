@@ -1,5 +1,7 @@
 //! Every kind of data spec opens and gives the documented images.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -15,16 +15,9 @@ pub fn words(channels: usize) -> usize {
 /// # Panics
 /// If `out` does not have exactly [`words`]`(values.len())` words.
 pub fn pack(values: &[f32], out: &mut [u64]) {
-    assert_eq!(
-        out.len(),
-        words(values.len()),
-        "one word for each 64 values"
-    );
+    assert_eq!(out.len(), words(values.len()), "one word for each 64 values");
     for (word, chunk) in out.iter_mut().zip(values.chunks(WORD_BITS)) {
-        *word = chunk
-            .iter()
-            .enumerate()
-            .fold(0, |w, (i, &v)| w | (u64::from(v > 0.0) << i));
+        *word = chunk.iter().enumerate().fold(0, |w, (i, &v)| w | (u64::from(v > 0.0) << i));
     }
 }
 
@@ -34,11 +27,7 @@ pub fn pack(values: &[f32], out: &mut [u64]) {
 /// If `words` does not hold that channel.
 #[must_use]
 pub fn value(words: &[u64], channel: usize) -> f32 {
-    if words[channel / WORD_BITS] >> (channel % WORD_BITS) & 1 == 1 {
-        1.0
-    } else {
-        -1.0
-    }
+    if words[channel / WORD_BITS] >> (channel % WORD_BITS) & 1 == 1 { 1.0 } else { -1.0 }
 }
 
 /// Mask of the bits in use in the last word of `channels` bits.
@@ -48,4 +37,11 @@ pub fn tail_mask(channels: usize) -> u64 {
         0 => u64::MAX,
         used => (1 << used) - 1,
     }
+}
+
+/// Scale of one filter's binary weights: the mean of their absolute values, summed in f64.
+#[must_use]
+pub fn mean_abs(filter: &[f32]) -> f32 {
+    let sum: f64 = filter.iter().map(|w| f64::from(w.abs())).sum();
+    (sum / filter.len() as f64) as f32
 }

@@ -52,9 +52,7 @@ impl Cost {
             let x = node.inputs.first().map(|id| shapes[id.0]);
             layer(node, x, output)
         });
-        Ok(Cost {
-            layers: layers.collect(),
-        })
+        Ok(Cost { layers: layers.collect() })
     }
 
     /// Real multiply-accumulates.
@@ -92,13 +90,8 @@ impl Cost {
 
 fn layer(node: &Node, x: Option<Shape>, output: Shape) -> LayerCost {
     let params = x.map_or_else(Vec::new, |x| node.op.params(x));
-    let count = |role| {
-        params
-            .iter()
-            .filter(|p| p.role == role)
-            .map(crate::op::Param::len)
-            .sum::<usize>()
-    };
+    let count =
+        |role| params.iter().filter(|p| p.role == role).map(crate::op::Param::len).sum::<usize>();
     let (flops, bops) = x.map_or((0, 0), |x| macs(&node.op, x, output));
     LayerCost {
         name: node.name.clone(),
@@ -118,15 +111,9 @@ fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
         Op::Conv { geometry } => (geometry.macs(x, output), 0),
         Op::ConvBin { geometry, .. } => (0, geometry.macs(x, output)),
         Op::Linear { out_features } => ((x.len() * out_features) as u64, 0),
-        Op::Hyper {
-            statistics,
-            hidden,
-            outputs,
-            ..
-        } => (
-            ((statistics.count() * x.channels + outputs) * hidden) as u64,
-            0,
-        ),
+        Op::Hyper { statistics, hidden, outputs, .. } => {
+            (((statistics.count() * x.channels + outputs) * hidden) as u64, 0)
+        }
         _ => (0, 0),
     }
 }
@@ -142,10 +129,7 @@ impl crate::Geometry {
 /// A learned weight scale folds into the affine that follows the convolution.
 fn deployed_floats(op: &Op, trained: usize) -> usize {
     match op {
-        Op::ConvBin {
-            scale: WeightScale::Learned,
-            ..
-        } => 0,
+        Op::ConvBin { scale: WeightScale::Learned, .. } => 0,
         _ => trained,
     }
 }

@@ -58,11 +58,7 @@ impl Graph {
     #[must_use]
     pub fn input_shape(&self) -> [usize; 3] {
         match self.nodes.first().map(|node| &node.op) {
-            Some(&Op::Input {
-                channels,
-                height,
-                width,
-            }) => [channels, height, width],
+            Some(&Op::Input { channels, height, width }) => [channels, height, width],
             _ => [0; 3],
         }
     }
@@ -71,9 +67,7 @@ impl Graph {
     #[must_use]
     pub fn params(&self, id: NodeId, shapes: &[Shape]) -> Vec<Param> {
         let node = &self.nodes[id.0];
-        node.inputs
-            .first()
-            .map_or_else(Vec::new, |x| node.op.params(shapes[x.0]))
+        node.inputs.first().map_or_else(Vec::new, |x| node.op.params(shapes[x.0]))
     }
 
     /// Identifiers of all nodes in evaluation order.

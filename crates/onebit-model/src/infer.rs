@@ -34,12 +34,7 @@ impl Shape {
     /// A real map.
     #[must_use]
     pub fn float(channels: usize, height: usize, width: usize) -> Self {
-        Shape {
-            element: Element::Float,
-            channels,
-            height,
-            width,
-        }
+        Shape { element: Element::Float, channels, height, width }
     }
 
     /// Rows times columns.
@@ -95,14 +90,8 @@ pub fn shapes_for(graph: &Graph, input: [usize; 3]) -> Result<Vec<Shape>, GraphE
             });
         }
         if let Some(id) = node.inputs.iter().find(|id| id.0 >= position) {
-            let name = graph
-                .nodes
-                .get(id.0)
-                .map_or_else(|| id.0.to_string(), |n| n.name.clone());
-            return Err(GraphError::UnknownInput {
-                node: node.name.clone(),
-                input: name,
-            });
+            let name = graph.nodes.get(id.0).map_or_else(|| id.0.to_string(), |n| n.name.clone());
+            return Err(GraphError::UnknownInput { node: node.name.clone(), input: name });
         }
         let inputs: Vec<Shape> = node.inputs.iter().map(|id| shapes[id.0]).collect();
         let shape = infer(node, &inputs, input)?;
@@ -114,13 +103,7 @@ pub fn shapes_for(graph: &Graph, input: [usize; 3]) -> Result<Vec<Shape>, GraphE
 
 fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, GraphError> {
     if let Op::Input { channels, .. } = node.op {
-        require(
-            node,
-            "channels",
-            channels,
-            channels == input[0],
-            "the channels of the image",
-        )?;
+        require(node, "channels", channels, channels == input[0], "the channels of the image")?;
         return Ok(Shape::float(input[0], input[1], input[2]));
     }
     let x = inputs[0];
@@ -132,10 +115,7 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
             if threshold == Threshold::Dynamic {
                 require_offsets(node, x, inputs[1], x.channels)?;
             }
-            Ok(Shape {
-                element: Element::Bit,
-                ..x
-            })
+            Ok(Shape { element: Element::Bit, ..x })
         }
         Op::Prelu { shift, .. } => {
             if shift == Shift::Dynamic {
@@ -144,10 +124,9 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
             Ok(x)
         }
         Op::Add if x == inputs[1] => Ok(x),
-        Op::Concat if (x.height, x.width) == (inputs[1].height, inputs[1].width) => Ok(Shape {
-            channels: x.channels + inputs[1].channels,
-            ..x
-        }),
+        Op::Concat if (x.height, x.width) == (inputs[1].height, inputs[1].width) => {
+            Ok(Shape { channels: x.channels + inputs[1].channels, ..x })
+        }
         Op::Add | Op::Concat => Err(mismatch(node, x, inputs[1])),
         Op::ChannelShuffle { groups } => {
             let divides = groups > 0 && x.channels.is_multiple_of(groups);
@@ -155,18 +134,8 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
             Ok(x)
         }
         Op::AvgPool { kernel, stride } => infer_window(node, x, kernel, stride, 0),
-        Op::MaxPool {
-            kernel,
-            stride,
-            padding,
-        } => {
-            require(
-                node,
-                "padding",
-                padding,
-                padding < kernel,
-                "less than the window",
-            )?;
+        Op::MaxPool { kernel, stride, padding } => {
+            require(node, "padding", padding, padding < kernel, "less than the window")?;
             infer_window(node, x, kernel, stride, padding)
         }
         Op::GlobalAvgPool => Ok(Shape::float(x.channels, 1, 1)),
@@ -174,12 +143,7 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
             require_extent(node, "out_features", out_features)?;
             Ok(Shape::float(out_features, 1, 1))
         }
-        Op::Hyper {
-            hidden,
-            outputs,
-            range,
-            ..
-        } => {
+        Op::Hyper { hidden, outputs, range, .. } => {
             require_extent(node, "hidden", hidden)?;
             require_extent(node, "outputs", outputs)?;
             if let HyperRange::Sigmoid { lambda } = range {
@@ -192,36 +156,14 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
 }
 
 fn infer_conv(node: &Node, geometry: &Geometry, x: Shape) -> Result<Shape, GraphError> {
-    let Geometry {
-        out_channels,
-        kernel,
-        stride,
-        padding,
-        groups,
-    } = *geometry;
+    let Geometry { out_channels, kernel, stride, padding, groups } = *geometry;
     require_extent(node, "out_channels", out_channels)?;
     let divides =
         groups > 0 && x.channels.is_multiple_of(groups) && out_channels.is_multiple_of(groups);
-    require(
-        node,
-        "groups",
-        groups,
-        divides,
-        "a divisor of the input and output channels",
-    )?;
-    require(
-        node,
-        "padding",
-        padding,
-        padding < kernel,
-        "less than the window",
-    )?;
+    require(node, "groups", groups, divides, "a divisor of the input and output channels")?;
+    require(node, "padding", padding, padding < kernel, "less than the window")?;
     let shape = infer_window(node, x, kernel, stride, padding)?;
-    Ok(Shape {
-        element: Element::Float,
-        channels: out_channels,
-        ..shape
-    })
+    Ok(Shape { element: Element::Float, channels: out_channels, ..shape })
 }
 
 fn infer_window(
@@ -263,11 +205,7 @@ fn check_elements(node: &Node, inputs: &[Shape]) -> Result<(), GraphError> {
 }
 
 fn require_offsets(node: &Node, x: Shape, d: Shape, len: usize) -> Result<(), GraphError> {
-    if d == Shape::float(len, 1, 1) {
-        Ok(())
-    } else {
-        Err(mismatch(node, x, d))
-    }
+    if d == Shape::float(len, 1, 1) { Ok(()) } else { Err(mismatch(node, x, d)) }
 }
 
 fn require_extent(node: &Node, attribute: &'static str, value: usize) -> Result<(), GraphError> {
@@ -286,12 +224,7 @@ fn require(
         return Ok(());
     }
     let (node, value) = (node.name.clone(), value.to_string());
-    Err(GraphError::BadAttribute {
-        node,
-        attribute,
-        value,
-        expected,
-    })
+    Err(GraphError::BadAttribute { node, attribute, value, expected })
 }
 
 fn mismatch(node: &Node, left: Shape, right: Shape) -> GraphError {
@@ -309,9 +242,8 @@ fn check_size(node: &Node, inputs: &[Shape], shape: Shape) -> Result<(), GraphEr
     let in_range = extents.iter().all(|e| (1..=limits::MAX_EXTENT).contains(e));
     let elements = product(&extents);
     let params = inputs.first().map_or_else(Vec::new, |&x| node.op.params(x));
-    let params_fit = params
-        .iter()
-        .all(|p| product(&p.shape).is_some_and(|n| n <= limits::MAX_PARAMETERS));
+    let params_fit =
+        params.iter().all(|p| product(&p.shape).is_some_and(|n| n <= limits::MAX_PARAMETERS));
     if in_range && elements.is_some_and(|n| n <= limits::MAX_ELEMENTS) && params_fit {
         Ok(())
     } else {

@@ -33,22 +33,13 @@ impl Graph {
     pub fn to_json(&self) -> Result<String, GraphError> {
         let name = |node: &Node, id: &NodeId| match self.nodes.get(id.0) {
             Some(input) => Ok(input.name.clone()),
-            None => Err(GraphError::UnknownInput {
-                node: node.name.clone(),
-                input: id.0.to_string(),
-            }),
+            None => {
+                Err(GraphError::UnknownInput { node: node.name.clone(), input: id.0.to_string() })
+            }
         };
         let nodes = self.nodes.iter().map(|node| {
-            let inputs = node
-                .inputs
-                .iter()
-                .map(|id| name(node, id))
-                .collect::<Result<_, _>>()?;
-            Ok(NodeJson {
-                name: node.name.clone(),
-                op: node.op.clone(),
-                inputs,
-            })
+            let inputs = node.inputs.iter().map(|id| name(node, id)).collect::<Result<_, _>>()?;
+            Ok(NodeJson { name: node.name.clone(), op: node.op.clone(), inputs })
         });
         let json = GraphJson {
             arch: self.arch.clone(),
@@ -71,20 +62,13 @@ impl Graph {
         for (position, node) in json.nodes.into_iter().enumerate() {
             let id = |input: String| match ids.get(&input) {
                 Some(&id) => Ok(id),
-                None => Err(GraphError::UnknownInput {
-                    node: node.name.clone(),
-                    input,
-                }),
+                None => Err(GraphError::UnknownInput { node: node.name.clone(), input }),
             };
             let inputs = node.inputs.into_iter().map(id).collect::<Result<_, _>>()?;
             if ids.insert(node.name.clone(), NodeId(position)).is_some() {
                 return Err(GraphError::DuplicateName(node.name));
             }
-            nodes.push(Node {
-                name: node.name,
-                op: node.op,
-                inputs,
-            });
+            nodes.push(Node { name: node.name, op: node.op, inputs });
         }
         Ok(Graph {
             arch: json.arch,

@@ -115,25 +115,16 @@ impl Verified<Model> {
             }
         }
         if known != model.tensors.len() {
-            return Err(ModelError::ExtraTensor(extra(
-                &graph,
-                &shapes,
-                &model.tensors,
-            )));
+            return Err(ModelError::ExtraTensor(extra(&graph, &shapes, &model.tensors)));
         }
-        Ok(Verified::assume(Model {
-            graph: graph.into_inner(),
-            tensors: model.tensors,
-        }))
+        Ok(Verified::assume(Model { graph: graph.into_inner(), tensors: model.tensors }))
     }
 
     /// Floats of the tensor `suffix` of `node`; empty when the node has no such tensor.
     #[must_use]
     pub fn floats(&self, node: &Node, suffix: &str) -> &[f32] {
         match self.tensors.get(&node.param_name(suffix)) {
-            Some(Tensor {
-                data: Data::F32(v), ..
-            }) => v,
+            Some(Tensor { data: Data::F32(v), .. }) => v,
             _ => &[],
         }
     }
@@ -142,9 +133,7 @@ impl Verified<Model> {
     #[must_use]
     pub fn words(&self, node: &Node, suffix: &str) -> &[u64] {
         match self.tensors.get(&node.param_name(suffix)) {
-            Some(Tensor {
-                data: Data::U64(v), ..
-            }) => v,
+            Some(Tensor { data: Data::U64(v), .. }) => v,
             _ => &[],
         }
     }
@@ -166,10 +155,7 @@ fn check_lowered(node: &Node) -> Result<(), ModelError> {
         Op::ConvBin { scale, .. } if scale != WeightScale::None => "a weight scale",
         _ => return Ok(()),
     };
-    Err(ModelError::NotLowered {
-        node: node.name.clone(),
-        what,
-    })
+    Err(ModelError::NotLowered { node: node.name.clone(), what })
 }
 
 fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), ModelError> {
@@ -203,10 +189,7 @@ fn check_bits(name: &str, tensor: &Tensor, logical: &[usize]) -> Result<(), Mode
 }
 
 fn fills(tensor: &Tensor) -> bool {
-    let len = tensor
-        .shape
-        .iter()
-        .try_fold(1usize, |n, &e| n.checked_mul(e));
+    let len = tensor.shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e));
     len == Some(tensor.data.len())
 }
 
@@ -229,9 +212,5 @@ fn extra(graph: &Graph, shapes: &[Shape], tensors: &BTreeMap<String, Tensor>) ->
             params.iter().any(|p| node.param_name(p.suffix) == name)
         })
     };
-    tensors
-        .keys()
-        .find(|name| !belongs(name))
-        .cloned()
-        .unwrap_or_default()
+    tensors.keys().find(|name| !belongs(name)).cloned().unwrap_or_default()
 }

@@ -280,13 +280,8 @@ impl Op {
         match self {
             Op::Input { .. } => 0,
             Op::Add | Op::Concat => 2,
-            Op::Sign {
-                threshold: Threshold::Dynamic,
-            } => 2,
-            Op::Prelu {
-                shift: Shift::Dynamic,
-                ..
-            } => 2,
+            Op::Sign { threshold: Threshold::Dynamic } => 2,
+            Op::Prelu { shift: Shift::Dynamic, .. } => 2,
             _ => 1,
         }
     }
@@ -295,21 +290,12 @@ impl Op {
     #[must_use]
     pub fn params(&self, x: Shape) -> Vec<Param> {
         let c = x.channels;
-        let float = |suffix, shape| Param {
-            suffix,
-            shape,
-            role: Role::Float,
-        };
+        let float = |suffix, shape| Param { suffix, shape, role: Role::Float };
         match *self {
             Op::Conv { geometry } => vec![float("weight", geometry.weight_shape(c))],
-            Op::ConvBin {
-                geometry, scale, ..
-            } => {
-                let weight = Param {
-                    suffix: "weight",
-                    shape: geometry.weight_shape(c),
-                    role: Role::Binary,
-                };
+            Op::ConvBin { geometry, scale, .. } => {
+                let weight =
+                    Param { suffix: "weight", shape: geometry.weight_shape(c), role: Role::Binary };
                 match scale {
                     WeightScale::Learned => {
                         vec![weight, float("scale", vec![geometry.out_channels])]
@@ -320,11 +306,7 @@ impl Op {
                 }
             }
             Op::BatchNorm => {
-                let statistic = |suffix| Param {
-                    suffix,
-                    shape: vec![c],
-                    role: Role::Statistic,
-                };
+                let statistic = |suffix| Param { suffix, shape: vec![c], role: Role::Statistic };
                 vec![
                     float("weight", vec![c]),
                     float("bias", vec![c]),
@@ -333,9 +315,7 @@ impl Op {
                 ]
             }
             Op::Affine => vec![float("scale", vec![c]), float("shift", vec![c])],
-            Op::Sign {
-                threshold: Threshold::Zero,
-            } => Vec::new(),
+            Op::Sign { threshold: Threshold::Zero } => Vec::new(),
             Op::Sign { .. } => vec![float("threshold", vec![c])],
             Op::Prelu { slope, shift } => prelu_params(c, slope, shift),
             Op::Linear { out_features } => {
@@ -344,12 +324,7 @@ impl Op {
                     float("bias", vec![out_features]),
                 ]
             }
-            Op::Hyper {
-                statistics,
-                hidden,
-                outputs,
-                ..
-            } => vec![
+            Op::Hyper { statistics, hidden, outputs, .. } => vec![
                 float("w1", vec![hidden, statistics.count() * c]),
                 float("b1", vec![hidden]),
                 float("w2", vec![outputs, hidden]),
@@ -377,25 +352,14 @@ fn prelu_params(c: usize, slope: Slope, shift: Shift) -> Vec<Param> {
         Shift::Static | Shift::Dynamic => &["shift_x", "shift_y"],
     };
     let names = slopes.iter().chain(shifts);
-    names
-        .map(|&suffix| Param {
-            suffix,
-            shape: vec![c],
-            role: Role::Float,
-        })
-        .collect()
+    names.map(|&suffix| Param { suffix, shape: vec![c], role: Role::Float }).collect()
 }
 
 impl Geometry {
     /// Shape `[O, k, k, I/groups]` of the weights for `channels` input channels.
     #[must_use]
     pub fn weight_shape(&self, channels: usize) -> Vec<usize> {
-        vec![
-            self.out_channels,
-            self.kernel,
-            self.kernel,
-            channels / self.groups,
-        ]
+        vec![self.out_channels, self.kernel, self.kernel, channels / self.groups]
     }
 
     /// Output extent for an input extent, `None` where the window does not fit.
@@ -409,8 +373,5 @@ impl Geometry {
 #[must_use]
 pub fn window_extent(input: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
     let padded = input.checked_add(padding.checked_mul(2)?)?;
-    padded
-        .checked_sub(kernel)?
-        .checked_div(stride)?
-        .checked_add(1)
+    padded.checked_sub(kernel)?.checked_div(stride)?.checked_add(1)
 }

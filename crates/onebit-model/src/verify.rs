@@ -90,10 +90,7 @@ fn check_used(graph: &Graph) -> Result<(), GraphError> {
 fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
     let outputs = shapes.last().map_or(0, |shape| shape.len());
     if graph.classes.len() != outputs || outputs > limits::MAX_CLASSES {
-        return Err(GraphError::Classes {
-            classes: graph.classes.len(),
-            outputs,
-        });
+        return Err(GraphError::Classes { classes: graph.classes.len(), outputs });
     }
     let valid = |name: &&alloc::string::String| {
         name.is_empty() || name.len() > limits::MAX_NAME_BYTES || name.chars().any(char::is_control)
@@ -109,9 +106,5 @@ fn check_normalization(graph: &Graph) -> Result<(), GraphError> {
     let norm = &graph.normalization;
     let means = norm.mean.len() == channels && norm.mean.iter().all(|m| m.is_finite());
     let stds = norm.std.len() == channels && norm.std.iter().all(|s| s.is_finite() && *s > 0.0);
-    if means && stds {
-        Ok(())
-    } else {
-        Err(GraphError::Normalization(channels))
-    }
+    if means && stds { Ok(()) } else { Err(GraphError::Normalization(channels)) }
 }

@@ -4,20 +4,13 @@ use onebit_model::arch::{self, Config, Downsample, Method, Task};
 use onebit_model::cost::Cost;
 use onebit_model::{Graph, Op, Shift, Threshold, Verified};
 
-const METHODS: [Method; 4] = [
-    Method::Bireal,
-    Method::Reactnet,
-    Method::Ftbnn,
-    Method::Dybnn,
-];
+const METHODS: [Method; 4] = [Method::Bireal, Method::Reactnet, Method::Ftbnn, Method::Dybnn];
 
 #[test]
 fn resnet20_costs_what_the_literature_says() {
     // METHODS section 6: ResNet-20 at 32x32 has 40.1 M binary operations and 0.272 M parameters.
-    let config = Config {
-        downsample: Downsample::Duplicate,
-        ..Config::new("resnet20", Method::Bireal)
-    };
+    let config =
+        Config { downsample: Downsample::Duplicate, ..Config::new("resnet20", Method::Bireal) };
     let graph = arch::build(&config, &Task::unnamed([3, 32, 32], 10)).unwrap();
     let cost = Cost::of(&graph, [3, 32, 32]).unwrap();
     assert_eq!(cost.bops(), 40_108_032);
@@ -51,23 +44,12 @@ fn dysign_and_dyprelu_switch_separately() {
         arch::build(&config, &Task::unnamed([1, 28, 28], 10)).unwrap()
     };
     let dynamic = |graph: &Graph| {
-        let signs = graph.nodes.iter().filter(|n| {
-            matches!(
-                n.op,
-                Op::Sign {
-                    threshold: Threshold::Dynamic
-                }
-            )
-        });
-        let prelus = graph.nodes.iter().filter(|n| {
-            matches!(
-                n.op,
-                Op::Prelu {
-                    shift: Shift::Dynamic,
-                    ..
-                }
-            )
-        });
+        let signs = graph
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.op, Op::Sign { threshold: Threshold::Dynamic }));
+        let prelus =
+            graph.nodes.iter().filter(|n| matches!(n.op, Op::Prelu { shift: Shift::Dynamic, .. }));
         (signs.count(), prelus.count())
     };
     assert_eq!(dynamic(&build(None, None)), (0, 0));
@@ -80,10 +62,7 @@ fn impossible_options_are_named() {
     let task = Task::unnamed([1, 28, 28], 10);
     let mut config = Config::new("resnet21", Method::Bireal);
     let message = arch::build(&config, &task).unwrap_err().to_string();
-    assert!(
-        message.contains("resnet21") && message.contains("resnet20"),
-        "{message}"
-    );
+    assert!(message.contains("resnet21") && message.contains("resnet20"), "{message}");
     config = Config::new("resnet20", Method::Bireal);
     config.blocks = Some(vec![1]);
     let message = arch::build(&config, &task).unwrap_err().to_string();
@@ -96,12 +75,10 @@ fn impossible_options_are_named() {
 
 #[test]
 fn one_named_error_for_each_defect() {
-    let graph = arch::build(
-        &Config::new("resnet20", Method::Dybnn),
-        &Task::unnamed([1, 28, 28], 10),
-    )
-    .unwrap()
-    .into_inner();
+    let graph =
+        arch::build(&Config::new("resnet20", Method::Dybnn), &Task::unnamed([1, 28, 28], 10))
+            .unwrap()
+            .into_inner();
     type Defect = (&'static str, fn(&mut Graph));
     let defects: [Defect; 9] = [
         ("has no nodes", |g| g.nodes.clear()),
@@ -115,9 +92,7 @@ fn one_named_error_for_each_defect() {
             g.nodes.insert(g.nodes.len() - 1, node);
         }),
         ("names 9 classes", |g| drop(g.classes.pop())),
-        ("positive standard deviations", |g| {
-            g.normalization.std[0] = 0.0
-        }),
+        ("positive standard deviations", |g| g.normalization.std[0] = 0.0),
         ("must be the input", |g| g.nodes[0].op = Op::GlobalAvgPool),
     ];
     for (message, break_it) in defects {
@@ -128,9 +103,6 @@ fn one_named_error_for_each_defect() {
             broken.nodes[last].inputs[0].0 = last - 2;
         }
         let error = Verified::<Graph>::new(broken).unwrap_err().to_string();
-        assert!(
-            error.contains(message),
-            "expected `{message}`, got `{error}`"
-        );
+        assert!(error.contains(message), "expected `{message}`, got `{error}`");
     }
 }

@@ -1,1 +1,32 @@
 //! Trains 1-bit networks on the CPU with explicit forward and backward passes.
+//!
+//! [`Net`] is the network: a graph with parameters, gradients and planned buffers. [`train`] is a run: a
+//! [`Recipe`] in, a folder of checkpoints out.
+
+pub mod binarize;
+pub mod checkpoint;
+mod chunk;
+mod error;
+mod evaluate;
+mod gemm;
+mod images;
+pub mod loss;
+pub mod metrics;
+mod net;
+mod op;
+pub mod optim;
+mod params;
+mod plan;
+pub mod recipe;
+mod run;
+pub mod schedule;
+mod simd;
+mod trainer;
+
+pub use error::TrainError;
+pub use evaluate::{Evaluation, evaluate};
+pub use net::{Net, NetConfig};
+pub use params::{Parameter, Params};
+pub use recipe::Recipe;
+pub use run::RunPaths;
+pub use trainer::{Event, Summary, TrainOptions, train};

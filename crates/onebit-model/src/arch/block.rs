@@ -24,60 +24,25 @@ pub(super) fn residual(
 ) -> Result<Map, ArchError> {
     let position = config.nonlinearity_position;
     let bits = sign(b, config, name, x);
-    let geometry = Geometry {
-        out_channels,
-        kernel: 3,
-        stride,
-        padding: 1,
-        groups: config.groups,
-    };
+    let geometry = Geometry { out_channels, kernel: 3, stride, padding: 1, groups: config.groups };
     let mut y = b.conv_bin(name, bits, geometry, config.padding, config.weight_scale);
     if position == NonlinearityPosition::BeforeBn {
-        y = nonlinearity(
-            b,
-            config,
-            name,
-            Map {
-                node: y,
-                channels: out_channels,
-            },
-        )?;
+        y = nonlinearity(b, config, name, Map { node: y, channels: out_channels })?;
     }
     y = b.batch_norm(name, y);
     if position == NonlinearityPosition::BeforeAdd {
-        y = nonlinearity(
-            b,
-            config,
-            name,
-            Map {
-                node: y,
-                channels: out_channels,
-            },
-        )?;
+        y = nonlinearity(b, config, name, Map { node: y, channels: out_channels })?;
     }
     if config.groups > 1 {
-        let shuffle = Op::ChannelShuffle {
-            groups: config.groups,
-        };
+        let shuffle = Op::ChannelShuffle { groups: config.groups };
         y = b.add(&format!("{name}.shuffle"), shuffle, &[y]);
     }
     let shortcut = shortcut(b, config, name, x, out_channels, stride)?;
     y = b.add(&format!("{name}.add"), Op::Add, &[y, shortcut]);
     if position == NonlinearityPosition::AfterAdd {
-        y = nonlinearity(
-            b,
-            config,
-            name,
-            Map {
-                node: y,
-                channels: out_channels,
-            },
-        )?;
+        y = nonlinearity(b, config, name, Map { node: y, channels: out_channels })?;
     }
-    Ok(Map {
-        node: y,
-        channels: out_channels,
-    })
+    Ok(Map { node: y, channels: out_channels })
 }
 
 fn sign(b: &mut Builder, config: &Config, name: &str, x: Map) -> NodeId {
@@ -131,26 +96,13 @@ fn shortcut(
     let pooled = if stride == 1 {
         x.node
     } else {
-        b.add(
-            &format!("{name}.pool"),
-            Op::AvgPool { kernel: 2, stride },
-            &[x.node],
-        )
+        b.add(&format!("{name}.pool"), Op::AvgPool { kernel: 2, stride }, &[x.node])
     };
-    let geometry = Geometry {
-        out_channels,
-        kernel: 1,
-        stride: 1,
-        padding: 0,
-        groups: 1,
-    };
+    let geometry = Geometry { out_channels, kernel: 1, stride: 1, padding: 0, groups: 1 };
     match config.downsample {
         Downsample::Float => Ok(b.conv_bn(&name, pooled, geometry)),
         Downsample::Binary => {
-            let pooled = Map {
-                node: pooled,
-                channels: x.channels,
-            };
+            let pooled = Map { node: pooled, channels: x.channels };
             let bits = sign(b, config, &name, pooled);
             let y = b.conv_bin(&name, bits, geometry, config.padding, config.weight_scale);
             Ok(b.batch_norm(&name, y))
@@ -158,10 +110,8 @@ fn shortcut(
         Downsample::Duplicate if out_channels == 2 * x.channels => {
             Ok(b.add(&format!("{name}.concat"), Op::Concat, &[pooled, pooled]))
         }
-        Downsample::Duplicate => Err(bad_option(
-            "downsample",
-            "duplicate",
-            "widths that double from stage to stage",
-        )),
+        Downsample::Duplicate => {
+            Err(bad_option("downsample", "duplicate", "widths that double from stage to stage"))
+        }
     }
 }

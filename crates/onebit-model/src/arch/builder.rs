@@ -16,31 +16,15 @@ impl Builder {
     /// A graph with only its input.
     #[must_use]
     pub fn new(arch: &str, task: &Task) -> (Self, NodeId) {
-        let mut builder = Builder {
-            arch: arch.to_string(),
-            task: task.clone(),
-            nodes: Vec::new(),
-        };
+        let mut builder = Builder { arch: arch.to_string(), task: task.clone(), nodes: Vec::new() };
         let [channels, height, width] = task.input;
-        let input = builder.add(
-            "input",
-            Op::Input {
-                channels,
-                height,
-                width,
-            },
-            &[],
-        );
+        let input = builder.add("input", Op::Input { channels, height, width }, &[]);
         (builder, input)
     }
 
     /// Adds a node.
     pub fn add(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> NodeId {
-        self.nodes.push(Node {
-            name: name.to_string(),
-            op,
-            inputs: inputs.to_vec(),
-        });
+        self.nodes.push(Node { name: name.to_string(), op, inputs: inputs.to_vec() });
         NodeId(self.nodes.len() - 1)
     }
 
@@ -64,28 +48,14 @@ impl Builder {
         pad: PadValue,
         scale: WeightScale,
     ) -> NodeId {
-        self.add(
-            &format!("{name}.conv"),
-            Op::ConvBin {
-                geometry,
-                pad,
-                scale,
-            },
-            &[x],
-        )
+        self.add(&format!("{name}.conv"), Op::ConvBin { geometry, pad, scale }, &[x])
     }
 
     /// Global average pooling and the classifier, `pool` and `fc`; the finished graph.
     #[must_use]
     pub fn classifier(mut self, x: NodeId) -> Graph {
         let pooled = self.add("pool", Op::GlobalAvgPool, &[x]);
-        self.add(
-            "fc",
-            Op::Linear {
-                out_features: self.task.classes.len(),
-            },
-            &[pooled],
-        );
+        self.add("fc", Op::Linear { out_features: self.task.classes.len() }, &[pooled]);
         Graph {
             arch: self.arch,
             normalization: self.task.normalization,

@@ -229,19 +229,12 @@ impl Config {
             Nonlinearity::Frprelu => (Slope::Both, op::Shift::Static),
         };
         let dynamic = self.dyprelu.unwrap_or(self.method == Method::Dybnn);
-        Ok(Some((
-            slope,
-            if dynamic { op::Shift::Dynamic } else { shift },
-        )))
+        Ok(Some((slope, if dynamic { op::Shift::Dynamic } else { shift })))
     }
 
     fn no_module(&self) -> Result<Option<(Slope, op::Shift)>, ArchError> {
         match self.dyprelu {
-            Some(true) => Err(bad_option(
-                "dyprelu",
-                true,
-                "a nonlinearity other than none",
-            )),
+            Some(true) => Err(bad_option("dyprelu", true, "a nonlinearity other than none")),
             _ => Ok(None),
         }
     }

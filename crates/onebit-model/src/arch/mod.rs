@@ -57,15 +57,9 @@ impl Task {
     /// A task for counting and timing: classes named by their numbers, no normalization.
     #[must_use]
     pub fn unnamed(input: [usize; 3], classes: usize) -> Self {
-        let normalization = Normalization {
-            mean: alloc::vec![0.0; input[0]],
-            std: alloc::vec![1.0; input[0]],
-        };
-        Task {
-            input,
-            classes: (0..classes).map(|c| c.to_string()).collect(),
-            normalization,
-        }
+        let normalization =
+            Normalization { mean: alloc::vec![0.0; input[0]], std: alloc::vec![1.0; input[0]] };
+        Task { input, classes: (0..classes).map(|c| c.to_string()).collect(), normalization }
     }
 }
 
@@ -108,23 +102,13 @@ pub fn build(config: &Config, task: &Task) -> Result<Verified<Graph>, ArchError>
     let found = ARCHITECTURES.iter().find(|a| a.name == config.arch);
     let architecture = found.ok_or_else(|| ArchError::Unknown {
         name: config.arch.clone(),
-        known: ARCHITECTURES
-            .iter()
-            .map(|a| a.name)
-            .collect::<Vec<_>>()
-            .join(", "),
+        known: ARCHITECTURES.iter().map(|a| a.name).collect::<Vec<_>>().join(", "),
     })?;
     let graph = (architecture.graph)(config, task)?;
-    Verified::<Graph>::new(graph).map_err(|source| ArchError::Graph {
-        arch: config.arch.clone(),
-        source,
-    })
+    Verified::<Graph>::new(graph)
+        .map_err(|source| ArchError::Graph { arch: config.arch.clone(), source })
 }
 
 fn bad_option(option: &'static str, value: impl core::fmt::Debug, expected: &str) -> ArchError {
-    ArchError::Option {
-        option,
-        value: format!("{value:?}"),
-        expected: expected.to_string(),
-    }
+    ArchError::Option { option, value: format!("{value:?}"), expected: expected.to_string() }
 }

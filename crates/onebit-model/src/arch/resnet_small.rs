@@ -29,22 +29,10 @@ fn stages(
     blocks: &[usize],
 ) -> Result<Graph, ArchError> {
     check(config, widths, blocks)?;
-    let widths: Vec<usize> = widths
-        .iter()
-        .map(|&w| widened(w, config.width_multiplier))
-        .collect();
+    let widths: Vec<usize> = widths.iter().map(|&w| widened(w, config.width_multiplier)).collect();
     let (mut b, input) = Builder::new(&config.arch, task);
-    let stem = Geometry {
-        out_channels: widths[0],
-        kernel: 3,
-        stride: 1,
-        padding: 1,
-        groups: 1,
-    };
-    let mut x = Map {
-        node: b.conv_bn("stem", input, stem),
-        channels: widths[0],
-    };
+    let stem = Geometry { out_channels: widths[0], kernel: 3, stride: 1, padding: 1, groups: 1 };
+    let mut x = Map { node: b.conv_bn("stem", input, stem), channels: widths[0] };
     for (stage, (&width, &count)) in widths.iter().zip(blocks).enumerate() {
         for block in 0..count {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
@@ -57,25 +45,13 @@ fn stages(
 
 fn check(config: &Config, widths: &[usize], blocks: &[usize]) -> Result<(), ArchError> {
     if widths.is_empty() || widths.len() > 8 || widths.iter().any(|w| !(1..=4096).contains(w)) {
-        return Err(bad_option(
-            "widths",
-            widths,
-            "1 to 8 stages of 1 to 4096 channels",
-        ));
+        return Err(bad_option("widths", widths, "1 to 8 stages of 1 to 4096 channels"));
     }
     if blocks.len() != widths.len() || blocks.iter().any(|b| !(1..=64).contains(b)) {
-        return Err(bad_option(
-            "blocks",
-            blocks,
-            "1 to 64 blocks for each of the widths",
-        ));
+        return Err(bad_option("blocks", blocks, "1 to 64 blocks for each of the widths"));
     }
     if !(0.05..=64.0).contains(&config.width_multiplier) {
-        return Err(bad_option(
-            "width_multiplier",
-            config.width_multiplier,
-            "0.05 to 64",
-        ));
+        return Err(bad_option("width_multiplier", config.width_multiplier, "0.05 to 64"));
     }
     if config.hyper.reduction == 0 {
         return Err(bad_option("hyper.reduction", 0, "1 or more"));

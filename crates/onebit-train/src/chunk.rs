@@ -1,0 +1,336 @@
+//! A fixed share of the batch with all its buffers. Chunks are worked on by any thread, in any order;
+//! what they sum is added up in chunk order, so results do not depend on the threads.
+
+use onebit_model::Op;
+
+use crate::net::Structure;
+use crate::op::batch_norm::{GradSums, Moments};
+use crate::op::{Backward, Forward, Gradient, Workspace};
+use crate::params::Params;
+use crate::plan::{Place, Send};
+
+/// Buffers of one chunk.
+pub(crate) struct Chunk {
+    /// Images of the current batch in this chunk.
+    pub(crate) images: usize,
+    floats: Vec<Vec<f32>>,
+    bits: Vec<Vec<u64>>,
+    /// Raw gradients of all parameters over this chunk.
+    pub(crate) grads: Vec<Vec<f32>>,
+    /// For each batch normalization, by its position in [`Structure::norms`].
+    pub(crate) moments: Vec<Moments>,
+    pub(crate) grad_sums: Vec<GradSums>,
+    workspace: Workspace,
+    factors: Vec<f32>,
+    discarded: Vec<f32>,
+}
+
+impl Chunk {
+    pub(crate) fn new(structure: &Structure, params: &Params) -> Self {
+        let plan = &structure.plan;
+        Chunk {
+            images: 0,
+            floats: plan.slots.iter().map(|&len| vec![0.0; len]).collect(),
+            bits: plan.bit_slots.iter().map(|&len| vec![0; len]).collect(),
+            grads: params.entries.iter().map(|p| vec![0.0; p.grad.len()]).collect(),
+            moments: vec![Moments::default(); structure.norms.len()],
+            grad_sums: vec![GradSums::default(); structure.norms.len()],
+            workspace: Workspace::default(),
+            factors: Vec::new(),
+            discarded: Vec::new(),
+        }
+    }
+
+    /// Copies `images` (NHWC) into the input's buffer.
+    pub(crate) fn load(&mut self, structure: &Structure, images: &[f32]) {
+        let step = &structure.plan.steps[0];
+        self.images = images.len() / step.len;
+        self.floats[step.value.slot][..images.len()].copy_from_slice(images);
+    }
+
+    /// Output of the last node for this chunk's images.
+    pub(crate) fn logits(&self, structure: &Structure) -> &[f32] {
+        let step = structure.last();
+        &self.floats[step.value.slot][..self.images * step.len]
+    }
+
+    /// Where the gradient of the logits goes.
+    pub(crate) fn logits_grad(&mut self, structure: &Structure) -> &mut [f32] {
+        let step = structure.last();
+        &mut self.floats[step.grad.slot][..self.images * step.len]
+    }
+
+    /// Packed bits of a sign node for one image.
+    pub(crate) fn sign_bits(&self, structure: &Structure, id: usize, image: usize) -> &[u64] {
+        let step = &structure.plan.steps[id];
+        &self.bits[step.value.slot][image * step.len..][..step.len]
+    }
+
+    pub(crate) fn clear_grads(&mut self) {
+        self.grads.iter_mut().for_each(|g| g.fill(0.0));
+    }
+
+    /// Runs one level; in training it also measures what the next level normalizes with.
+    pub(crate) fn forward(
+        &mut self,
+        structure: &Structure,
+        params: &Params,
+        level: usize,
+        training: bool,
+    ) {
+        let readers = if training { structure.norms_reading(level) } else { &[] };
+        for &norm in readers {
+            self.moments[norm].clear(structure.norms[norm].channels());
+        }
+        let group = structure.plan.group[level];
+        for start in (0..self.images).step_by(group) {
+            let images = group.min(self.images - start);
+            for &id in &structure.plan.levels[level] {
+                self.forward_node(structure, params, id, start, images);
+                for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
+                    let x = span(structure, structure.plan.steps[id].value, id, start, images);
+                    let slot = structure.plan.steps[id].value.slot;
+                    self.moments[norm].add(&self.floats[slot][x]);
+                }
+            }
+        }
+    }
+
+    fn forward_node(
+        &mut self,
+        structure: &Structure,
+        params: &Params,
+        id: usize,
+        start: usize,
+        images: usize,
+    ) {
+        let step = &structure.plan.steps[id];
+        let node = &structure.graph.nodes[id];
+        if matches!(node.op, Op::Input { .. }) {
+            return;
+        }
+        let is_bits = matches!(node.op, Op::Sign { .. });
+        let mut output = Vec::new();
+        let mut output_bits = Vec::new();
+        if is_bits {
+            output_bits = core::mem::take(&mut self.bits[step.value.slot]);
+        } else {
+            output = core::mem::take(&mut self.floats[step.value.slot]);
+        }
+        let range = span(structure, step.value, id, start, images);
+        let mut workspace = core::mem::take(&mut self.workspace);
+        let x = self.float_input(structure, id, 0, start, images);
+        if let Some(norm) = structure.norm_at(id) {
+            norm.forward(params, x, &mut output[range.clone()], &mut self.factors.clone());
+        } else if let Some(layer) = &structure.layers[id] {
+            layer.forward(Forward {
+                images,
+                params,
+                x,
+                x_bits: self.bit_input(structure, id, start, images),
+                x2: self.float_input(structure, id, 1, start, images),
+                y: if is_bits { &mut [] } else { &mut output[range.clone()] },
+                y_bits: if is_bits { &mut output_bits[range] } else { &mut [] },
+                workspace: &mut workspace,
+            });
+        }
+        self.workspace = workspace;
+        if is_bits {
+            self.bits[step.value.slot] = output_bits;
+        } else {
+            self.floats[step.value.slot] = output;
+        }
+    }
+
+    /// Runs one level backwards; sums what the batch normalizations of this level need.
+    pub(crate) fn backward(&mut self, structure: &Structure, params: &Params, level: usize) {
+        for &norm in structure.norms_in(level) {
+            self.grad_sums[norm].clear(structure.norms[norm].channels());
+        }
+        let group = structure.plan.group[level];
+        for start in (0..self.images).step_by(group) {
+            let images = group.min(self.images - start);
+            for &norm in structure.norms_reading(level) {
+                self.backward_norm(structure, params, norm, start, images);
+            }
+            for &id in structure.plan.levels[level].iter().rev() {
+                if let Some(norm) = structure.norm_index[id] {
+                    let gy = span(structure, structure.plan.steps[id].grad, id, start, images);
+                    let gy = &self.floats[structure.plan.steps[id].grad.slot][gy];
+                    let x = self.float_input(structure, id, 0, start, images);
+                    let mut sums = self.grad_sums[norm].clone();
+                    structure.norms[norm].sum_gradient(x, gy, &mut sums);
+                    self.grad_sums[norm] = sums;
+                } else {
+                    self.backward_node(structure, params, id, start, images);
+                }
+            }
+        }
+    }
+
+    /// The part of a batch normalization's backward pass that follows the sums over the batch.
+    fn backward_norm(
+        &mut self,
+        structure: &Structure,
+        params: &Params,
+        norm: usize,
+        start: usize,
+        images: usize,
+    ) {
+        let id = structure.norms[norm].node;
+        let step = &structure.plan.steps[id];
+        let (input, send) = (step.inputs[0], step.sends[0]);
+        if send == Send::Nothing {
+            return;
+        }
+        let target = structure.plan.steps[input].grad;
+        let mut gx = core::mem::take(&mut self.floats[target.slot]);
+        let range = span(structure, target, input, start, images);
+        let gy = span(structure, step.grad, id, start, images);
+        let gy = &self.floats[step.grad.slot][gy];
+        let x = self.float_input(structure, id, 0, start, images);
+        let mut factors = core::mem::take(&mut self.factors.clone());
+        let first = send == Send::First;
+        structure.norms[norm].backward(params, x, gy, &mut gx[range], first, &mut factors);
+        self.floats[target.slot] = gx;
+    }
+
+    fn backward_node(
+        &mut self,
+        structure: &Structure,
+        params: &Params,
+        id: usize,
+        start: usize,
+        images: usize,
+    ) {
+        let Some(layer) = &structure.layers[id] else { return };
+        let step = &structure.plan.steps[id];
+        let twice = step.inputs.len() == 2 && step.inputs[0] == step.inputs[1];
+        let mut targets = [Target::default(), Target::default()];
+        for (position, &input) in step.inputs.iter().enumerate() {
+            let second = position == 1 && twice;
+            targets[position] = self.take_target(structure, id, input, position, start, images, second);
+        }
+        let mut grads = core::mem::take(&mut self.grads);
+        let mut workspace = core::mem::take(&mut self.workspace);
+        let [first, second] = &mut targets;
+        layer.backward(Backward {
+            images,
+            params,
+            x: self.float_input(structure, id, 0, start, images),
+            x_bits: self.bit_input(structure, id, start, images),
+            x2: self.float_input(structure, id, 1, start, images),
+            gy: &self.floats[step.grad.slot][span(structure, step.grad, id, start, images)],
+            gx: first.gradient(),
+            gx2: second.gradient(),
+            grads: &mut grads,
+            workspace: &mut workspace,
+        });
+        self.grads = grads;
+        self.workspace = workspace;
+        let [first, second] = targets;
+        self.put_back(first);
+        if twice {
+            let range = second.range.clone();
+            let slot = structure.plan.steps[step.inputs[0]].grad;
+            let main = span(structure, slot, step.inputs[0], start, images);
+            let main = &mut self.floats[slot.slot][main];
+            main.iter_mut().zip(&second.buffer[range]).for_each(|(a, b)| *a += b);
+        } else {
+            self.put_back(second);
+        }
+    }
+
+    /// Takes the gradient buffer of an input out of the chunk, so that a layer can write to it.
+    #[allow(clippy::too_many_arguments)]
+    fn take_target(
+        &mut self,
+        structure: &Structure,
+        id: usize,
+        input: usize,
+        position: usize,
+        start: usize,
+        images: usize,
+        second: bool,
+    ) -> Target {
+        let send = structure.plan.steps[id].sends[position];
+        let source = &structure.plan.steps[input];
+        if second {
+            let len = images * source.len;
+            return Target { slot: None, buffer: vec![0.0; len], range: 0..len, first: true };
+        }
+        if send != Send::Nothing {
+            let buffer = core::mem::take(&mut self.floats[source.grad.slot]);
+            let range = span(structure, source.grad, input, start, images);
+            return Target { slot: Some(source.grad.slot), buffer, range, first: send == Send::First };
+        }
+        if input == 0 && !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add) {
+            let mut buffer = core::mem::take(&mut self.discarded);
+            buffer.resize(images * source.len, 0.0);
+            return Target { slot: Some(usize::MAX), range: 0..buffer.len(), buffer, first: true };
+        }
+        Target::default()
+    }
+
+    fn put_back(&mut self, target: Target) {
+        match target.slot {
+            Some(usize::MAX) => self.discarded = target.buffer,
+            Some(slot) => self.floats[slot] = target.buffer,
+            None => {}
+        }
+    }
+
+    /// Input `position` of a node as floats; empty where there is none or it is a bit map.
+    fn float_input(
+        &self,
+        structure: &Structure,
+        id: usize,
+        position: usize,
+        start: usize,
+        images: usize,
+    ) -> &[f32] {
+        let Some(&input) = structure.plan.steps[id].inputs.get(position) else { return &[] };
+        if matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
+            return &[];
+        }
+        let place = structure.plan.steps[input].value;
+        &self.floats[place.slot][span(structure, place, input, start, images)]
+    }
+
+    fn bit_input(&self, structure: &Structure, id: usize, start: usize, images: usize) -> &[u64] {
+        let Some(&input) = structure.plan.steps[id].inputs.first() else { return &[] };
+        if !matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
+            return &[];
+        }
+        let place = structure.plan.steps[input].value;
+        &self.bits[place.slot][span(structure, place, input, start, images)]
+    }
+}
+
+/// A gradient buffer while a layer writes to it.
+#[derive(Default)]
+struct Target {
+    slot: Option<usize>,
+    buffer: Vec<f32>,
+    range: core::ops::Range<usize>,
+    first: bool,
+}
+
+impl Target {
+    fn gradient(&mut self) -> Gradient<'_> {
+        Gradient { data: &mut self.buffer[self.range.clone()], first: self.first }
+    }
+}
+
+/// Elements of the images `start..start + images` of a node in its buffer.
+fn span(
+    structure: &Structure,
+    place: Place,
+    id: usize,
+    start: usize,
+    images: usize,
+) -> core::ops::Range<usize> {
+    let len = structure.plan.steps[id].len;
+    let first = if place.whole { start * len } else { 0 };
+    first..first + images * len
+}

@@ -1,0 +1,224 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use onebit_data::ErrorKind;
+use onebit_model::{GraphError, ModelError};
+use onebit_model::arch::ArchError;
+
+/// Why a run could not start or go on, in one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A recipe that is not TOML, lacks a key, or has a value of another type.
+    #[error("{origin}: {reason}")]
+    Recipe {
+        /// The recipe's file, or the override.
+        origin: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key that recipes do not have.
+    #[error("{origin}: unknown key `{key}`; {hint}")]
+    UnknownKey {
+        /// The recipe's file, or the override.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// The nearest known key, or all of them.
+        hint: String,
+    },
+    /// A value outside its range.
+    #[error("{origin}: {key} is {value}, expected {expected}")]
+    Setting {
+        /// The recipe's file, or the override.
+        origin: String,
+        /// The dotted key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// The images cannot be read.
+    #[error(transparent)]
+    Data(#[from] onebit_data::Error),
+    /// The network cannot be built.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// Test images that do not belong to the training images.
+    #[error(
+        "data set `{test}` has {property} {found}, but `{train}`, which the network learns from, has {expected}"
+    )]
+    SplitsDiffer {
+        /// The data set for testing.
+        test: String,
+        /// The data set for training.
+        train: String,
+        /// What differs.
+        property: &'static str,
+        /// That of the test images.
+        found: String,
+        /// That of the training images.
+        expected: String,
+    },
+    /// The operating system refused to read a file.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The operating system refused to write a file.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file of a run that does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
+    /// A run is there already.
+    #[error(
+        "{}: holds a run already; continue it with --resume, or choose another --out", path.display()
+    )]
+    RunExists {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// A run of another recipe is there already.
+    #[error(
+        "{}: holds a run of another recipe ({key} is {theirs} there and {ours} here); use its own recipe.toml \
+         with --resume, or choose another --out", path.display()
+    )]
+    OtherRecipe {
+        /// The run's folder.
+        path: PathBuf,
+        /// The first key that differs.
+        key: String,
+        /// Its value in the folder's recipe.
+        theirs: String,
+        /// Its value in the given recipe.
+        ours: String,
+    },
+    /// Files that belong to no run are in the way.
+    #[error(
+        "{}: is not empty and holds no run; choose another --out", path.display()
+    )]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing to resume.
+    #[error(
+        "{}: there is no run to resume, expected a recipe.toml; leave out --resume to start one",
+        path.display()
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process works in the folder.
+    #[error("{}: another process is training in this folder; wait for it, or choose another --out", path.display())]
+    InUse {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// Every checkpoint is damaged.
+    #[error(
+        "{}: no checkpoint is whole ({skipped}); start again with another --out", path.display()
+    )]
+    NoWholeCheckpoint {
+        /// The folder of the checkpoints.
+        path: PathBuf,
+        /// What is wrong with each.
+        skipped: String,
+    },
+    /// A graph whose shapes do not fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The weights and the graph do not belong together.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A packed network where one that can be trained is needed.
+    #[error("node `{node}` belongs to a packed network, which cannot be trained; give a run or checkpoint")]
+    Lowered {
+        /// The first such node.
+        node: String,
+    },
+    /// Weights of another network.
+    #[error("the weights belong to another network ({found}) than the one that is to use them")]
+    OtherGraph {
+        /// The architecture that the weights are for.
+        found: String,
+    },
+    /// Training ran away.
+    #[error(
+        "{what} is not finite in epoch {epoch}, step {step}, at the learning rate {lr}; lower train.lr and start \
+         again with another --out ({kept})"
+    )]
+    NotFinite {
+        /// The loss or a gradient.
+        what: String,
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step of the epoch, counted from 1.
+        step: usize,
+        /// The step's learning rate.
+        lr: f64,
+        /// The last good checkpoint, in words.
+        kept: String,
+    },
+}
+
+impl TrainError {
+    /// The kind of this error, for exit codes.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Data(error) => error.kind(),
+            Self::Arch(_)
+            | Self::RunExists { .. }
+            | Self::OtherRecipe { .. }
+            | Self::NotARun { .. }
+            | Self::InUse { .. } => ErrorKind::Usage,
+            Self::Recipe { .. }
+            | Self::UnknownKey { .. }
+            | Self::Setting { .. }
+            | Self::SplitsDiffer { .. }
+            | Self::Graph(_)
+            | Self::Model(_)
+            | Self::Lowered { .. }
+            | Self::OtherGraph { .. }
+            | Self::Damaged { .. }
+            | Self::NoWholeCheckpoint { .. }
+            | Self::NotFinite { .. } => ErrorKind::BadData,
+            Self::NoRun { .. } => ErrorKind::MissingInput,
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorKind::MissingInput
+            }
+            Self::Read { .. } | Self::Write { .. } => ErrorKind::Io,
+        }
+    }
+
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write { path, source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}

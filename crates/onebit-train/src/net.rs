@@ -1,0 +1,321 @@
+//! A trainable network: walks its graph level by level, forward and backward.
+//!
+//! ```text
+//! step:  prepare parameters -> for each level: all chunks forward, then batch statistics
+//!        -> loss -> for each level, last first: all chunks backward, then batch sums
+//!        -> add up the chunks' gradients in order -> gradients of the parameters
+//! ```
+
+use onebit_model::file::Weights;
+use onebit_model::{Data, Graph, NodeId, Op, Tensor, Verified, infer};
+use rayon::prelude::*;
+
+use crate::binarize::{Estimator, WeightEstimator};
+use crate::chunk::Chunk;
+use crate::error::TrainError;
+use crate::loss::{self, Loss};
+use crate::op::batch_norm::{BatchNorm, Moments};
+use crate::op::{Layer, layer};
+use crate::params::{Params, initial};
+use crate::plan::{Plan, Step};
+
+/// Most chunks that a batch is split into; the number of threads that can work at once.
+const CHUNKS: usize = 8;
+
+/// How a network is trained, apart from its graph.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetConfig {
+    /// Most images of a step.
+    pub batch: usize,
+    /// Stands for the derivative of the activations' sign.
+    pub activation: Estimator,
+    /// Stands for the derivative of the weights' sign.
+    pub weight: WeightEstimator,
+    /// Whether binary convolutions use signs (else the latent weights: the first of two stages).
+    pub binarize_weights: bool,
+}
+
+impl NetConfig {
+    /// The settings of ReActNet for steps of at most `batch` images.
+    #[must_use]
+    pub fn new(batch: usize) -> Self {
+        NetConfig {
+            batch,
+            activation: Estimator::default(),
+            weight: WeightEstimator::default(),
+            binarize_weights: true,
+        }
+    }
+}
+
+/// A network with its parameters and buffers.
+pub struct Net {
+    /// Parameters, gradients and running statistics.
+    pub params: Params,
+    structure: Structure,
+    chunks: Vec<Chunk>,
+    images_per_chunk: usize,
+}
+
+/// Everything about a network that the passes only read.
+pub(crate) struct Structure {
+    pub(crate) graph: Verified<Graph>,
+    pub(crate) plan: Plan,
+    /// For each node; `None` for the input and for batch normalizations.
+    pub(crate) layers: Vec<Option<Box<dyn Layer>>>,
+    pub(crate) norms: Vec<BatchNorm>,
+    /// For each node its position in `norms`.
+    pub(crate) norm_index: Vec<Option<usize>>,
+    norms_in: Vec<Vec<usize>>,
+    norms_reading: Vec<Vec<usize>>,
+}
+
+impl Structure {
+    fn new(graph: Verified<Graph>, first: &[usize], chunk: usize, config: &NetConfig) -> Result<Self, TrainError> {
+        let shapes = infer::shapes(&graph).map_err(TrainError::from)?;
+        let plan = Plan::new(&graph, &shapes, chunk);
+        let mut norms = Vec::new();
+        let mut norm_index = vec![None; graph.nodes.len()];
+        let mut layers = Vec::new();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if node.op == Op::BatchNorm {
+                norm_index[id] = Some(norms.len());
+                norms.push(BatchNorm::new(id, node.inputs[0].0, shapes[id].channels, first[id]));
+            }
+            layers.push(layer(node, &shapes, shapes[id], first[id], config));
+        }
+        let by_level = |of: &dyn Fn(&BatchNorm) -> usize| {
+            let level = |ids: &Vec<usize>| {
+                (0..norms.len()).filter(|&n| ids.contains(&of(&norms[n]))).collect::<Vec<_>>()
+            };
+            plan.levels.iter().map(level).collect::<Vec<_>>()
+        };
+        let (norms_in, norms_reading) = (by_level(&|n| n.node), by_level(&|n| n.input));
+        Ok(Structure { graph, plan, layers, norms, norm_index, norms_in, norms_reading })
+    }
+
+    pub(crate) fn last(&self) -> &Step {
+        &self.plan.steps[self.plan.steps.len() - 1]
+    }
+
+    /// Batch normalizations in `level`.
+    pub(crate) fn norms_in(&self, level: usize) -> &[usize] {
+        &self.norms_in[level]
+    }
+
+    /// Batch normalizations whose input lies in `level`.
+    pub(crate) fn norms_reading(&self, level: usize) -> &[usize] {
+        &self.norms_reading[level]
+    }
+
+    /// The batch normalization of a node, if it is one.
+    pub(crate) fn norm_at(&self, id: usize) -> Option<&BatchNorm> {
+        self.norm_index[id].map(|n| &self.norms[n])
+    }
+}
+
+impl Net {
+    /// A network with initial parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// A lowered graph, or one whose buffers would be larger than the limits.
+    pub fn new(graph: Verified<Graph>, config: NetConfig, seed: u64) -> Result<Self, TrainError> {
+        if let Some(node) = graph.nodes.iter().find(|n| n.op == Op::Affine) {
+            return Err(TrainError::Lowered { node: node.name.clone() });
+        }
+        let shapes = infer::shapes(&graph).map_err(TrainError::from)?;
+        let (params, first) = initial(&graph, &shapes, seed);
+        let images_per_chunk = config.batch.div_ceil(CHUNKS).max(1);
+        let structure = Structure::new(graph, &first, images_per_chunk, &config)?;
+        let count = config.batch.max(1).div_ceil(images_per_chunk);
+        let chunks = (0..count).map(|_| Chunk::new(&structure, &params)).collect();
+        Ok(Net { params, structure, chunks, images_per_chunk })
+    }
+
+    /// The graph that is trained.
+    #[must_use]
+    pub fn graph(&self) -> &Verified<Graph> {
+        &self.structure.graph
+    }
+
+    /// Forward and backward pass over a batch with cross-entropy; fills all gradients and moves the
+    /// running statistics. `images` is NHWC, normalised, at most the planned batch.
+    ///
+    /// # Panics
+    /// If there are more images than planned, or not one label for each.
+    pub fn step(&mut self, images: &[f32], labels: &[u32], label_smoothing: f32) -> Loss {
+        let classes = self.structure.graph.classes.len();
+        self.step_with(images, |logits, gradient| {
+            loss::cross_entropy(logits, labels, classes, label_smoothing, gradient)
+        })
+    }
+
+    /// As [`Net::step`] with any loss: it gets the logits `[N, classes]` and writes their gradient.
+    ///
+    /// # Panics
+    /// If there are more images than planned.
+    pub fn step_with(
+        &mut self,
+        images: &[f32],
+        loss: impl FnOnce(&[f32], &mut [f32]) -> Loss,
+    ) -> Loss {
+        self.load(images);
+        self.forward(true);
+        let logits = self.logits();
+        let mut gradient = vec![0.0; logits.len()];
+        let loss = loss(&logits, &mut gradient);
+        self.backward(&gradient);
+        loss
+    }
+
+    /// Logits `[N, classes]` of any number of images with the running statistics.
+    pub fn predict(&mut self, images: &[f32]) -> Vec<f32> {
+        self.predict_observed(images, &mut |_, _, _| {})
+    }
+
+    /// As [`Net::predict`]; `observe` is called with each image's index, the name of each sign node
+    /// and the bits that it gave, pixel by pixel.
+    pub fn predict_observed(
+        &mut self,
+        images: &[f32],
+        observe: &mut dyn FnMut(usize, &str, &[u64]),
+    ) -> Vec<f32> {
+        let image_len = self.structure.plan.steps[0].len;
+        let batch = self.images_per_chunk * self.chunks.len() * image_len;
+        let mut logits = Vec::new();
+        for (part, images) in images.chunks(batch).enumerate() {
+            self.load(images);
+            self.forward(false);
+            logits.extend(self.logits());
+            self.observe(part * batch / image_len, observe);
+        }
+        logits
+    }
+
+    /// A copy of all parameters, as a checkpoint holds them.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        let tensor = |p: &crate::params::Parameter| Tensor {
+            shape: p.shape.clone(),
+            data: Data::F32(p.value.clone()),
+        };
+        let tensors = self.params.entries.iter().map(|p| (p.name.clone(), tensor(p))).collect();
+        Weights { graph: (*self.structure.graph).clone(), tensors }
+    }
+
+    /// Takes over the parameters of a checkpoint of the same graph.
+    ///
+    /// # Errors
+    /// The checkpoint's graph is another one.
+    pub fn load_weights(&mut self, weights: &Verified<Weights>) -> Result<(), TrainError> {
+        let same = weights.graph.nodes == self.structure.graph.nodes;
+        let found = weights.graph.arch.clone();
+        if !same {
+            return Err(TrainError::OtherGraph { found });
+        }
+        for entry in &mut self.params.entries {
+            match weights.tensors.get(&entry.name) {
+                Some(Tensor { data: Data::F32(values), .. }) if values.len() == entry.value.len() => {
+                    entry.value.copy_from_slice(values);
+                }
+                _ => return Err(TrainError::OtherGraph { found }),
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, images: &[f32]) {
+        let share = self.images_per_chunk * self.structure.plan.steps[0].len;
+        assert!(images.len() <= share * self.chunks.len(), "more images than the planned batch");
+        let mut parts = images.chunks(share);
+        for chunk in &mut self.chunks {
+            chunk.load(&self.structure, parts.next().unwrap_or(&[]));
+        }
+    }
+
+    fn forward(&mut self, training: bool) {
+        let Net { params, structure, chunks, .. } = self;
+        for layer in structure.layers.iter_mut().flatten() {
+            layer.prepare(params);
+        }
+        if !training {
+            structure.norms.iter_mut().for_each(|norm| norm.use_running(params));
+        }
+        for level in 0..structure.plan.levels.len() {
+            if training {
+                for &n in &structure.norms_in[level] {
+                    let mut moments = Moments::default();
+                    moments.clear(structure.norms[n].channels());
+                    chunks.iter().filter(|c| c.images > 0).for_each(|c| moments.merge(&c.moments[n]));
+                    structure.norms[n].use_batch(&moments, params);
+                }
+            }
+            let (params, structure) = (&*params, &*structure);
+            chunks.par_iter_mut().for_each(|c| c.forward(structure, params, level, training));
+        }
+    }
+
+    fn backward(&mut self, gradient: &[f32]) {
+        let Net { params, structure, chunks, .. } = self;
+        let mut rest = gradient;
+        for chunk in &mut *chunks {
+            chunk.clear_grads();
+            let target = chunk.logits_grad(structure);
+            let (own, behind) = rest.split_at(target.len());
+            target.copy_from_slice(own);
+            rest = behind;
+        }
+        let images: usize = chunks.iter().map(|c| c.images).sum();
+        for level in (0..structure.plan.levels.len()).rev() {
+            {
+                let (params, structure) = (&*params, &*structure);
+                chunks.par_iter_mut().for_each(|c| c.backward(structure, params, level));
+            }
+            for &n in &structure.norms_in[level] {
+                let pixels = structure.plan.steps[structure.norms[n].node].shape.pixels();
+                let sums = chunks.iter().filter(|c| c.images > 0).map(|c| &c.grad_sums[n]);
+                structure.norms[n].finish_sums(sums, images * pixels, params);
+            }
+        }
+        self.sum_grads();
+    }
+
+    /// Adds up the chunks' gradients in their order and lets the layers finish them.
+    fn sum_grads(&mut self) {
+        let Net { params, structure, chunks, .. } = self;
+        let is_norm = |index: usize| {
+            structure.norms.iter().any(|n| n.owns(index))
+        };
+        params.entries.par_iter_mut().enumerate().for_each(|(index, entry)| {
+            if entry.grad.is_empty() || is_norm(index) {
+                return;
+            }
+            entry.grad.fill(0.0);
+            for chunk in chunks.iter().filter(|c| c.images > 0) {
+                entry.grad.iter_mut().zip(&chunk.grads[index]).for_each(|(g, part)| *g += part);
+            }
+        });
+        for layer in structure.layers.iter().flatten() {
+            layer.finish(params);
+        }
+    }
+
+    fn logits(&self) -> Vec<f32> {
+        self.chunks.iter().flat_map(|c| c.logits(&self.structure)).copied().collect()
+    }
+
+    fn observe(&self, first: usize, observe: &mut dyn FnMut(usize, &str, &[u64])) {
+        let signs: Vec<NodeId> = self.structure.graph.ids().filter(|id| {
+            matches!(self.structure.graph.nodes[id.0].op, Op::Sign { .. })
+        }).collect();
+        for (position, chunk) in self.chunks.iter().enumerate() {
+            for image in 0..chunk.images {
+                let index = first + position * self.images_per_chunk + image;
+                for id in &signs {
+                    let name = &self.structure.graph.nodes[id.0].name;
+                    observe(index, name, chunk.sign_bits(&self.structure, id.0, image));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! 1-bit convolution: signs of latent weights, with the scale kinds of XNOR-Net, Bi-Real Net and XNOR-Net++.
+
+use onebit_model::{Geometry, PadValue, Shape, WeightScale, bits};
+
+use super::window::{Window, Workspace, sized};
+use super::{Backward, Forward, Layer};
+use crate::net::NetConfig;
+use crate::params::Params;
+use crate::simd::vectorized;
+
+/// Attributes of a binary convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) geometry: Geometry,
+    pub(crate) pad: PadValue,
+    pub(crate) scale: WeightScale,
+}
+
+pub(crate) struct ConvBin {
+    window: Window,
+    scale_kind: WeightScale,
+    param: usize,
+    binarize: bool,
+    latent_bound: f32,
+    /// What the forward pass multiplies with: +-1, or the latent weights in a real-weight stage.
+    weight: Vec<f32>,
+    scale: Vec<f32>,
+    turned: Vec<f32>,
+}
+
+impl ConvBin {
+    pub(crate) fn new(kind: Kind, x: Shape, y: Shape, param: usize, config: &NetConfig) -> Self {
+        let Kind { geometry, pad, scale } = kind;
+        let pad = match pad {
+            PadValue::Zero => 0.0,
+            PadValue::One => 1.0,
+        };
+        let weights = geometry.weight_shape(x.channels).iter().product();
+        ConvBin {
+            window: Window { geometry, x, y, pad },
+            scale_kind: scale,
+            param,
+            binarize: config.binarize_weights,
+            latent_bound: config.weight.bound(),
+            weight: vec![0.0; weights],
+            scale: vec![1.0; geometry.out_channels],
+            turned: vec![0.0; weights],
+        }
+    }
+
+    /// Latent weights of one output channel.
+    fn filter_len(&self) -> usize {
+        self.weight.len() / self.scale.len()
+    }
+
+    fn expand(&self, words: &[u64], expanded: &mut Vec<f32>) {
+        let channels = self.window.x.channels;
+        let pixels = words.len() / bits::words(channels);
+        let out = sized(expanded, pixels * channels);
+        vectorized(
+            #[inline(always)]
+            || expand(words, channels, out),
+        );
+    }
+
+    fn expanded<'w>(&self, words: &[u64], workspace: &'w mut Workspace) -> (Vec<f32>, &'w mut Workspace) {
+        let mut expanded = core::mem::take(&mut workspace.expanded);
+        self.expand(words, &mut expanded);
+        (expanded, workspace)
+    }
+}
+
+impl Layer for ConvBin {
+    fn prepare(&mut self, params: &Params) {
+        let latent = params.value(self.param);
+        let filter = self.filter_len();
+        if self.binarize {
+            for (w, l) in self.weight.iter_mut().zip(latent) {
+                *w = if *l > 0.0 { 1.0 } else { -1.0 };
+            }
+            match self.scale_kind {
+                WeightScale::None => self.scale.fill(1.0),
+                WeightScale::Learned => self.scale.copy_from_slice(params.value(self.param + 1)),
+                WeightScale::L1Detached | WeightScale::L1Grad => {
+                    for (scale, filter) in self.scale.iter_mut().zip(latent.chunks_exact(filter)) {
+                        *scale = bits::mean_abs(filter);
+                    }
+                }
+            }
+        } else {
+            self.weight.copy_from_slice(latent);
+        }
+        self.window.turned(&self.weight, Some(&self.scale), &mut self.turned);
+    }
+
+    fn forward(&self, io: Forward<'_>) {
+        let (expanded, workspace) = self.expanded(io.x_bits, io.workspace);
+        let x = &expanded[..io.images * self.window.x.len()];
+        self.window.forward(x, &self.weight, Some(&self.scale), io.y, workspace);
+        workspace.expanded = expanded;
+    }
+
+    fn backward(&self, io: Backward<'_>) {
+        let (expanded, workspace) = self.expanded(io.x_bits, io.workspace);
+        let x = &expanded[..io.images * self.window.x.len()];
+        self.window.backward_weight(x, io.gy, &mut io.grads[self.param], workspace);
+        if !io.gx.data.is_empty() {
+            let gx = io.gx;
+            self.window.backward_input(io.gy, &self.turned, gx.data, gx.first, workspace);
+        }
+        workspace.expanded = expanded;
+    }
+
+    /// From the gradient of the binarized weights to that of the latent ones (and of a learned scale).
+    fn finish(&self, params: &mut Params) {
+        if !self.binarize {
+            return;
+        }
+        if self.scale_kind == WeightScale::Learned {
+            let sums = self.sign_sums(&params.entries[self.param].grad);
+            params.entries[self.param + 1].grad.copy_from_slice(&sums);
+        }
+        let bound = self.latent_bound;
+        let sums = match self.scale_kind {
+            WeightScale::L1Grad => self.sign_sums(&params.entries[self.param].grad),
+            _ => Vec::new(),
+        };
+        let filter = self.filter_len();
+        let entry = &mut params.entries[self.param];
+        let filters = entry.grad.chunks_exact_mut(filter).zip(entry.value.chunks_exact(filter));
+        for (o, (grad, latent)) in filters.enumerate() {
+            let (factor, shared) = match self.scale_kind {
+                WeightScale::None | WeightScale::L1Detached => (1.0, 0.0),
+                WeightScale::Learned => (self.scale[o], 0.0),
+                WeightScale::L1Grad => (self.scale[o], sums[o] / filter as f32),
+            };
+            for (i, (g, l)) in grad.iter_mut().zip(latent).enumerate() {
+                let masked = if l.abs() <= bound { factor * *g } else { 0.0 };
+                *g = masked + shared * self.weight[o * filter + i];
+            }
+        }
+    }
+}
+
+impl ConvBin {
+    /// Sum over each filter of gradient times sign.
+    fn sign_sums(&self, grad: &[f32]) -> Vec<f32> {
+        let filter = self.filter_len();
+        let filters = grad.chunks_exact(filter).zip(self.weight.chunks_exact(filter));
+        filters.map(|(g, w)| g.iter().zip(w).map(|(g, w)| g * w).sum()).collect()
+    }
+}
+
+/// Writes +1 and -1 for the bits of each pixel.
+#[inline(always)]
+fn expand(words: &[u64], channels: usize, out: &mut [f32]) {
+    let per_pixel = bits::words(channels);
+    for (pixel, target) in words.chunks_exact(per_pixel).zip(out.chunks_exact_mut(channels)) {
+        for (&word, values) in pixel.iter().zip(target.chunks_mut(bits::WORD_BITS)) {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = if word >> i & 1 == 1 { 1.0 } else { -1.0 };
+            }
+        }
+    }
+}

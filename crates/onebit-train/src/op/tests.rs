@@ -1,0 +1,401 @@
+//! Every operation against what PyTorch computed (scripts/fixtures/ops.py).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use onebit_model::op::Role;
+use onebit_model::{
+    Geometry, HyperRange, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold, WeightScale,
+    bits,
+};
+use safetensors::SafeTensors;
+
+use super::batch_norm::{BatchNorm, GradSums, Moments};
+use super::{Backward, Forward, Gradient, Layer, Workspace};
+use crate::binarize::Estimator;
+use crate::net::NetConfig;
+use crate::params::{Parameter, Params};
+
+/// Largest difference to PyTorch's float64 results, relative to the largest value of a tensor.
+const TOLERANCE: f32 = 2e-5;
+
+struct Fixture {
+    name: String,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Fixture {
+    fn load(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let floats = |data: &[u8]| {
+            data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<_>>()
+        };
+        let tensors =
+            file.tensors().into_iter().map(|(n, t)| (n, (t.shape().to_vec(), floats(t.data()))));
+        Fixture {
+            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+            tensors: tensors.collect(),
+            metadata: header.metadata().clone().unwrap().into_iter().collect(),
+        }
+    }
+
+    fn all(prefix: &str) -> Vec<Self> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ops");
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        paths.sort();
+        let matches = |p: &&PathBuf| p.file_name().unwrap().to_string_lossy().starts_with(prefix);
+        let found: Vec<Self> = paths.iter().filter(matches).map(|p| Fixture::load(p)).collect();
+        assert!(!found.is_empty(), "no fixtures named {prefix}*");
+        found
+    }
+
+    fn get(&self, name: &str) -> &[f32] {
+        self.tensors.get(name).map_or(&[], |t| &t.1)
+    }
+
+    fn attribute<T: std::str::FromStr<Err: std::fmt::Debug>>(&self, name: &str) -> T {
+        self.metadata[name].parse().unwrap()
+    }
+
+    /// Images and shape of an NHWC tensor (or `[N, C]`).
+    fn map(&self, name: &str) -> (usize, Shape) {
+        match self.tensors[name].0[..] {
+            [n, h, w, c] => (n, Shape::float(c, h, w)),
+            [n, c] => (n, Shape::float(c, 1, 1)),
+            ref other => panic!("{}: {name} has the shape {other:?}", self.name),
+        }
+    }
+
+    fn params(&self, names: &[&str]) -> Params {
+        let parameter = |name: &&str| {
+            let (shape, value) = self.tensors[*name].clone();
+            let grad = vec![0.0; value.len()];
+            Parameter { name: name.to_string(), shape, role: Role::Float, value, grad }
+        };
+        Params { entries: names.iter().map(parameter).collect() }
+    }
+
+    fn assert_close(&self, what: &str, found: &[f32]) {
+        self.assert_within(what, found, TOLERANCE);
+    }
+
+    fn assert_within(&self, what: &str, found: &[f32], tolerance: f32) {
+        let expected = self.get(what);
+        assert_eq!(found.len(), expected.len(), "{}: length of {what}", self.name);
+        let scale = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+        for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+            let difference = (f - e).abs();
+            assert!(difference <= tolerance * scale, "{}: {what}[{i}] is {f}, not {e}", self.name);
+        }
+    }
+}
+
+struct Outcome {
+    y: Vec<f32>,
+    gx: Vec<f32>,
+    gx2: Vec<f32>,
+    params: Params,
+}
+
+struct Inputs<'a> {
+    images: usize,
+    x: &'a [f32],
+    x_bits: &'a [u64],
+    x2: &'a [f32],
+    gy: &'a [f32],
+    gx_len: usize,
+    y_words: usize,
+}
+
+/// Forward and backward pass of one layer; backward twice, to check that a second contribution adds.
+fn run(mut layer: impl Layer, mut params: Params, inputs: &Inputs<'_>) -> Outcome {
+    let mut workspace = Workspace::default();
+    layer.prepare(&params);
+    let mut y = vec![f32::NAN; inputs.gy.len()];
+    let mut y_bits = vec![u64::MAX; inputs.y_words];
+    layer.forward(Forward {
+        images: inputs.images,
+        params: &params,
+        x: inputs.x,
+        x_bits: inputs.x_bits,
+        x2: inputs.x2,
+        y: if inputs.y_words > 0 { &mut [] } else { &mut y },
+        y_bits: &mut y_bits,
+        workspace: &mut workspace,
+    });
+    if inputs.y_words > 0 {
+        y = unpack(&y_bits, inputs.gy.len(), inputs.y_words);
+    }
+    let mut gx = vec![f32::NAN; inputs.gx_len];
+    let mut gx2 = vec![f32::NAN; inputs.x2.len()];
+    let mut once = Vec::new();
+    for first in [true, false] {
+        let mut grads: Vec<Vec<f32>> =
+            params.entries.iter().map(|p| vec![0.0; p.value.len()]).collect();
+        layer.backward(Backward {
+            images: inputs.images,
+            params: &params,
+            x: inputs.x,
+            x_bits: inputs.x_bits,
+            x2: inputs.x2,
+            gy: inputs.gy,
+            gx: Gradient { data: &mut gx, first },
+            gx2: Gradient { data: &mut gx2, first },
+            grads: &mut grads,
+            workspace: &mut workspace,
+        });
+        once = grads;
+    }
+    gx.iter_mut().chain(&mut gx2).for_each(|g| *g /= 2.0);
+    for (entry, grad) in params.entries.iter_mut().zip(once) {
+        entry.grad = grad;
+    }
+    layer.finish(&mut params);
+    Outcome { y, gx, gx2, params }
+}
+
+fn unpack(words: &[u64], len: usize, total_words: usize) -> Vec<f32> {
+    // `len` values in `total_words` words: every pixel starts a new word.
+    let channels = (1..=len).find(|&c| len.is_multiple_of(c) && len / c * bits::words(c) == total_words);
+    let channels = channels.unwrap();
+    let pixels = words.chunks(bits::words(channels));
+    pixels.flat_map(|p| (0..channels).map(move |c| bits::value(p, c))).collect()
+}
+
+fn pack(x: &[f32], channels: usize) -> Vec<u64> {
+    let mut words = vec![0; x.len() / channels * bits::words(channels)];
+    for (pixel, words) in x.chunks(channels).zip(words.chunks_mut(bits::words(channels))) {
+        bits::pack(pixel, words);
+    }
+    words
+}
+
+fn simple<'a>(f: &'a Fixture, images: usize) -> Inputs<'a> {
+    let x = f.get("x");
+    Inputs { images, x, x_bits: &[], x2: &[], gy: f.get("gy"), gx_len: x.len(), y_words: 0 }
+}
+
+fn geometry(f: &Fixture, out_channels: usize) -> Geometry {
+    Geometry {
+        out_channels,
+        kernel: f.attribute("kernel"),
+        stride: f.attribute("stride"),
+        padding: f.attribute("padding"),
+        groups: f.attribute("groups"),
+    }
+}
+
+#[test]
+fn conv_equals_pytorch() {
+    for f in Fixture::all("conv_k") {
+        let (images, x) = f.map("x");
+        let (_, y) = f.map("y");
+        let layer = super::conv::Conv::new(geometry(&f, y.channels), x, y, 0);
+        let out = run(layer, f.params(&["weight"]), &simple(&f, images));
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+        f.assert_close("g_weight", &out.params.entries[0].grad);
+    }
+}
+
+#[test]
+fn conv_bin_equals_pytorch() {
+    for f in Fixture::all("conv_bin") {
+        let (images, x) = f.map("x");
+        let (_, y) = f.map("y");
+        let pad = if f.metadata["pad_value"] == "1" { PadValue::One } else { PadValue::Zero };
+        let scale = match f.metadata["scale"].as_str() {
+            "l1" => WeightScale::L1Detached,
+            "l1_grad" => WeightScale::L1Grad,
+            "learned" => WeightScale::Learned,
+            "none" => WeightScale::None,
+            other => panic!("scale {other}"),
+        };
+        let kind = super::conv_bin::Kind { geometry: geometry(&f, y.channels), pad, scale };
+        let layer = super::conv_bin::ConvBin::new(kind, x, y, 0, &NetConfig::new(images));
+        let learned = scale == WeightScale::Learned;
+        let names: &[&str] = if learned { &["weight", "scale"] } else { &["weight"] };
+        let packed = pack(f.get("x"), x.channels);
+        let inputs = Inputs { x: &[], x_bits: &packed, ..simple(&f, images) };
+        let out = run(layer, f.params(names), &inputs);
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+        f.assert_close("g_weight", &out.params.entries[0].grad);
+        if learned {
+            f.assert_close("g_scale", &out.params.entries[1].grad);
+        }
+    }
+}
+
+#[test]
+fn sign_equals_pytorch() {
+    for f in Fixture::all("sign") {
+        let (images, x) = f.map("x");
+        let estimator = match f.metadata["estimator"].as_str() {
+            "approx_sign" => Estimator::ApproxSign,
+            "clip" => Estimator::Clip { bound: f.attribute("bound") },
+            "ede" => Estimator::Ede { k: f.attribute("k"), t: f.attribute("t") },
+            other => panic!("estimator {other}"),
+        };
+        let dynamic = f.metadata["threshold"] == "dynamic";
+        let threshold = if dynamic { Threshold::Dynamic } else { Threshold::Static };
+        let layer = super::sign::Sign::new(threshold, x, 0, estimator);
+        let words = images * x.pixels() * bits::words(x.channels);
+        let inputs = Inputs { x2: f.get("d"), y_words: words, ..simple(&f, images) };
+        let out = run(layer, f.params(&["threshold"]), &inputs);
+        assert_eq!(out.y, f.get("y"), "{}", f.name);
+        f.assert_close("gx", &out.gx);
+        f.assert_close("g_threshold", &out.params.entries[0].grad);
+        f.assert_close("g_d", &out.gx2);
+    }
+}
+
+#[test]
+fn prelu_equals_pytorch() {
+    for f in Fixture::all("prelu") {
+        let (images, x) = f.map("x");
+        let slope = match f.metadata["slope"].as_str() {
+            "relu" => Slope::Relu,
+            "prelu" => Slope::Negative,
+            "fprelu" => Slope::Both,
+            other => panic!("slope {other}"),
+        };
+        let shift = match f.metadata["shift"].as_str() {
+            "none" => Shift::None,
+            "static" => Shift::Static,
+            "dynamic" => Shift::Dynamic,
+            other => panic!("shift {other}"),
+        };
+        let names: Vec<&str> =
+            Op::Prelu { slope, shift }.params(x).iter().map(|p| p.suffix).collect();
+        let layer = super::prelu::Prelu::new(slope, shift, x, 0);
+        let inputs = Inputs { x2: f.get("d"), ..simple(&f, images) };
+        let out = run(layer, f.params(&names), &inputs);
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+        f.assert_close("g_d", &out.gx2);
+        for entry in &out.params.entries {
+            f.assert_close(&format!("g_{}", entry.name), &entry.grad);
+        }
+    }
+}
+
+#[test]
+fn pooling_equals_pytorch() {
+    for f in Fixture::all("max_pool").into_iter().chain(Fixture::all("avg_pool")) {
+        let (images, x) = f.map("x");
+        let (_, y) = f.map("y");
+        let (kernel, stride) = (f.attribute("kernel"), f.attribute("stride"));
+        let out = if f.metadata["op"] == "max_pool" {
+            let layer = super::pool::MaxPool::new(kernel, stride, f.attribute("padding"), x, y);
+            run(layer, Params::default(), &simple(&f, images))
+        } else {
+            let layer = super::pool::AvgPool::new(kernel, stride, x, y);
+            run(layer, Params::default(), &simple(&f, images))
+        };
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+    }
+    for f in Fixture::all("global_avg_pool") {
+        let (images, x) = f.map("x");
+        let out = run(super::pool::GlobalAvgPool::new(x), Params::default(), &simple(&f, images));
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+    }
+}
+
+#[test]
+fn linear_and_shuffle_and_concat_equal_pytorch() {
+    for f in Fixture::all("linear") {
+        let (images, x) = f.map("x");
+        let (_, y) = f.map("y");
+        let layer = super::linear::Linear::new(x, y, 0);
+        let out = run(layer, f.params(&["weight", "bias"]), &simple(&f, images));
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+        f.assert_close("g_weight", &out.params.entries[0].grad);
+        f.assert_close("g_bias", &out.params.entries[1].grad);
+    }
+    for f in Fixture::all("channel_shuffle") {
+        let (images, x) = f.map("x");
+        let layer = super::shuffle::ChannelShuffle::new(f.attribute("groups"), x);
+        let out = run(layer, Params::default(), &simple(&f, images));
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+    }
+    for f in Fixture::all("concat") {
+        let (images, left) = f.map("x0");
+        let layer = super::concat::Concat::new(left, f.map("x1").1);
+        let (x, x2) = (f.get("x0"), f.get("x1"));
+        let inputs = Inputs { images, x, x_bits: &[], x2, gy: f.get("gy"), gx_len: x.len(), y_words: 0 };
+        let out = run(layer, Params::default(), &inputs);
+        f.assert_close("y", &out.y);
+        f.assert_close("gx0", &out.gx);
+        f.assert_close("gx1", &out.gx2);
+    }
+}
+
+#[test]
+fn hyper_equals_pytorch() {
+    for f in Fixture::all("hyper") {
+        let (images, x) = f.map("x");
+        let (_, y) = f.map("y");
+        let statistics = match f.metadata["statistics"].as_str() {
+            "mean" => Statistics::Mean,
+            "mean_std" => Statistics::MeanStd,
+            "mean_third" => Statistics::MeanThird,
+            other => panic!("statistics {other}"),
+        };
+        let range = match f.metadata["output"].as_str() {
+            "raw" => HyperRange::Raw,
+            _ => HyperRange::Sigmoid { lambda: f.attribute("lambda") },
+        };
+        let kind = super::hyper::Kind { statistics, hidden: f.attribute("hidden"), range };
+        let layer = super::hyper::Hyper::new(kind, x, y, 0);
+        let out = run(layer, f.params(&["w1", "b1", "w2", "b2"]), &simple(&f, images));
+        f.assert_close("y", &out.y);
+        f.assert_close("gx", &out.gx);
+        for entry in &out.params.entries {
+            f.assert_close(&format!("g_{}", entry.name), &entry.grad);
+        }
+    }
+}
+
+#[test]
+fn batch_norm_equals_pytorch() {
+    for f in Fixture::all("batch_norm") {
+        let (images, shape) = f.map("x");
+        // PyTorch's own float32 differs from its float64 by as much where the mean is 80 deviations.
+        let tolerance = if f.name.ends_with("far_mean") { 2e-4 } else { TOLERANCE };
+        let mut params = f.params(&["weight", "bias", "running_mean", "running_var"]);
+        let mut norm = BatchNorm::new(1, 0, shape.channels, 0);
+        let (x, gy) = (f.get("x"), f.get("gy"));
+        let mut y = vec![0.0; x.len()];
+        norm.use_running(&params);
+        norm.forward(&params, x, &mut y, &mut Vec::new());
+        f.assert_within("y_eval", &y, tolerance);
+        let mut moments = Moments::default();
+        moments.clear(shape.channels);
+        x.chunks(shape.len()).for_each(|image| moments.add(image));
+        norm.use_batch(&moments, &mut params);
+        norm.forward(&params, x, &mut y, &mut Vec::new());
+        f.assert_within("y", &y, tolerance);
+        let mut parts = vec![GradSums::default(); images];
+        for (part, (x, gy)) in parts.iter_mut().zip(x.chunks(shape.len()).zip(gy.chunks(shape.len()))) {
+            part.clear(shape.channels);
+            norm.sum_gradient(x, gy, part);
+        }
+        norm.finish_sums(parts.iter(), images * shape.pixels(), &mut params);
+        let mut gx = vec![f32::NAN; x.len()];
+        norm.backward(&params, x, gy, &mut gx, true, &mut Vec::new());
+        f.assert_within("gx", &gx, tolerance);
+        f.assert_within("g_weight", &params.entries[0].grad, tolerance);
+        f.assert_within("g_bias", &params.entries[1].grad, tolerance);
+        f.assert_within("running_mean_after", params.value(2), tolerance);
+        f.assert_within("running_var_after", params.value(3), tolerance);
+    }
+}

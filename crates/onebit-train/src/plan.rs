@@ -1,0 +1,255 @@
+//! The order of work and the place of every buffer, decided once for a graph.
+//!
+//! Batch statistics are the only values that need the whole batch, so they cut the graph into
+//! levels: a batch normalization and all that follows it lies one level above its input. Within a
+//! level a chunk of the batch is worked through a few images at a time, operation by operation, so
+//! that what one operation writes the next one still finds in the cache. An activation that no
+//! other level and no backward pass reads has no buffer for the whole chunk, only for those images.
+
+use onebit_model::{Element, Graph, Op, Shape, Shift, Threshold, bits};
+
+/// Pixels that a group of images should have together, so that matrix products are large enough.
+const GROUP_PIXELS: usize = 1024;
+
+/// Where an activation or gradient lives in a chunk's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) slot: usize,
+    /// Whether the slot holds all images of the chunk or only the current group.
+    pub(crate) whole: bool,
+}
+
+/// A node with what the walk needs to know about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) shape: Shape,
+    /// Elements of one image: floats or words.
+    pub(crate) len: usize,
+    pub(crate) value: Place,
+    pub(crate) grad: Place,
+    /// For each input: whether a gradient is sent there, and whether it is the first one.
+    pub(crate) sends: Vec<Send>,
+}
+
+/// What the backward pass of a node does with the gradient of one input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Send {
+    /// Nothing: no parameter lies behind that input, or it shares this node's gradient buffer.
+    Nothing,
+    /// Writes it: this is the first contribution.
+    First,
+    /// Adds to it.
+    More,
+}
+
+/// The plan of a graph for chunks of a number of images.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    /// Nodes of each level in evaluation order.
+    pub(crate) levels: Vec<Vec<usize>>,
+    /// Images worked on at a time in each level.
+    pub(crate) group: Vec<usize>,
+    /// Floats of each slot.
+    pub(crate) slots: Vec<usize>,
+    /// Words of each bit slot (always whole).
+    pub(crate) bit_slots: Vec<usize>,
+}
+
+impl Plan {
+    pub(crate) fn new(graph: &Graph, shapes: &[Shape], chunk: usize) -> Self {
+        let level = levels(graph);
+        let depth = level.iter().max().map_or(0, |l| l + 1);
+        let mut by_level = vec![Vec::new(); depth];
+        level.iter().enumerate().for_each(|(id, &l)| by_level[l].push(id));
+        let group: Vec<usize> = by_level.iter().map(|ids| group(ids, shapes, chunk)).collect();
+        let mut places = Places { group: &group, chunk, slots: Vec::new(), bit_slots: Vec::new() };
+        let values = values(graph, shapes, &level, &mut places);
+        let alias = aliases(graph);
+        let grads = grads(graph, shapes, &level, &alias, &mut places);
+        let sends = sends(graph, &level, &by_level, &alias);
+        let (slots, bit_slots) = (places.slots, places.bit_slots);
+        let steps = graph.nodes.iter().enumerate().map(|(id, node)| Step {
+            inputs: node.inputs.iter().map(|i| i.0).collect(),
+            shape: shapes[id],
+            len: stored_len(shapes[id]),
+            value: values[id],
+            grad: grads[id],
+            sends: sends[id].clone(),
+        });
+        Plan { steps: steps.collect(), levels: by_level, group, slots, bit_slots }
+    }
+}
+
+/// Level of each node: one more than its input's for a batch normalization.
+fn levels(graph: &Graph) -> Vec<usize> {
+    let mut level: Vec<usize> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let below = node.inputs.iter().map(|i| level[i.0]).max().unwrap_or(0);
+        level.push(below + usize::from(node.op == Op::BatchNorm));
+    }
+    level
+}
+
+fn group(ids: &[usize], shapes: &[Shape], chunk: usize) -> usize {
+    let pixels = ids.iter().map(|&id| shapes[id].pixels()).max().unwrap_or(1);
+    (GROUP_PIXELS / pixels).clamp(1, chunk)
+}
+
+fn stored_len(shape: Shape) -> usize {
+    match shape.element {
+        Element::Float => shape.len(),
+        Element::Bit => shape.pixels() * bits::words(shape.channels),
+    }
+}
+
+/// Hands out slots; those for one group of images are shared between levels.
+struct Places<'a> {
+    group: &'a [usize],
+    chunk: usize,
+    slots: Vec<usize>,
+    bit_slots: Vec<usize>,
+}
+
+impl Places<'_> {
+    fn whole(&mut self, len: usize) -> Place {
+        self.slots.push(len * self.chunk);
+        Place { slot: self.slots.len() - 1, whole: true }
+    }
+
+    fn bits(&mut self, len: usize) -> Place {
+        self.bit_slots.push(len * self.chunk);
+        Place { slot: self.bit_slots.len() - 1, whole: true }
+    }
+
+    /// The next shared slot of `shared`, grown to hold a group of that level.
+    fn group(&mut self, shared: &mut SharedSlots, level: usize, len: usize) -> Place {
+        let position = shared.used[level];
+        shared.used[level] += 1;
+        if position == shared.slots.len() {
+            self.slots.push(0);
+            shared.slots.push(self.slots.len() - 1);
+        }
+        let slot = shared.slots[position];
+        self.slots[slot] = self.slots[slot].max(len * self.group[level]);
+        Place { slot, whole: false }
+    }
+}
+
+struct SharedSlots {
+    slots: Vec<usize>,
+    used: Vec<usize>,
+}
+
+fn values(graph: &Graph, shapes: &[Shape], level: &[usize], places: &mut Places<'_>) -> Vec<Place> {
+    let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; places.group.len()] };
+    let last = graph.nodes.len() - 1;
+    let mut kept = vec![false; graph.nodes.len()];
+    kept[0] = true;
+    kept[last] = true;
+    for (id, node) in graph.nodes.iter().enumerate() {
+        for (position, input) in node.inputs.iter().enumerate() {
+            kept[input.0] |= level[input.0] != level[id] || reads_back(&node.op, position);
+        }
+    }
+    let place = |id: usize| match (shapes[id].element, kept[id]) {
+        (Element::Bit, _) => places.bits(stored_len(shapes[id])),
+        (Element::Float, true) => places.whole(shapes[id].len()),
+        (Element::Float, false) => places.group(&mut shared, level[id], shapes[id].len()),
+    };
+    (0..graph.nodes.len()).map(place).collect()
+}
+
+/// Whether the backward pass of `op` reads its input `position` again.
+fn reads_back(op: &Op, position: usize) -> bool {
+    match op {
+        Op::Conv { .. }
+        | Op::ConvBin { .. }
+        | Op::BatchNorm
+        | Op::MaxPool { .. }
+        | Op::Linear { .. }
+        | Op::Hyper { .. } => true,
+        Op::Sign { threshold } => position == 0 || *threshold == Threshold::Dynamic,
+        Op::Prelu { shift, .. } => position == 0 || *shift == Shift::Dynamic,
+        Op::Input { .. }
+        | Op::Affine
+        | Op::Add
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool => false,
+    }
+}
+
+/// The node whose gradient buffer each node uses: that of the sum, for what only a sum reads.
+fn aliases(graph: &Graph) -> Vec<usize> {
+    let mut readers = vec![0usize; graph.nodes.len()];
+    for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        readers[input.0] += 1;
+    }
+    let mut alias: Vec<usize> = (0..graph.nodes.len()).collect();
+    for (id, node) in graph.nodes.iter().enumerate().rev() {
+        if node.op == Op::Add {
+            for input in node.inputs.iter().filter(|i| readers[i.0] == 1) {
+                alias[input.0] = alias[id];
+            }
+        }
+    }
+    alias
+}
+
+fn grads(
+    graph: &Graph,
+    shapes: &[Shape],
+    level: &[usize],
+    alias: &[usize],
+    places: &mut Places<'_>,
+) -> Vec<Place> {
+    let mut kept = vec![false; graph.nodes.len()];
+    kept[alias[graph.nodes.len() - 1]] = true;
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let is_norm = node.op == Op::BatchNorm;
+        for input in &node.inputs {
+            // A batch normalization sends its gradient while the level of its input is worked on.
+            let sent_at = if is_norm { level[input.0] } else { level[id] };
+            kept[alias[input.0]] |= sent_at != level[input.0];
+        }
+        kept[alias[id]] |= is_norm || level[alias[id]] != level[id];
+    }
+    let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; places.group.len()] };
+    let mut own: Vec<Option<Place>> = vec![None; graph.nodes.len()];
+    for id in (0..graph.nodes.len()).filter(|&id| alias[id] == id) {
+        own[id] = Some(if kept[id] {
+            places.whole(shapes[id].len())
+        } else {
+            places.group(&mut shared, level[id], shapes[id].len())
+        });
+    }
+    let nowhere = Place { slot: usize::MAX, whole: false };
+    alias.iter().map(|&id| own[id].unwrap_or(nowhere)).collect()
+}
+
+/// Follows the backward pass to find which contribution to each gradient comes first.
+fn sends(graph: &Graph, level: &[usize], by_level: &[Vec<usize>], alias: &[usize]) -> Vec<Vec<Send>> {
+    let nodes = &graph.nodes;
+    let mut written = vec![false; nodes.len()];
+    let mut sends: Vec<Vec<Send>> = nodes.iter().map(|n| vec![Send::Nothing; n.inputs.len()]).collect();
+    let mut send = |id: usize| {
+        for (position, input) in nodes[id].inputs.iter().enumerate() {
+            let shares = nodes[id].op == Op::Add && alias[input.0] == alias[id];
+            if shares || input.0 == 0 {
+                continue;
+            }
+            let first = !core::mem::replace(&mut written[input.0], true);
+            sends[id][position] = if first { Send::First } else { Send::More };
+        }
+    };
+    for (depth, ids) in by_level.iter().enumerate().rev() {
+        let is_norm = |id: &usize| nodes[*id].op == Op::BatchNorm;
+        let norms = (0..nodes.len()).filter(|id| is_norm(id) && level[nodes[*id].inputs[0].0] == depth);
+        norms.for_each(&mut send);
+        ids.iter().rev().filter(|id| !is_norm(id)).for_each(|&id| send(id));
+    }
+    sends
+}

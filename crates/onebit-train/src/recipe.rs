@@ -1,0 +1,277 @@
+//! Recipes: everything that decides a run, in one TOML file.
+
+mod parse;
+mod validate;
+
+use std::fs;
+use std::path::Path;
+
+use onebit_data::{Augment, Split};
+use onebit_model::arch;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::TrainError;
+use crate::binarize::{Estimator, WeightEstimator};
+use crate::optim::AdamConfig;
+use crate::schedule::{Granularity, Schedule};
+
+/// A recipe. The same recipe and images give the same network, bit for bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The images.
+    pub data: Data,
+    /// The network: an architecture and its options.
+    pub network: arch::Config,
+    /// How it is trained.
+    pub train: Train,
+}
+
+/// The `[data]` section: which images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The images to learn from, as a data spec: `NAME:train`, `folder:PATH`, `cifar:PATH`, `idx:PATH`.
+    pub train: String,
+    /// The images to measure with after each epoch, as a data spec.
+    pub test: String,
+    /// Height and width that the images of a folder are brought to; other sets have a size of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<[usize; 2]>,
+    /// Learn from only this many images, spread evenly over the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_limit: Option<usize>,
+    /// Measure with only this many images, spread evenly over the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_limit: Option<usize>,
+}
+
+/// The `[train]` section: stages, optimizer, schedule, loss, estimators, augmentation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Passes over the images with binary weights and activations.
+    pub epochs: usize,
+    /// Images in a step. A last batch that would be smaller is left out of the epoch.
+    pub batch: usize,
+    /// Decides initial weights, order of the images and augmentation.
+    #[serde(default)]
+    pub seed: u64,
+    /// Whether a stage with real weights comes first.
+    #[serde(default)]
+    pub stages: Stages,
+    /// Passes over the images in the stage with real weights; only with `stages = "two"`.
+    #[serde(default)]
+    pub real_weight_epochs: usize,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// The first learning rate of each stage.
+    pub lr: f64,
+    /// Decay rates of Adam's moments.
+    #[serde(default = "default_betas")]
+    pub betas: [f64; 2],
+    /// Added to the root of Adam's second moment.
+    #[serde(default = "default_eps")]
+    pub eps: f64,
+    /// L2 penalty of the convolution weights that are real, in the first stage (or the only one): the second of two
+    /// stages has none, as in ReActNet. Latent binary weights are never decayed.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// How the learning rate changes within each stage.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// How often a linear schedule changes it.
+    #[serde(default)]
+    pub granularity: Granularity,
+    /// Share of the target that is spread over all classes.
+    #[serde(default)]
+    pub label_smoothing: f64,
+    /// A checkpoint is written after this many epochs (and at the end).
+    #[serde(default = "default_save_every")]
+    pub save_every: usize,
+    /// What stands for the derivative of the activations' sign.
+    #[serde(default)]
+    pub activation_estimator: Estimator,
+    /// What stands for the derivative of the weights' sign.
+    #[serde(default)]
+    pub weight_estimator: WeightEstimator,
+    /// Random changes to the training images.
+    #[serde(default)]
+    pub augmentation: Augmentation,
+}
+
+/// Whether a stage with real weights comes before the stage with binary weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stages {
+    /// Weights and activations are binary from the start (Bi-Real Net's PyTorch code).
+    #[default]
+    One,
+    /// First `real_weight_epochs` with binary activations and real weights, then `epochs` with binary weights
+    /// from those, with a fresh optimizer and schedule (ReActNet, section 4.4).
+    Two,
+}
+
+/// The optimizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam with coupled weight decay.
+    #[default]
+    Adam,
+}
+
+/// Random changes to training images: a shifted crop, then a mirror.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augmentation {
+    /// Rows and columns of black on each side, of which a window of the original size is kept.
+    pub crop_padding: usize,
+    /// Mirror half of the images left to right.
+    pub horizontal_flip: bool,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not TOML, lacks a key or has an unknown one, or a value that is not allowed;
+    /// each names the key.
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
+        let text = fs::read_to_string(path).map_err(TrainError::read(path))?;
+        Self::from_toml(&text, &path.display().to_string())
+    }
+
+    /// Reads and checks the text of a recipe; `origin` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, TrainError> {
+        let recipe = parse::recipe(parse::table(text, origin)?, origin)?;
+        recipe.validate(origin)?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML, defaults included: what a run keeps as its `recipe.toml`.
+    ///
+    /// # Errors
+    /// A seed that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String, TrainError> {
+        toml::to_string(self).map_err(|e| parse::unwritable(&e))
+    }
+
+    /// Overrides one value: `assignment` is `section.key=value`, the value TOML or, where it is none, a string.
+    ///
+    /// # Errors
+    /// No `=`, an unknown key, or a value that is not allowed.
+    pub fn apply_set(&mut self, assignment: &str) -> Result<(), TrainError> {
+        self.apply_sets(&[assignment])
+    }
+
+    /// Overrides several values, which only together need to be allowed; see [`Recipe::apply_set`].
+    ///
+    /// # Errors
+    /// As [`Recipe::apply_set`]; then nothing is changed.
+    pub fn apply_sets(&mut self, assignments: &[impl AsRef<str>]) -> Result<(), TrainError> {
+        let mut changed = self.clone();
+        let mut origins = Vec::new();
+        for assignment in assignments {
+            let origin = format!("--set {}", assignment.as_ref());
+            let mut table = parse::to_table(&changed)?;
+            parse::assign(&mut table, assignment.as_ref(), &origin)?;
+            changed = parse::recipe(table, &origin)?;
+            origins.push(origin);
+        }
+        changed.validate(&origins.join(" "))?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Uses the two splits of another data set.
+    ///
+    /// # Errors
+    /// A spec that already names a split.
+    pub fn use_data(&mut self, spec: &str) -> Result<(), TrainError> {
+        if spec.rsplit_once(':').is_some_and(|(_, word)| word.parse::<Split>().is_ok()) {
+            return Err(TrainError::Recipe {
+                origin: format!("--data {spec}"),
+                reason: "a run uses both splits of a data set; leave out the last colon and word".into(),
+            });
+        }
+        self.data.train = format!("{spec}:{}", Split::Train.name());
+        self.data.test = format!("{spec}:{}", Split::Test.name());
+        Ok(())
+    }
+
+    /// Epochs of all stages.
+    #[must_use]
+    pub fn total_epochs(&self) -> usize {
+        self.train.real_weight_epochs + self.train.epochs
+    }
+
+    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but the places of the images and
+    /// `train.save_every`.
+    ///
+    /// # Errors
+    /// As [`Recipe::to_toml`].
+    pub fn fingerprint(&self) -> Result<String, TrainError> {
+        let text = self.comparable().to_toml()?;
+        Ok(hex(&Sha256::digest(text.as_bytes())))
+    }
+
+    /// The first key whose value differs and decides the numbers of a run, with the values here and in `other`.
+    ///
+    /// # Errors
+    /// As [`Recipe::to_toml`].
+    pub fn difference(
+        &self,
+        other: &Recipe,
+    ) -> Result<Option<(String, String, String)>, TrainError> {
+        let ours = parse::to_table(&self.comparable())?;
+        let theirs = parse::to_table(&other.comparable())?;
+        Ok(parse::difference("", &ours, &theirs))
+    }
+
+    fn comparable(&self) -> Self {
+        let mut recipe = self.clone();
+        recipe.data.train.clear();
+        recipe.data.test.clear();
+        recipe.train.save_every = 1;
+        recipe
+    }
+}
+
+impl Train {
+    /// Adam's constants.
+    #[must_use]
+    pub fn adam(&self) -> AdamConfig {
+        AdamConfig { betas: self.betas, eps: self.eps }
+    }
+}
+
+impl Augmentation {
+    /// For a loader; `None` if nothing is changed.
+    #[must_use]
+    pub fn augment(self) -> Option<Augment> {
+        let Augmentation { crop_padding, horizontal_flip } = self;
+        (self != Self::default()).then_some(Augment { crop_padding, horizontal_flip })
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn default_betas() -> [f64; 2] {
+    AdamConfig::default().betas
+}
+
+fn default_eps() -> f64 {
+    AdamConfig::default().eps
+}
+
+fn default_save_every() -> usize {
+    1
+}

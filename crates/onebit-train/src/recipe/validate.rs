@@ -1,0 +1,137 @@
+//! Which values a recipe may have.
+
+use std::fmt::Display;
+
+use super::{Recipe, Stages};
+use crate::TrainError;
+use crate::binarize::{Estimator, WeightEstimator};
+use crate::schedule::{Granularity, Schedule};
+
+const MAX_EPOCHS: usize = 100_000;
+const MAX_BATCH: usize = 65_536;
+const MAX_SEED: u64 = i64::MAX as u64;
+
+impl Recipe {
+    /// Checks every value; `origin` is what errors call the recipe.
+    ///
+    /// # Errors
+    /// The first value that is not allowed. Whether the network can be built depends on the images and is checked
+    /// when they are known.
+    pub fn validate(&self, origin: &str) -> Result<(), TrainError> {
+        let check = Check { origin };
+        check.data(self)?;
+        check.stages(self)?;
+        check.optimizer(self)?;
+        check.estimators(self)
+    }
+}
+
+struct Check<'a> {
+    origin: &'a str,
+}
+
+impl Check<'_> {
+    fn require(
+        &self,
+        allowed: bool,
+        key: &'static str,
+        value: impl Display,
+        expected: impl Display,
+    ) -> Result<(), TrainError> {
+        if allowed {
+            return Ok(());
+        }
+        Err(TrainError::Setting {
+            origin: self.origin.to_owned(),
+            key,
+            value: value.to_string(),
+            expected: expected.to_string(),
+        })
+    }
+
+    fn data(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let data = &recipe.data;
+        let spec = "a data spec such as fashion-mnist-sample:train";
+        self.require(!data.train.is_empty(), "data.train", "empty", spec)?;
+        self.require(!data.test.is_empty(), "data.test", "empty", spec)?;
+        if let Some([height, width]) = data.image_size {
+            let allowed = (1..=8192).contains(&height) && (1..=8192).contains(&width);
+            let value = format!("[{height}, {width}]");
+            self.require(allowed, "data.image_size", value, "a height and a width of 1 to 8192")?;
+        }
+        for (key, limit) in
+            [("data.train_limit", data.train_limit), ("data.test_limit", data.test_limit)]
+        {
+            self.require(limit != Some(0), key, 0, "1 or more")?;
+        }
+        Ok(())
+    }
+
+    fn stages(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let train = &recipe.train;
+        let least = match (train.schedule, train.granularity) {
+            (Schedule::Linear, Granularity::Epoch) => 2,
+            _ => 1,
+        };
+        let epochs = least..=MAX_EPOCHS;
+        let expected = match least {
+            1 => format!("1 to {MAX_EPOCHS}"),
+            _ => format!(
+                "2 to {MAX_EPOCHS}: a linear schedule per epoch runs the last epoch at learning rate 0"
+            ),
+        };
+        self.require(epochs.contains(&train.epochs), "train.epochs", train.epochs, &expected)?;
+        let real = train.real_weight_epochs;
+        let (allowed, expected) = match train.stages {
+            Stages::One => (real == 0, "0 where train.stages is `one`".to_owned()),
+            Stages::Two => (epochs.contains(&real), format!("{expected} where train.stages is `two`")),
+        };
+        self.require(allowed, "train.real_weight_epochs", real, expected)?;
+        let batch = train.batch;
+        let expected = format!("1 to {MAX_BATCH}");
+        self.require((1..=MAX_BATCH).contains(&batch), "train.batch", batch, expected)?;
+        self.require(train.save_every > 0, "train.save_every", 0, "1 or more epochs")?;
+        let expected = format!("0 to {MAX_SEED}");
+        self.require(train.seed <= MAX_SEED, "train.seed", train.seed, expected)
+    }
+
+    fn optimizer(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let train = &recipe.train;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        self.require(positive(train.lr), "train.lr", train.lr, "a number above 0")?;
+        let betas = train.betas.iter().all(|beta| (0.0..1.0).contains(beta));
+        let value = format!("{:?}", train.betas);
+        self.require(betas, "train.betas", value, "two numbers from 0 up to, but not, 1")?;
+        self.require(positive(train.eps), "train.eps", train.eps, "a number above 0")?;
+        let decay = train.weight_decay;
+        let allowed = decay.is_finite() && decay >= 0.0;
+        self.require(allowed, "train.weight_decay", decay, "a number of 0 or more")?;
+        let smoothing = train.label_smoothing;
+        let allowed = (0.0..1.0).contains(&smoothing);
+        let expected = "a number from 0 up to, but not, 1";
+        self.require(allowed, "train.label_smoothing", smoothing, expected)
+    }
+
+    fn estimators(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let key = "train.activation_estimator";
+        let positive = |x: f32| x.is_finite() && x > 0.0;
+        match recipe.train.activation_estimator {
+            Estimator::ApproxSign => {}
+            Estimator::Clip { bound } => {
+                let value = format!("clip with bound {bound}");
+                self.require(positive(bound), key, value, "a bound above 0")?;
+            }
+            Estimator::Ede { k, t } => {
+                let value = format!("ede with k {k} and t {t}");
+                self.require(positive(k) && positive(t), key, value, "k and t above 0")?;
+            }
+        }
+        match recipe.train.weight_estimator {
+            WeightEstimator::Clip { bound } => {
+                let value = format!("clip with bound {bound}");
+                self.require(positive(bound), "train.weight_estimator", value, "a bound above 0")
+            }
+            WeightEstimator::Identity => Ok(()),
+        }
+    }
+}

@@ -1,13 +1,20 @@
 //! The shared loops compiled for AVX-512 with VPOPCNTDQ.
 #![allow(unsafe_code)]
 
+use core::arch::x86_64::{
+    __m512, __m512i, _mm512_add_epi64, _mm512_fmadd_ps, _mm512_loadu_epi64, _mm512_loadu_ps,
+    _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_set1_ps, _mm512_storeu_epi64, _mm512_storeu_ps,
+    _mm512_xor_si512,
+};
+
+use super::vector::{Counter, Vector};
 use super::{Isa, Kernels, Moment, body};
 use crate::op::{BitMap, Conv, ConvBin, FloatMap, Pool, PreluVectors};
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512,
     conv_bin_lanes: |_| 16,
-    conv_lanes: |_| 32,
+    conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
     // SAFETY: `kernels` gives this table only to a CPU that has the features.
     conv_bin: |c, x, y, out| unsafe { conv_bin(c, x, y, out) },
     // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -44,14 +51,17 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt,bmi1,bmi2"
 )]
 fn conv_bin(conv: &ConvBin, x: BitMap<'_>, y: usize, out: &mut [f32]) {
-    body::conv_bin::<16, 4>(conv, x, y, out);
+    body::conv_bin::<__m512i, 16, 2, 4>(conv, x, y, out);
 }
 
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt,bmi1,bmi2"
 )]
 fn conv(conv: &Conv, x: FloatMap<'_>, y: usize, out: &mut [f32]) {
-    body::conv::<true, 32, 4>(conv, x, y, out);
+    match conv.lanes {
+        16 => body::conv::<__m512, 16, 1, 8>(conv, x, y, out),
+        _ => body::conv::<__m512, 32, 2, 8>(conv, x, y, out),
+    }
 }
 
 #[target_feature(
@@ -94,4 +104,66 @@ fn sign(row: &[f32], threshold: &[f32], out: &mut [u64]) {
 )]
 fn moment(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
     body::moment::<true>(moment, x, mean, sums);
+}
+
+/// Used only in the functions above, which enable its instructions.
+impl Vector for __m512 {
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        let from = &from[..16];
+        // SAFETY: the slice holds 16 floats; the caller has enabled the instructions.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, y: Self, z: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_fmadd_ps(self, y, z) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        let to = &mut to[..16];
+        // SAFETY: the slice holds 16 floats; the caller has enabled the instructions.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self) }
+    }
+}
+
+/// Used only in the functions above, which enable its instructions.
+impl Counter for __m512i {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_set1_epi64(word.cast_signed()) }
+    }
+
+    #[inline(always)]
+    fn load(from: &[u64]) -> Self {
+        let from = &from[..8];
+        // SAFETY: the slice holds 8 words; the caller has enabled the instructions.
+        unsafe { _mm512_loadu_epi64(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn add_differences(self, x: Self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_add_epi64(self, _mm512_popcnt_epi64(_mm512_xor_si512(x, y))) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [u64]) {
+        let to = &mut to[..8];
+        // SAFETY: the slice holds 8 words; the caller has enabled the instructions.
+        unsafe { _mm512_storeu_epi64(to.as_mut_ptr().cast(), self) }
+    }
 }

@@ -6,6 +6,7 @@
 use onebit_model::bits;
 
 use super::Moment;
+use super::vector::{Counter, Vector};
 use crate::op::{BitMap, Conv, ConvBin, FloatMap, Pool, PoolKind, PreluVectors};
 
 /// `x * y + z`.
@@ -18,16 +19,16 @@ fn multiply_add<const FMA: bool>(x: f32, y: f32, z: f32) -> f32 {
     x * y + z
 }
 
-/// A row of a binary convolution, tiles of `P` pixels.
+/// A row of a binary convolution: blocks of `L` output channels in `N` registers, tiles of `P` pixels.
 #[inline(always)]
-pub(super) fn conv_bin<const L: usize, const P: usize>(
+pub(super) fn conv_bin<C: Counter, const L: usize, const N: usize, const P: usize>(
     conv: &ConvBin,
     x: BitMap<'_>,
     oy: usize,
     out: &mut [f32],
 ) {
-    let channels = conv.groups * conv.outputs;
-    let width = out.len() / channels;
+    const { assert!(L == N * C::LANES) };
+    let width = out.len() / (conv.groups * conv.outputs);
     let interior = conv.window.interior(x.width, width);
     let blocks = conv.outputs.div_ceil(L);
     let taps = conv.window.kernel * conv.window.kernel;
@@ -49,9 +50,9 @@ pub(super) fn conv_bin<const L: usize, const P: usize>(
         while ox < width {
             let inside = interior.end.saturating_sub(ox);
             ox += match ox >= interior.start {
-                true if inside >= P => block.tile::<P>(ox, out),
-                true if inside >= 2 => block.tile::<2>(ox, out),
-                _ => block.tile::<1>(ox, out),
+                true if inside >= P => block.tile::<C, N, P>(ox, out),
+                true if inside >= 2 => block.tile::<C, N, 2>(ox, out),
+                _ => block.tile::<C, N, 1>(ox, out),
             };
         }
     }
@@ -72,12 +73,16 @@ struct Block<'a, const L: usize> {
 impl<const L: usize> Block<'_, L> {
     /// Computes `P` pixels from `ox` on, which have the same valid taps; returns `P`.
     #[inline(always)]
-    fn tile<const P: usize>(&self, ox: usize, out: &mut [f32]) -> usize {
+    fn tile<C: Counter, const N: usize, const P: usize>(
+        &self,
+        ox: usize,
+        out: &mut [f32],
+    ) -> usize {
         let ConvBin { window, groups, words, inputs, outputs, .. } = *self.conv;
         let k = window.kernel;
         let (rows, cols) = (window.taps(self.oy, self.x.height), window.taps(ox, self.x.width));
         let (runs, len) = if groups == 1 { (1, cols.len() * words) } else { (cols.len(), words) };
-        let mut counts = [[0u64; L]; P];
+        let mut counts = [[C::splat(0); N]; P];
         for ky in rows.clone() {
             let pixel = window.input(self.oy, ky) * self.x.width + window.input(ox, cols.start);
             for run in 0..runs {
@@ -87,9 +92,12 @@ impl<const L: usize> Block<'_, L> {
                     core::array::from_fn(|p| &self.x.words[start + p * step..][..len]);
                 let weights = &self.weights[(ky * k + cols.start + run) * words..][..len];
                 for i in 0..len {
+                    let weight: [C; N] =
+                        core::array::from_fn(|n| C::load(&weights[i][n * C::LANES..]));
                     for p in 0..P {
-                        for l in 0..L {
-                            counts[p][l] += u64::from((inputs[p][i] ^ weights[i][l]).count_ones());
+                        let input = C::splat(inputs[p][i]);
+                        for n in 0..N {
+                            counts[p][n] = counts[p][n].add_differences(input, weight[n]);
                         }
                     }
                 }
@@ -97,7 +105,11 @@ impl<const L: usize> Block<'_, L> {
         }
         let valid = (rows.len() * cols.len() * inputs) as i32;
         let padded = self.padded_sums(ox);
-        for (p, counts) in counts.iter().enumerate() {
+        for (p, registers) in counts.iter().enumerate() {
+            let mut counts = [0; L];
+            for (n, register) in registers.iter().enumerate() {
+                register.store(&mut counts[n * C::LANES..]);
+            }
             let at = (ox + p) * groups * outputs + self.channel;
             let values: [f32; L] =
                 core::array::from_fn(|l| (valid + padded[l] - 2 * counts[l] as i32) as f32);
@@ -137,14 +149,16 @@ fn store<const L: usize>(values: &[f32; L], out: &mut [f32]) {
     }
 }
 
-/// A row of a real convolution, tiles of `P` pixels.
+/// A row of a real convolution: blocks of `L` output channels in `N` registers, tiles of `P` pixels.
 #[inline(always)]
-pub(super) fn conv<const FMA: bool, const L: usize, const P: usize>(
+pub(super) fn conv<V: Vector, const L: usize, const N: usize, const P: usize>(
     conv: &Conv,
     x: FloatMap<'_>,
     oy: usize,
     out: &mut [f32],
 ) {
+    const { assert!(L == N * V::LANES) };
+    debug_assert_eq!(conv.lanes, L, "the weights are packed for this kernel");
     let width = out.len() / (conv.groups * conv.outputs);
     let interior = conv.window.interior(x.width, width);
     let blocks = conv.outputs.div_ceil(L);
@@ -154,13 +168,14 @@ pub(super) fn conv<const FMA: bool, const L: usize, const P: usize>(
         let (group, first) = (index / blocks, index % blocks * L);
         let weights = &weights[index * len..(index + 1) * len];
         let used = L.min(conv.outputs - first);
-        let tile = RealBlock { conv, x, oy, group, weights, first, used };
+        let block = RealBlock { conv, x, oy, group, weights, first, used };
         let mut ox = 0;
         while ox < width {
             let inside = interior.end.saturating_sub(ox);
             ox += match ox >= interior.start {
-                true if inside >= P => tile.tile::<FMA, P>(ox, out),
-                _ => tile.tile::<FMA, 1>(ox, out),
+                true if inside >= P => block.tile::<V, N, P>(ox, out),
+                true if inside >= 2 => block.tile::<V, N, 2>(ox, out),
+                _ => block.tile::<V, N, 1>(ox, out),
             };
         }
     }
@@ -180,12 +195,12 @@ struct RealBlock<'a, const L: usize> {
 impl<const L: usize> RealBlock<'_, L> {
     /// Computes `P` pixels from `ox` on, which have the same valid taps; returns `P`.
     #[inline(always)]
-    fn tile<const FMA: bool, const P: usize>(&self, ox: usize, out: &mut [f32]) -> usize {
+    fn tile<V: Vector, const N: usize, const P: usize>(&self, ox: usize, out: &mut [f32]) -> usize {
         let Conv { window, groups, inputs: channels, outputs, .. } = *self.conv;
         let (rows, cols) = (window.taps(self.oy, self.x.height), window.taps(ox, self.x.width));
         let (runs, len) =
             if groups == 1 { (1, cols.len() * channels) } else { (cols.len(), channels) };
-        let mut sums = [[0.0f32; L]; P];
+        let mut sums = [[V::splat(0.0); N]; P];
         for ky in rows {
             let pixel = window.input(self.oy, ky) * self.x.width + window.input(ox, cols.start);
             for run in 0..runs {
@@ -196,10 +211,12 @@ impl<const L: usize> RealBlock<'_, L> {
                 let tap = ky * window.kernel + cols.start + run;
                 let weights = &self.weights[tap * channels..][..len];
                 for i in 0..len {
+                    let weight: [V; N] =
+                        core::array::from_fn(|n| V::load(&weights[i][n * V::LANES..]));
                     for p in 0..P {
-                        for l in 0..L {
-                            sums[p][l] =
-                                multiply_add::<FMA>(inputs[p][i], weights[i][l], sums[p][l]);
+                        let input = V::splat(inputs[p][i]);
+                        for n in 0..N {
+                            sums[p][n] = input.mul_add(weight[n], sums[p][n]);
                         }
                     }
                 }
@@ -207,7 +224,11 @@ impl<const L: usize> RealBlock<'_, L> {
         }
         for (p, sums) in sums.iter().enumerate() {
             let at = (ox + p) * groups * outputs + self.group * outputs + self.first;
-            store(sums, &mut out[at..at + self.used]);
+            let mut values = [0.0; L];
+            for (n, sum) in sums.iter().enumerate() {
+                sum.store(&mut values[n * V::LANES..]);
+            }
+            store(&values, &mut out[at..at + self.used]);
         }
         P
     }

@@ -6,6 +6,7 @@
 mod body;
 mod portable;
 mod reference;
+mod vector;
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx2;

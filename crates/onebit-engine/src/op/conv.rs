@@ -10,6 +10,7 @@ use super::Window;
 #[derive(Debug)]
 pub(crate) struct Conv {
     pub(crate) weights: Vec<f32>,
+    pub(crate) lanes: usize,
     pub(crate) window: Window,
     pub(crate) groups: usize,
     /// Input channels of a group.
@@ -35,7 +36,7 @@ impl Conv {
             }
         }
         let window = Window { kernel, stride, padding };
-        Conv { weights, window, groups, inputs, outputs }
+        Conv { weights, lanes, window, groups, inputs, outputs }
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -1,0 +1,85 @@
+/// A register of floats. An implementation that uses instructions beyond the target's baseline may only be
+/// named inside functions that enable them.
+pub(super) trait Vector: Copy {
+    /// Floats in a register.
+    const LANES: usize;
+
+    /// The same number in every lane.
+    fn splat(value: f32) -> Self;
+
+    /// The first [`Vector::LANES`] floats.
+    fn load(from: &[f32]) -> Self;
+
+    /// `self * y + z`.
+    fn mul_add(self, y: Self, z: Self) -> Self;
+
+    /// Into the first [`Vector::LANES`] floats.
+    fn store(self, to: &mut [f32]);
+}
+
+/// Two roundings, four lanes: what every CPU's baseline registers hold.
+impl Vector for [f32; 4] {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        core::array::from_fn(|lane| from[lane])
+    }
+
+    #[inline(always)]
+    fn mul_add(self, y: Self, z: Self) -> Self {
+        core::array::from_fn(|lane| self[lane] * y[lane] + z[lane])
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        to[..4].copy_from_slice(&self);
+    }
+}
+
+/// A register of counters. The same condition as for [`Vector`] holds.
+pub(super) trait Counter: Copy {
+    /// Words in a register.
+    const LANES: usize;
+
+    /// The same word in every lane.
+    fn splat(word: u64) -> Self;
+
+    /// The first [`Counter::LANES`] words.
+    fn load(from: &[u64]) -> Self;
+
+    /// `self + popcount(x ^ y)`.
+    fn add_differences(self, x: Self, y: Self) -> Self;
+
+    /// Into the first [`Counter::LANES`] words.
+    fn store(self, to: &mut [u64]);
+}
+
+impl Counter for [u64; 2] {
+    const LANES: usize = 2;
+
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        [word; 2]
+    }
+
+    #[inline(always)]
+    fn load(from: &[u64]) -> Self {
+        [from[0], from[1]]
+    }
+
+    #[inline(always)]
+    fn add_differences(self, x: Self, y: Self) -> Self {
+        core::array::from_fn(|lane| self[lane] + u64::from((x[lane] ^ y[lane]).count_ones()))
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [u64]) {
+        to[..2].copy_from_slice(&self);
+    }
+}

@@ -21,8 +21,14 @@ pub const MAX_FLIPS_PER_SIGN: f64 = 2.5e-7;
 pub struct Observed {
     /// One logit for each class.
     pub logits: Vec<f32>,
-    /// Name and packed bits (pixel-major, tail bits zero) of every sign node, in evaluation order.
+    /// Name and packed bits (pixel-major, tail bits zero) of every sign node, in any order.
     pub signs: Vec<(String, Vec<u64>)>,
+}
+
+impl Observed {
+    fn sign(&self, node: &str) -> Option<&[u64]> {
+        self.signs.iter().find(|(name, _)| name == node).map(|(_, words)| words.as_slice())
+    }
 }
 
 /// Comparison of the trainer and the engine over any number of images.
@@ -226,17 +232,15 @@ impl Agreement {
             if found != expected {
                 return Some(format!("the {program} gave {found} sign nodes, expected {expected}"));
             }
-            let expected = self.nodes.iter().map(|n| &n.node).zip(&self.words);
-            for ((node, words), (expected, &len)) in observed.signs.iter().zip(expected) {
-                if node != expected {
-                    return Some(format!(
-                        "the {program} gave node `{node}`, expected `{expected}`"
-                    ));
-                }
-                if words.len() != len {
+            for (known, &expected) in self.nodes.iter().zip(&self.words) {
+                let node = &known.node;
+                let Some(words) = observed.sign(node) else {
+                    return Some(format!("the {program} does not show sign node `{node}`"));
+                };
+                if words.len() != expected {
                     let found = words.len();
                     return Some(format!(
-                        "the {program} gave {found} words for node `{node}`, expected {len}"
+                        "the {program} gave {found} words for node `{node}`, expected {expected}"
                     ));
                 }
             }
@@ -246,8 +250,10 @@ impl Agreement {
 
     fn count_flips(&mut self, trainer: &Observed, engine: &Observed) -> bool {
         let mut flipped = false;
-        let pairs = trainer.signs.iter().zip(&engine.signs);
-        for (node, ((_, t), (_, e))) in self.nodes.iter_mut().zip(pairs) {
+        for node in &mut self.nodes {
+            let (Some(t), Some(e)) = (trainer.sign(&node.node), engine.sign(&node.node)) else {
+                continue;
+            };
             let bits: u64 = t.iter().zip(e).map(|(t, e)| u64::from((t ^ e).count_ones())).sum();
             node.bits += bits;
             node.first += u64::from(bits > 0 && !flipped);

@@ -1,0 +1,207 @@
+//! A graph evaluated in f64, one naive loop for each operation, independent of the trainer and the engine.
+
+use onebit_model::{
+    Geometry, Graph, HyperRange, Node, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold,
+    infer,
+};
+
+/// Values of a node's parameter; convolution weights as they act, scale included.
+pub(crate) type Params<'a> = &'a dyn Fn(&Node, &str) -> Vec<f64>;
+/// Called with a sign node, its channels, and `x - threshold` of every element; gives the signs that are used.
+pub(crate) type Signs<'a> = &'a mut dyn FnMut(&Node, usize, &[f64]) -> Vec<bool>;
+
+/// Logits of one NHWC image.
+pub(crate) fn forward(
+    graph: &Graph,
+    params: Params<'_>,
+    image: &[f64],
+    signs: Signs<'_>,
+) -> Vec<f64> {
+    let shapes = infer::shapes(graph).unwrap();
+    let mut maps: Vec<Vec<f64>> = Vec::new();
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let Some(first) = node.inputs.first() else {
+            maps.push(image.to_vec());
+            continue;
+        };
+        let inputs: Vec<&[f64]> = node.inputs.iter().map(|id| maps[id.0].as_slice()).collect();
+        let step = Step { node, x: shapes[first.0], y: shapes[position], params };
+        maps.push(step.compute(&inputs, signs));
+    }
+    maps.pop().unwrap()
+}
+
+struct Step<'a> {
+    node: &'a Node,
+    x: Shape,
+    y: Shape,
+    params: Params<'a>,
+}
+
+impl Step<'_> {
+    fn compute(&self, inputs: &[&[f64]], signs: Signs<'_>) -> Vec<f64> {
+        let x = inputs[0];
+        let offsets = inputs.get(1).copied().unwrap_or_default();
+        match self.node.op {
+            Op::Conv { geometry } => self.conv(x, &geometry, PadValue::Zero),
+            Op::ConvBin { geometry, pad, .. } => self.conv(x, &geometry, pad),
+            Op::BatchNorm => self.batch_norm(x),
+            Op::Affine => {
+                let (scale, shift) = (self.param("scale"), self.param("shift"));
+                self.map(x, |c, x| x * scale[c] + shift[c])
+            }
+            Op::Sign { threshold } => self.sign(x, threshold, offsets, signs),
+            Op::Prelu { slope, shift } => self.prelu(x, slope, shift, offsets),
+            Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+            Op::Concat => {
+                let (a, b) = (self.x.channels, self.y.channels - self.x.channels);
+                let pixels = x.chunks(a).zip(inputs[1].chunks(b));
+                pixels.flat_map(|(a, b)| [a, b].concat()).collect()
+            }
+            Op::ChannelShuffle { groups } => self.shuffle(x, groups),
+            Op::AvgPool { kernel, stride } => self.avg_pool(x, kernel, stride),
+            Op::GlobalAvgPool => self.moments(x, |x| x),
+            Op::Linear { .. } => linear(&self.param("weight"), &self.param("bias"), x),
+            Op::Hyper { statistics, range, .. } => self.hyper(x, statistics, range),
+            Op::Input { .. } | Op::MaxPool { .. } => panic!("not in these graphs"),
+        }
+    }
+
+    fn param(&self, suffix: &str) -> Vec<f64> {
+        (self.params)(self.node, suffix)
+    }
+
+    fn map(&self, x: &[f64], f: impl Fn(usize, f64) -> f64) -> Vec<f64> {
+        let c = self.x.channels;
+        x.iter().enumerate().map(|(i, &x)| f(i % c, x)).collect()
+    }
+
+    fn conv(&self, x: &[f64], g: &Geometry, pad: PadValue) -> Vec<f64> {
+        let w = self.param("weight");
+        let (k, per_group) = (g.kernel, self.x.channels / g.groups);
+        let mut y = Vec::with_capacity(self.y.len());
+        for (oy, ox) in pixels(self.y) {
+            for o in 0..g.out_channels {
+                let first = o / (g.out_channels / g.groups) * per_group;
+                let mut sum = 0.0;
+                for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
+                    let at = self.at(oy * g.stride + ky, ox * g.stride + kx, g.padding);
+                    for i in 0..per_group {
+                        let value = match at {
+                            Some(pixel) => x[pixel * self.x.channels + first + i],
+                            None if pad == PadValue::One => 1.0,
+                            None => 0.0,
+                        };
+                        sum += value * w[((o * k + ky) * k + kx) * per_group + i];
+                    }
+                }
+                y.push(sum);
+            }
+        }
+        y
+    }
+
+    /// Pixel at `row - padding`, `column - padding`, or `None` outside.
+    fn at(&self, row: usize, column: usize, padding: usize) -> Option<usize> {
+        let row = row.checked_sub(padding).filter(|&r| r < self.x.height)?;
+        let column = column.checked_sub(padding).filter(|&c| c < self.x.width)?;
+        Some(row * self.x.width + column)
+    }
+
+    fn batch_norm(&self, x: &[f64]) -> Vec<f64> {
+        let (gamma, beta) = (self.param("weight"), self.param("bias"));
+        let (mean, var) = (self.param("running_mean"), self.param("running_var"));
+        let eps = f64::from(1e-5f32);
+        self.map(x, |c, x| gamma[c] * (x - mean[c]) / (var[c] + eps).sqrt() + beta[c])
+    }
+
+    fn sign(&self, x: &[f64], threshold: Threshold, offsets: &[f64], signs: Signs<'_>) -> Vec<f64> {
+        let own = match threshold {
+            Threshold::Zero => vec![0.0; self.x.channels],
+            Threshold::Static | Threshold::Dynamic => self.param("threshold"),
+        };
+        let margins = self.map(x, |c, x| x - own[c] - offsets.get(c).unwrap_or(&0.0));
+        let signs = signs(self.node, self.x.channels, &margins);
+        signs.into_iter().map(|positive| if positive { 1.0 } else { -1.0 }).collect()
+    }
+
+    fn prelu(&self, x: &[f64], slope: Slope, shift: Shift, offsets: &[f64]) -> Vec<f64> {
+        let channels = self.x.channels;
+        let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+        let (pos, neg) = match slope {
+            Slope::Relu => (ones, zeros.clone()),
+            Slope::Negative => (ones, self.param("slope_neg")),
+            Slope::Both => (self.param("slope_pos"), self.param("slope_neg")),
+        };
+        let (shift_x, shift_y) = match shift {
+            Shift::None => (zeros.clone(), zeros),
+            Shift::Static | Shift::Dynamic => (self.param("shift_x"), self.param("shift_y")),
+        };
+        let offset = |i: usize| offsets.get(i).copied().unwrap_or(0.0);
+        self.map(x, |c, x| {
+            let moved = x - shift_x[c] - offset(c);
+            let bent = moved * if moved > 0.0 { pos[c] } else { neg[c] };
+            bent + shift_y[c] + offset(channels + c)
+        })
+    }
+
+    fn shuffle(&self, x: &[f64], groups: usize) -> Vec<f64> {
+        let per_group = self.x.channels / groups;
+        let mut y = vec![0.0; x.len()];
+        for (x, y) in x.chunks(self.x.channels).zip(y.chunks_mut(self.x.channels)) {
+            for (c, &x) in x.iter().enumerate() {
+                y[c % per_group * groups + c / per_group] = x;
+            }
+        }
+        y
+    }
+
+    fn avg_pool(&self, x: &[f64], kernel: usize, stride: usize) -> Vec<f64> {
+        let channels = self.x.channels;
+        let mut y = Vec::with_capacity(self.y.len());
+        for (oy, ox) in pixels(self.y) {
+            for c in 0..channels {
+                let rows = (0..kernel).map(|ky| (oy * stride + ky) * self.x.width + ox * stride);
+                let taps = rows.flat_map(|row| (0..kernel).map(move |kx| row + kx));
+                let sum: f64 = taps.map(|pixel| x[pixel * channels + c]).sum();
+                y.push(sum / (kernel * kernel) as f64);
+            }
+        }
+        y
+    }
+
+    fn moments(&self, x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
+        let channels = self.x.channels;
+        let sum = |c| x.iter().skip(c).step_by(channels).map(|&x| f(x)).sum::<f64>();
+        (0..channels).map(|c| sum(c) / self.x.pixels() as f64).collect()
+    }
+
+    fn hyper(&self, x: &[f64], statistics: Statistics, range: HyperRange) -> Vec<f64> {
+        let mean = self.moments(x, |x| x);
+        let second = match statistics {
+            Statistics::Mean => vec![],
+            Statistics::MeanThird => self.moments(x, |x| x * x * x),
+            Statistics::MeanStd => {
+                let squares = self.moments(x, |x| x * x);
+                squares.iter().zip(&mean).map(|(s, m)| (s - m * m + 1e-5).sqrt()).collect()
+            }
+        };
+        let mut hidden = linear(&self.param("w1"), &self.param("b1"), &[mean, second].concat());
+        hidden.iter_mut().for_each(|h| *h = h.max(0.0));
+        let mut out = linear(&self.param("w2"), &self.param("b2"), &hidden);
+        if let HyperRange::Sigmoid { lambda } = range {
+            let bound = |v: f64| f64::from(lambda) * (2.0 / (1.0 + (-v).exp()) - 1.0);
+            out.iter_mut().for_each(|v| *v = bound(*v));
+        }
+        out
+    }
+}
+
+fn pixels(shape: Shape) -> impl Iterator<Item = (usize, usize)> {
+    (0..shape.height).flat_map(move |y| (0..shape.width).map(move |x| (y, x)))
+}
+
+fn linear(weight: &[f64], bias: &[f64], x: &[f64]) -> Vec<f64> {
+    let rows = weight.chunks(x.len()).zip(bias);
+    rows.map(|(w, b)| w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + b).collect()
+}

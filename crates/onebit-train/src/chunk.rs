@@ -88,9 +88,9 @@ impl Chunk {
             for &id in &structure.plan.levels[level] {
                 self.forward_node(structure, params, id, start, images);
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
-                    let x = span(structure, structure.plan.steps[id].value, id, start, images);
-                    let slot = structure.plan.steps[id].value.slot;
-                    self.moments[norm].add(&self.floats[slot][x]);
+                    let step = &structure.plan.steps[id];
+                    let x = span(step.value, step.len, start, images);
+                    self.moments[norm].add(&self.floats[step.value.slot][x]);
                 }
             }
         }
@@ -117,7 +117,7 @@ impl Chunk {
         } else {
             output = core::mem::take(&mut self.floats[step.value.slot]);
         }
-        let range = span(structure, step.value, id, start, images);
+        let range = span(step.value, step.len, start, images);
         let mut workspace = core::mem::take(&mut self.workspace);
         let x = self.float_input(structure, id, 0, start, images);
         if let Some(norm) = structure.norm_at(id) {
@@ -155,8 +155,9 @@ impl Chunk {
             }
             for &id in structure.plan.levels[level].iter().rev() {
                 if let Some(norm) = structure.norm_index[id] {
-                    let gy = span(structure, structure.plan.steps[id].grad, id, start, images);
-                    let gy = &self.floats[structure.plan.steps[id].grad.slot][gy];
+                    let step = &structure.plan.steps[id];
+                    let gy = span(step.grad, step.shape.len(), start, images);
+                    let gy = &self.floats[step.grad.slot][gy];
                     let x = self.float_input(structure, id, 0, start, images);
                     let mut sums = self.grad_sums[norm].clone();
                     structure.norms[norm].sum_gradient(x, gy, &mut sums);
@@ -185,8 +186,8 @@ impl Chunk {
         }
         let target = structure.plan.steps[input].grad;
         let mut gx = core::mem::take(&mut self.floats[target.slot]);
-        let range = span(structure, target, input, start, images);
-        let gy = span(structure, step.grad, id, start, images);
+        let range = span(target, step.shape.len(), start, images);
+        let gy = span(step.grad, step.shape.len(), start, images);
         let gy = &self.floats[step.grad.slot][gy];
         let x = self.float_input(structure, id, 0, start, images);
         let mut factors = core::mem::take(&mut self.factors.clone());
@@ -220,7 +221,7 @@ impl Chunk {
             x: self.float_input(structure, id, 0, start, images),
             x_bits: self.bit_input(structure, id, start, images),
             x2: self.float_input(structure, id, 1, start, images),
-            gy: &self.floats[step.grad.slot][span(structure, step.grad, id, start, images)],
+            gy: &self.floats[step.grad.slot][span(step.grad, step.shape.len(), start, images)],
             gx: first.gradient(),
             gx2: second.gradient(),
             grads: &mut grads,
@@ -232,9 +233,9 @@ impl Chunk {
         self.put_back(first);
         if twice {
             let range = second.range.clone();
-            let slot = structure.plan.steps[step.inputs[0]].grad;
-            let main = span(structure, slot, step.inputs[0], start, images);
-            let main = &mut self.floats[slot.slot][main];
+            let source = &structure.plan.steps[step.inputs[0]];
+            let main = span(source.grad, source.shape.len(), start, images);
+            let main = &mut self.floats[source.grad.slot][main];
             main.iter_mut().zip(&second.buffer[range]).for_each(|(a, b)| *a += b);
         } else {
             self.put_back(second);
@@ -256,17 +257,17 @@ impl Chunk {
         let send = structure.plan.steps[id].sends[position];
         let source = &structure.plan.steps[input];
         if second {
-            let len = images * source.len;
+            let len = images * source.shape.len();
             return Target { slot: None, buffer: vec![0.0; len], range: 0..len, first: true };
         }
         if send != Send::Nothing {
             let buffer = core::mem::take(&mut self.floats[source.grad.slot]);
-            let range = span(structure, source.grad, input, start, images);
+            let range = span(source.grad, source.shape.len(), start, images);
             return Target { slot: Some(source.grad.slot), buffer, range, first: send == Send::First };
         }
         if input == 0 && !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add) {
             let mut buffer = core::mem::take(&mut self.discarded);
-            buffer.resize(images * source.len, 0.0);
+            buffer.resize(images * source.shape.len(), 0.0);
             return Target { slot: Some(usize::MAX), range: 0..buffer.len(), buffer, first: true };
         }
         Target::default()
@@ -293,8 +294,8 @@ impl Chunk {
         if matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
-        let place = structure.plan.steps[input].value;
-        &self.floats[place.slot][span(structure, place, input, start, images)]
+        let source = &structure.plan.steps[input];
+        &self.floats[source.value.slot][span(source.value, source.len, start, images)]
     }
 
     fn bit_input(&self, structure: &Structure, id: usize, start: usize, images: usize) -> &[u64] {
@@ -302,8 +303,8 @@ impl Chunk {
         if !matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
-        let place = structure.plan.steps[input].value;
-        &self.bits[place.slot][span(structure, place, input, start, images)]
+        let source = &structure.plan.steps[input];
+        &self.bits[source.value.slot][span(source.value, source.len, start, images)]
     }
 }
 
@@ -322,15 +323,8 @@ impl Target {
     }
 }
 
-/// Elements of the images `start..start + images` of a node in its buffer.
-fn span(
-    structure: &Structure,
-    place: Place,
-    id: usize,
-    start: usize,
-    images: usize,
-) -> core::ops::Range<usize> {
-    let len = structure.plan.steps[id].len;
+/// Elements of the images `start..start + images` in a buffer with `len` elements for each image.
+fn span(place: Place, len: usize, start: usize, images: usize) -> core::ops::Range<usize> {
     let first = if place.whole { start * len } else { 0 };
     first..first + images * len
 }

@@ -1,4 +1,4 @@
-//! Matrix products over slices: the one place that calls the `gemm` crate.
+//! Matrix products over slices: the one place that calls the `gemm` library (only its f32 part, to build faster).
 #![allow(unsafe_code)]
 
 /// A strided view of a matrix inside a slice.
@@ -50,30 +50,31 @@ pub(crate) fn product(dst: &mut [f32], row_stride: usize, lhs: Mat<'_>, rhs: Mat
     assert!(end(m, n, row_stride, 1) <= dst.len(), "result of a matrix product");
     assert!(end(m, k, lhs.row_stride, lhs.col_stride) <= lhs.data.len(), "left matrix");
     assert!(end(k, n, rhs.row_stride, rhs.col_stride) <= rhs.data.len(), "right matrix");
+    // The library wants its result in adjacent rows of a column: the transposed product is computed.
     // SAFETY: the asserts above show that every element addressed by the three views lies inside
     // its slice; `dst` is borrowed exclusively, so it overlaps neither operand, and its rows do
     // not overlap each other.
     unsafe {
-        gemm::gemm(
-            m,
+        gemm_f32::gemm::f32::get_gemm_fn()(
             n,
+            m,
             k,
             dst.as_mut_ptr(),
-            1,
             row_stride as isize,
+            1,
             write == Write::Add,
-            lhs.data.as_ptr(),
-            lhs.col_stride as isize,
-            lhs.row_stride as isize,
             rhs.data.as_ptr(),
-            rhs.col_stride as isize,
             rhs.row_stride as isize,
+            rhs.col_stride as isize,
+            lhs.data.as_ptr(),
+            lhs.row_stride as isize,
+            lhs.col_stride as isize,
             1.0,
             1.0,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            gemm_common::Parallelism::None,
         );
     }
 }

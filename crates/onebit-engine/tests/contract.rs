@@ -126,7 +126,7 @@ fn wrong_lengths_are_one_clear_error() {
 }
 
 #[test]
-fn sizes_that_do_not_fit_are_refused_before_any_allocation() {
+fn sizes_that_do_not_fit_are_refused() {
     let model = dybnn([3, 16, 16]);
     let refuse = |height, width| {
         let options = Options { input: Some([height, width]), isa: None };

@@ -2,10 +2,12 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi8, _mm256_add_epi64, _mm256_and_si256, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi64x,
-    _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_xor_si256,
+    __m256, __m256i, _CMP_GT_OQ, _mm256_add_epi8, _mm256_add_epi64, _mm256_add_ps,
+    _mm256_and_si256, _mm256_blendv_ps, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_movemask_ps, _mm256_mul_ps, _mm256_sad_epu8, _mm256_set1_epi8,
+    _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+    _mm256_xor_si256,
 };
 
 use super::vector::{Counter, Vector};
@@ -63,7 +65,7 @@ fn pool(pool: Pool, x: FloatMap<'_>, channels: usize, y: usize, out: &mut [f32])
 
 #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
 fn affine(row: &mut [f32], scale: &[f32], shift: &[f32]) {
-    body::affine::<true>(row, scale, shift);
+    body::affine::<__m256, true>(row, scale, shift);
 }
 
 #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
@@ -73,12 +75,12 @@ fn add(row: &mut [f32], other: &[f32]) {
 
 #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
 fn prelu(row: &mut [f32], p: PreluVectors<'_>) {
-    body::prelu(row, p);
+    body::prelu::<__m256>(row, p);
 }
 
 #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
 fn sign(row: &[f32], threshold: &[f32], out: &mut [u64]) {
-    body::sign(row, threshold, out);
+    body::sign::<__m256>(row, threshold, out);
 }
 
 #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
@@ -104,9 +106,40 @@ impl Vector for __m256 {
     }
 
     #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_add_ps(self, y) }
+    }
+
+    #[inline(always)]
+    fn sub(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_sub_ps(self, y) }
+    }
+
+    #[inline(always)]
+    fn mul(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_mul_ps(self, y) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, y: Self, z: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
         unsafe { _mm256_fmadd_ps(self, y, z) }
+    }
+
+    #[inline(always)]
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(self, _mm256_setzero_ps())) }
+    }
+
+    #[inline(always)]
+    fn greater(self, y: Self) -> u64 {
+        // SAFETY: the caller has enabled the instructions.
+        let mask = unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self, y)) };
+        u64::from(mask.cast_unsigned())
     }
 
     #[inline(always)]

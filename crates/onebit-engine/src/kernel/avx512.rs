@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm512_add_epi64, _mm512_fmadd_ps, _mm512_loadu_epi64, _mm512_loadu_ps,
-    _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_set1_ps, _mm512_storeu_epi64, _mm512_storeu_ps,
-    _mm512_xor_si512,
+    __m512, __m512i, _CMP_GT_OQ, _mm512_add_epi64, _mm512_add_ps, _mm512_cmp_ps_mask,
+    _mm512_fmadd_ps, _mm512_loadu_epi64, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mul_ps,
+    _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_epi64,
+    _mm512_storeu_ps, _mm512_sub_ps, _mm512_xor_si512,
 };
 
 use super::vector::{Counter, Vector};
@@ -75,7 +76,7 @@ fn pool(pool: Pool, x: FloatMap<'_>, channels: usize, y: usize, out: &mut [f32])
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt,bmi1,bmi2"
 )]
 fn affine(row: &mut [f32], scale: &[f32], shift: &[f32]) {
-    body::affine::<true>(row, scale, shift);
+    body::affine::<__m512, true>(row, scale, shift);
 }
 
 #[target_feature(
@@ -89,14 +90,14 @@ fn add(row: &mut [f32], other: &[f32]) {
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt,bmi1,bmi2"
 )]
 fn prelu(row: &mut [f32], p: PreluVectors<'_>) {
-    body::prelu(row, p);
+    body::prelu::<__m512>(row, p);
 }
 
 #[target_feature(
     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt,bmi1,bmi2"
 )]
 fn sign(row: &[f32], threshold: &[f32], out: &mut [u64]) {
-    body::sign(row, threshold, out);
+    body::sign::<__m512>(row, threshold, out);
 }
 
 #[target_feature(
@@ -124,9 +125,45 @@ impl Vector for __m512 {
     }
 
     #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_add_ps(self, y) }
+    }
+
+    #[inline(always)]
+    fn sub(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_sub_ps(self, y) }
+    }
+
+    #[inline(always)]
+    fn mul(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_mul_ps(self, y) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, y: Self, z: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
         unsafe { _mm512_fmadd_ps(self, y, z) }
+    }
+
+    #[inline(always)]
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe {
+            _mm512_mask_blend_ps(
+                _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self, _mm512_setzero_ps()),
+                no,
+                yes,
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn greater(self, y: Self) -> u64 {
+        // SAFETY: the caller has enabled the instructions.
+        u64::from(unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self, y) })
     }
 
     #[inline(always)]

@@ -261,10 +261,16 @@ pub(super) fn pool(pool: Pool, x: FloatMap<'_>, channels: usize, oy: usize, out:
 
 /// `row = row * scale + shift`.
 #[inline(always)]
-pub(super) fn affine<const FMA: bool>(row: &mut [f32], scale: &[f32], shift: &[f32]) {
+pub(super) fn affine<V: Vector, const FMA: bool>(row: &mut [f32], scale: &[f32], shift: &[f32]) {
+    let whole = scale.len() - scale.len() % V::LANES;
     for pixel in row.chunks_exact_mut(scale.len()) {
-        for ((value, &scale), &shift) in pixel.iter_mut().zip(scale).zip(shift) {
-            *value = multiply_add::<FMA>(*value, scale, shift);
+        let (vectors, rest) = pixel.split_at_mut(whole);
+        let parameters = scale.chunks_exact(V::LANES).zip(shift.chunks_exact(V::LANES));
+        for (x, (scale, shift)) in vectors.chunks_exact_mut(V::LANES).zip(parameters) {
+            V::load(x).mul_add(V::load(scale), V::load(shift)).store(x);
+        }
+        for ((x, &scale), &shift) in rest.iter_mut().zip(&scale[whole..]).zip(&shift[whole..]) {
+            *x = multiply_add::<FMA>(*x, scale, shift);
         }
     }
 }
@@ -279,31 +285,49 @@ pub(super) fn add(row: &mut [f32], other: &[f32]) {
 
 /// The parametric rectifier.
 #[inline(always)]
-pub(super) fn prelu(row: &mut [f32], p: PreluVectors<'_>) {
-    for pixel in row.chunks_exact_mut(p.shift_x.len()) {
-        let slopes = p.slope_pos.iter().zip(p.slope_neg);
-        let shifts = p.shift_x.iter().zip(p.shift_y);
-        for ((value, (pos, neg)), (shift_x, shift_y)) in pixel.iter_mut().zip(slopes).zip(shifts) {
-            let x = *value - shift_x;
-            let slope = if x > 0.0 { pos } else { neg };
-            *value = x * slope + shift_y;
+pub(super) fn prelu<V: Vector>(row: &mut [f32], p: PreluVectors<'_>) {
+    let channels = p.shift_x.len();
+    for pixel in row.chunks_exact_mut(channels) {
+        let mut vectors = pixel.chunks_exact_mut(V::LANES);
+        let mut first = 0;
+        for values in vectors.by_ref() {
+            let at = |parameters: &[f32]| V::load(&parameters[first..first + V::LANES]);
+            let x = V::load(values).sub(at(p.shift_x));
+            let slope = x.if_positive(at(p.slope_pos), at(p.slope_neg));
+            x.mul(slope).add(at(p.shift_y)).store(values);
+            first += V::LANES;
+        }
+        for (value, c) in vectors.into_remainder().iter_mut().zip(first..) {
+            let x = *value - p.shift_x[c];
+            let slope = if x > 0.0 { p.slope_pos[c] } else { p.slope_neg[c] };
+            *value = x * slope + p.shift_y[c];
         }
     }
 }
 
 /// Packs `row > threshold`.
 #[inline(always)]
-pub(super) fn sign(row: &[f32], threshold: &[f32], out: &mut [u64]) {
+pub(super) fn sign<V: Vector>(row: &[f32], threshold: &[f32], out: &mut [u64]) {
     let pixels = row.chunks_exact(threshold.len());
     for (pixel, words) in pixels.zip(out.chunks_exact_mut(bits::words(threshold.len()))) {
         let chunks = pixel.chunks(bits::WORD_BITS).zip(threshold.chunks(bits::WORD_BITS));
         for (word, (values, thresholds)) in words.iter_mut().zip(chunks) {
-            *word = 0;
-            for (i, (value, threshold)) in values.iter().zip(thresholds).enumerate() {
-                *word |= u64::from(value > threshold) << i;
-            }
+            *word = sign_word::<V>(values, thresholds);
         }
     }
+}
+
+#[inline(always)]
+fn sign_word<V: Vector>(values: &[f32], thresholds: &[f32]) -> u64 {
+    let mut word = 0;
+    let mut first = 0;
+    let vectors = values.chunks_exact(V::LANES).zip(thresholds.chunks_exact(V::LANES));
+    for (value, threshold) in vectors {
+        word |= V::load(value).greater(V::load(threshold)) << first;
+        first += V::LANES;
+    }
+    let rest = values.iter().zip(thresholds).enumerate().skip(first);
+    rest.fold(word, |word, (i, (value, threshold))| word | u64::from(value > threshold) << i)
 }
 
 /// Adds a moment over the pixels of `x` to the sums.

@@ -9,10 +9,10 @@ static KERNELS: Kernels = Kernels {
     conv_bin: body::conv_bin::<[u64; 2], 4, 2, 2>,
     conv: body::conv::<[f32; 4], 8, 2, 4>,
     pool: body::pool,
-    affine: body::affine::<false>,
+    affine: body::affine::<[f32; 4], false>,
     add: body::add,
-    prelu: body::prelu,
-    sign: body::sign,
+    prelu: body::prelu::<[f32; 4]>,
+    sign: body::sign::<[f32; 4]>,
     moment: body::moment::<false>,
 };
 

@@ -10,8 +10,23 @@ pub(super) trait Vector: Copy {
     /// The first [`Vector::LANES`] floats.
     fn load(from: &[f32]) -> Self;
 
+    /// `self + y`.
+    fn add(self, y: Self) -> Self;
+
+    /// `self - y`.
+    fn sub(self, y: Self) -> Self;
+
+    /// `self * y`.
+    fn mul(self, y: Self) -> Self;
+
     /// `self * y + z`.
     fn mul_add(self, y: Self, z: Self) -> Self;
+
+    /// `yes` in the lanes above zero, `no` in the others.
+    fn if_positive(self, yes: Self, no: Self) -> Self;
+
+    /// A set bit for each lane with `self > y`, the first lane's lowest.
+    fn greater(self, y: Self) -> u64;
 
     /// Into the first [`Vector::LANES`] floats.
     fn store(self, to: &mut [f32]);
@@ -32,8 +47,33 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        core::array::from_fn(|lane| self[lane] + y[lane])
+    }
+
+    #[inline(always)]
+    fn sub(self, y: Self) -> Self {
+        core::array::from_fn(|lane| self[lane] - y[lane])
+    }
+
+    #[inline(always)]
+    fn mul(self, y: Self) -> Self {
+        core::array::from_fn(|lane| self[lane] * y[lane])
+    }
+
+    #[inline(always)]
     fn mul_add(self, y: Self, z: Self) -> Self {
         core::array::from_fn(|lane| self[lane] * y[lane] + z[lane])
+    }
+
+    #[inline(always)]
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        core::array::from_fn(|lane| if self[lane] > 0.0 { yes[lane] } else { no[lane] })
+    }
+
+    #[inline(always)]
+    fn greater(self, y: Self) -> u64 {
+        (0..4).fold(0, |mask, lane| mask | u64::from(self[lane] > y[lane]) << lane)
     }
 
     #[inline(always)]

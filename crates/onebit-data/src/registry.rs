@@ -29,12 +29,13 @@ pub fn open(
     default_split: Split,
     options: &OpenOptions,
 ) -> Result<Box<dyn Dataset>, Error> {
-    let (place, split) = split_of(spec, default_split);
-    let scheme =
-        SCHEMES.iter().find_map(|(prefix, open)| Some((place.strip_prefix(prefix)?, open)));
+    let scheme = SCHEMES.iter().find_map(|(prefix, open)| Some((spec.strip_prefix(prefix)?, open)));
+    let (place, split) = split_of(scheme.map_or(spec, |(path, _)| path), default_split);
     let dataset = match scheme {
-        Some(("", _)) => return Err(bad_spec(spec, "no path is given after the colon")),
-        Some((path, open)) => open(Path::new(path), split, options)?,
+        Some(_) if place.is_empty() => {
+            return Err(bad_spec(spec, "no path is given after the colon"));
+        }
+        Some((_, open)) => open(Path::new(place), split, options)?,
         None => open_named(spec, place, split, options)?,
     };
     match options.limit {
@@ -109,9 +110,9 @@ mod tests {
     fn a_split_at_the_end_of_a_spec_wins_over_the_default() {
         assert_eq!(split_of("mnist", Split::Test), ("mnist", Split::Test));
         assert_eq!(split_of("mnist:train", Split::Test), ("mnist", Split::Train));
-        assert_eq!(split_of("folder:/a:val", Split::Train), ("folder:/a", Split::Test));
-        assert_eq!(split_of("folder:C:/a", Split::Train), ("folder:C:/a", Split::Train));
-        assert_eq!(split_of("folder:test", Split::Train), ("folder", Split::Test));
+        assert_eq!(split_of("/a:val", Split::Train), ("/a", Split::Test));
+        assert_eq!(split_of("C:/a", Split::Train), ("C:/a", Split::Train));
+        assert_eq!(split_of("test", Split::Train), ("test", Split::Train));
     }
 
     #[test]

@@ -241,14 +241,13 @@ fn checksums(entries: &[(String, Entry)], data: &[u8]) -> Vec<String> {
 
 fn check_checksums(header: &Header, stored: &str, data: &[u8]) -> Result<(), FileError> {
     let found = checksums(&header.tensors, data);
-    let mut stored = stored.split_terminator(',');
-    for ((name, _), found) in header.tensors.iter().zip(&found) {
-        if stored.next() != Some(found.as_str()) {
+    for (((name, _), found), stored) in header.tensors.iter().zip(&found).zip(stored.split(',')) {
+        if stored != found {
             return Err(FileError::Checksum(name.clone()));
         }
     }
-    match stored.next() {
-        Some(_) => Err(FileError::Digest),
+    match first_difference(found.join(",").as_bytes(), stored.as_bytes()) {
+        Some(byte) => Err(FileError::NotCanonical { part: CRC, byte }),
         None => Ok(()),
     }
 }

@@ -87,13 +87,13 @@ pub enum FileError {
         /// Its extents.
         shape: Vec<usize>,
     },
-    /// A header or graph written in another way than the one allowed.
+    /// A header, checksum list or graph written in another way than the one allowed.
     #[error(
         "the {part} differs at its byte {byte} from the only form allowed: the file was not written by onebit, \
          or is damaged"
     )]
     NotCanonical {
-        /// `header` or `graph`.
+        /// `header`, `crc32c` or `graph`.
         part: &'static str,
         /// First byte that differs, counted from 0.
         byte: usize,

@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod attacks;
 mod common;
+mod dump;
+
 mod round_trip;
+mod tiny;

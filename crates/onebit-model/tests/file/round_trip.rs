@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::common::{METHODS, build, random_seed, random_weights, tiny_model};
+use super::common::{METHODS, Random, build, random_seed, random_weights};
+use super::tiny::tiny_model;
 use onebit_model::file::container::{self, Kind};
 use onebit_model::file::{FileError, read_model, read_weights, write_model, write_weights};
-use onebit_model::{Data, Tensor};
+use onebit_model::{Data, Graph, Tensor};
 
 #[test]
 fn a_model_survives_writing_and_reading() {
@@ -92,4 +93,47 @@ fn the_writer_refuses_what_the_reader_would() {
 
 fn floats(shape: Vec<usize>, len: usize) -> Tensor {
     Tensor { shape, data: Data::F32((0..len).map(|i| i as f32 - 0.5).collect()) }
+}
+
+#[test]
+fn every_float_of_a_graph_survives() {
+    let mut random = Random(random_seed());
+    for _ in 0..200_000 {
+        let mut graph = tiny_model().graph.clone();
+        let mean = f32::from_bits(random.next() as u32);
+        let std = f32::from_bits(random.next() as u32).abs();
+        if !mean.is_finite() || !std.is_finite() || std == 0.0 {
+            continue;
+        }
+        graph.normalization.mean[0] = mean;
+        graph.normalization.std[1] = std;
+        let json = graph.to_json().unwrap();
+        let again = Graph::from_json(&json).unwrap();
+        assert_eq!(again.normalization, graph.normalization, "{mean:e} {std:e}");
+        assert_eq!(again.to_json().unwrap(), json);
+    }
+}
+
+#[test]
+fn floats_are_written_as_documented() {
+    for (value, text) in [
+        (0.0, "0.0"),
+        (-0.0, "-0.0"),
+        (0.1, "0.1"),
+        (1.0, "1.0"),
+        (-0.286_040_6, "-0.2860406"),
+        (16_777_216.0, "16777216.0"),
+        (1e-6, "0.000001"),
+        (9.5e-7, "9.5e-7"),
+        (1e-7, "1e-7"),
+        (1e12, "1000000000000.0"),
+        (1e13, "1e+13"),
+        (f32::MAX, "3.4028235e+38"),
+        (f32::MIN_POSITIVE, "1.1754944e-38"),
+    ] {
+        let mut graph = tiny_model().graph.clone();
+        graph.normalization.mean[0] = value;
+        let json = graph.to_json().unwrap();
+        assert!(json.contains(&format!("\"mean\":[{text},0.5]")), "{text}: {json}");
+    }
 }

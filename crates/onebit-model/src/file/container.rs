@@ -99,7 +99,7 @@ pub fn write(
 /// Reads a file of that kind. Nothing larger than the file itself is allocated.
 ///
 /// # Errors
-/// Anything but the bytes that [`write`] gives for some contents.
+/// Anything but the bytes that [`write()`] gives for some contents.
 pub fn read(kind: Kind, bytes: &[u8]) -> Result<Container, FileError> {
     let (json, data) = split(bytes)?;
     check_kind(kind, json)?;

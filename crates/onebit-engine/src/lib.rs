@@ -15,6 +15,7 @@ extern crate alloc;
 extern crate std;
 
 mod arena;
+mod convolution;
 mod engine;
 mod error;
 mod fuse;
@@ -22,6 +23,7 @@ mod kernel;
 mod op;
 mod plan;
 
+pub use convolution::BinaryConvolution;
 pub use engine::{Engine, Memory, Options, Scratch};
 pub use error::EngineError;
 pub use kernel::Isa;

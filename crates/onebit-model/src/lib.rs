@@ -2,7 +2,7 @@
 //!
 //! An architecture ([`arch`]) is a function that returns a [`Graph`]: nodes with typed operations
 //! ([`Op`]) in evaluation order. [`infer`] gives every node its shape, [`cost`] counts what it costs,
-//! [`Verified`] is the proof that both succeeded. [`file`] reads and writes the packed `.onebit` form.
+//! [`Verified`] is the proof that both succeeded. [`mod@file`] reads and writes the packed `.onebit` form.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -5,7 +5,7 @@ use onebit_model::Op;
 
 use crate::net::Structure;
 use crate::op::batch_norm::{GradSums, Moments};
-use crate::op::{Backward, Forward, Gradient, Workspace};
+use crate::op::{Backward, Forward, Gradient, Pass, Workspace};
 use crate::params::Params;
 use crate::plan::{Place, Send};
 
@@ -21,7 +21,6 @@ pub(crate) struct Chunk {
     pub(crate) moments: Vec<Moments>,
     pub(crate) grad_sums: Vec<GradSums>,
     workspace: Workspace,
-    factors: Vec<f32>,
     discarded: Vec<f32>,
 }
 
@@ -36,7 +35,6 @@ impl Chunk {
             moments: vec![Moments::default(); structure.norms.len()],
             grad_sums: vec![GradSums::default(); structure.norms.len()],
             workspace: Workspace::default(),
-            factors: Vec::new(),
             discarded: Vec::new(),
         }
     }
@@ -76,9 +74,9 @@ impl Chunk {
         structure: &Structure,
         params: &Params,
         level: usize,
-        training: bool,
+        pass: Pass,
     ) {
-        let readers = if training { structure.norms_reading(level) } else { &[] };
+        let readers = if pass == Pass::Train { structure.norms_reading(level) } else { &[] };
         for &norm in readers {
             self.moments[norm].clear(structure.norms[norm].channels());
         }
@@ -86,7 +84,7 @@ impl Chunk {
         for start in (0..self.images).step_by(group) {
             let images = group.min(self.images - start);
             for &id in &structure.plan.levels[level] {
-                self.forward_node(structure, params, id, start, images);
+                self.forward_node(structure, params, id, start, images, pass);
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
                     let step = &structure.plan.steps[id];
                     let x = span(step.value, step.len, start, images);
@@ -103,6 +101,7 @@ impl Chunk {
         id: usize,
         start: usize,
         images: usize,
+        pass: Pass,
     ) {
         let step = &structure.plan.steps[id];
         let node = &structure.graph.nodes[id];
@@ -121,9 +120,10 @@ impl Chunk {
         let mut workspace = core::mem::take(&mut self.workspace);
         let x = self.float_input(structure, id, 0, start, images);
         if let Some(norm) = structure.norm_at(id) {
-            norm.forward(params, x, &mut output[range.clone()], &mut self.factors.clone());
+            norm.forward(params, x, &mut output[range.clone()], &mut workspace.vectors);
         } else if let Some(layer) = &structure.layers[id] {
             layer.forward(Forward {
+                pass,
                 images,
                 params,
                 x,
@@ -155,11 +155,11 @@ impl Chunk {
             }
             for &id in structure.plan.levels[level].iter().rev() {
                 if let Some(norm) = structure.norm_index[id] {
+                    let mut sums = core::mem::take(&mut self.grad_sums[norm]);
                     let step = &structure.plan.steps[id];
                     let gy = span(step.grad, step.shape.len(), start, images);
                     let gy = &self.floats[step.grad.slot][gy];
                     let x = self.float_input(structure, id, 0, start, images);
-                    let mut sums = self.grad_sums[norm].clone();
                     structure.norms[norm].sum_gradient(x, gy, &mut sums);
                     self.grad_sums[norm] = sums;
                 } else {
@@ -188,11 +188,13 @@ impl Chunk {
         let mut gx = core::mem::take(&mut self.floats[target.slot]);
         let range = span(target, step.shape.len(), start, images);
         let gy = span(step.grad, step.shape.len(), start, images);
+        let mut workspace = core::mem::take(&mut self.workspace);
         let gy = &self.floats[step.grad.slot][gy];
         let x = self.float_input(structure, id, 0, start, images);
-        let mut factors = core::mem::take(&mut self.factors.clone());
         let first = send == Send::First;
-        structure.norms[norm].backward(params, x, gy, &mut gx[range], first, &mut factors);
+        let factors = &mut workspace.vectors;
+        structure.norms[norm].backward(params, x, gy, &mut gx[range], first, factors);
+        self.workspace = workspace;
         self.floats[target.slot] = gx;
     }
 
@@ -210,7 +212,8 @@ impl Chunk {
         let mut targets = [Target::default(), Target::default()];
         for (position, &input) in step.inputs.iter().enumerate() {
             let second = position == 1 && twice;
-            targets[position] = self.take_target(structure, id, input, position, start, images, second);
+            targets[position] =
+                self.take_target(structure, id, input, position, start, images, second);
         }
         let mut grads = core::mem::take(&mut self.grads);
         let mut workspace = core::mem::take(&mut self.workspace);
@@ -263,7 +266,12 @@ impl Chunk {
         if send != Send::Nothing {
             let buffer = core::mem::take(&mut self.floats[source.grad.slot]);
             let range = span(source.grad, source.shape.len(), start, images);
-            return Target { slot: Some(source.grad.slot), buffer, range, first: send == Send::First };
+            return Target {
+                slot: Some(source.grad.slot),
+                buffer,
+                range,
+                first: send == Send::First,
+            };
         }
         if input == 0 && !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add) {
             let mut buffer = core::mem::take(&mut self.discarded);

@@ -24,7 +24,6 @@ mod simd;
 mod trainer;
 
 pub use error::TrainError;
-pub use evaluate::{Evaluation, evaluate};
 pub use net::{Net, NetConfig};
 pub use params::{Parameter, Params};
 pub use recipe::Recipe;

@@ -15,7 +15,7 @@ use crate::chunk::Chunk;
 use crate::error::TrainError;
 use crate::loss::{self, Loss};
 use crate::op::batch_norm::{BatchNorm, Moments};
-use crate::op::{Layer, layer};
+use crate::op::{Layer, Pass, layer};
 use crate::params::{Params, initial};
 use crate::plan::{Plan, Step};
 
@@ -71,7 +71,12 @@ pub(crate) struct Structure {
 }
 
 impl Structure {
-    fn new(graph: Verified<Graph>, first: &[usize], chunk: usize, config: &NetConfig) -> Result<Self, TrainError> {
+    fn new(
+        graph: Verified<Graph>,
+        first: &[usize],
+        chunk: usize,
+        config: &NetConfig,
+    ) -> Result<Self, TrainError> {
         let shapes = infer::shapes(&graph).map_err(TrainError::from)?;
         let plan = Plan::new(&graph, &shapes, chunk);
         let mut norms = Vec::new();
@@ -160,7 +165,7 @@ impl Net {
         loss: impl FnOnce(&[f32], &mut [f32]) -> Loss,
     ) -> Loss {
         self.load(images);
-        self.forward(true);
+        self.forward(Pass::Train);
         let logits = self.logits();
         let mut gradient = vec![0.0; logits.len()];
         let loss = loss(&logits, &mut gradient);
@@ -185,7 +190,7 @@ impl Net {
         let mut logits = Vec::new();
         for (part, images) in images.chunks(batch).enumerate() {
             self.load(images);
-            self.forward(false);
+            self.forward(Pass::Predict);
             logits.extend(self.logits());
             self.observe(part * batch / image_len, observe);
         }
@@ -215,7 +220,9 @@ impl Net {
         }
         for entry in &mut self.params.entries {
             match weights.tensors.get(&entry.name) {
-                Some(Tensor { data: Data::F32(values), .. }) if values.len() == entry.value.len() => {
+                Some(Tensor { data: Data::F32(values), .. })
+                    if values.len() == entry.value.len() =>
+                {
                     entry.value.copy_from_slice(values);
                 }
                 _ => return Err(TrainError::OtherGraph { found }),
@@ -233,25 +240,28 @@ impl Net {
         }
     }
 
-    fn forward(&mut self, training: bool) {
+    fn forward(&mut self, pass: Pass) {
         let Net { params, structure, chunks, .. } = self;
         for layer in structure.layers.iter_mut().flatten() {
             layer.prepare(params);
         }
-        if !training {
+        if pass == Pass::Predict {
             structure.norms.iter_mut().for_each(|norm| norm.use_running(params));
         }
         for level in 0..structure.plan.levels.len() {
-            if training {
+            if pass == Pass::Train {
                 for &n in &structure.norms_in[level] {
                     let mut moments = Moments::default();
                     moments.clear(structure.norms[n].channels());
-                    chunks.iter().filter(|c| c.images > 0).for_each(|c| moments.merge(&c.moments[n]));
+                    chunks
+                        .iter()
+                        .filter(|c| c.images > 0)
+                        .for_each(|c| moments.merge(&c.moments[n]));
                     structure.norms[n].use_batch(&moments, params);
                 }
             }
             let (params, structure) = (&*params, &*structure);
-            chunks.par_iter_mut().for_each(|c| c.forward(structure, params, level, training));
+            chunks.par_iter_mut().for_each(|c| c.forward(structure, params, level, pass));
         }
     }
 
@@ -283,9 +293,7 @@ impl Net {
     /// Adds up the chunks' gradients in their order and lets the layers finish them.
     fn sum_grads(&mut self) {
         let Net { params, structure, chunks, .. } = self;
-        let is_norm = |index: usize| {
-            structure.norms.iter().any(|n| n.owns(index))
-        };
+        let is_norm = |index: usize| structure.norms.iter().any(|n| n.owns(index));
         params.entries.par_iter_mut().enumerate().for_each(|(index, entry)| {
             if entry.grad.is_empty() || is_norm(index) {
                 return;
@@ -305,9 +313,12 @@ impl Net {
     }
 
     fn observe(&self, first: usize, observe: &mut dyn FnMut(usize, &str, &[u64])) {
-        let signs: Vec<NodeId> = self.structure.graph.ids().filter(|id| {
-            matches!(self.structure.graph.nodes[id.0].op, Op::Sign { .. })
-        }).collect();
+        let signs: Vec<NodeId> = self
+            .structure
+            .graph
+            .ids()
+            .filter(|id| matches!(self.structure.graph.nodes[id.0].op, Op::Sign { .. }))
+            .collect();
         for (position, chunk) in self.chunks.iter().enumerate() {
             for image in 0..chunk.images {
                 let index = first + position * self.images_per_chunk + image;

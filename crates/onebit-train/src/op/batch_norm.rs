@@ -185,7 +185,13 @@ impl BatchNorm {
     }
 
     /// `y = (x - mean) * (weight * inverse_std) + bias`.
-    pub(crate) fn forward(&self, params: &Params, x: &[f32], y: &mut [f32], factors: &mut Vec<f32>) {
+    pub(crate) fn forward(
+        &self,
+        params: &Params,
+        x: &[f32],
+        y: &mut [f32],
+        factors: &mut Vec<f32>,
+    ) {
         let c = self.channels;
         factors.clear();
         let weights = params.value(self.param).iter().zip(&self.inverse_std);

@@ -1,9 +1,10 @@
 //! 1-bit convolution: signs of latent weights, with the scale kinds of XNOR-Net, Bi-Real Net and XNOR-Net++.
 
+use onebit_engine::BinaryConvolution;
 use onebit_model::{Geometry, PadValue, Shape, WeightScale, bits};
 
-use super::window::{Window, Workspace, sized};
-use super::{Backward, Forward, Layer};
+use super::window::{Window, Workspace, scale_channels, sized};
+use super::{Backward, Forward, Layer, Pass};
 use crate::net::NetConfig;
 use crate::params::Params;
 use crate::simd::vectorized;
@@ -26,18 +27,21 @@ pub(crate) struct ConvBin {
     weight: Vec<f32>,
     scale: Vec<f32>,
     turned: Vec<f32>,
+    pad: PadValue,
+    /// The engine's kernel, which gives the same exact sums as the matrix product, faster.
+    popcount: Option<BinaryConvolution>,
 }
 
 impl ConvBin {
     pub(crate) fn new(kind: Kind, x: Shape, y: Shape, param: usize, config: &NetConfig) -> Self {
         let Kind { geometry, pad, scale } = kind;
-        let pad = match pad {
+        let pad_value = match pad {
             PadValue::Zero => 0.0,
             PadValue::One => 1.0,
         };
         let weights = geometry.weight_shape(x.channels).iter().product();
         ConvBin {
-            window: Window { geometry, x, y, pad },
+            window: Window { geometry, x, y, pad: pad_value },
             scale_kind: scale,
             param,
             binarize: config.binarize_weights,
@@ -45,6 +49,8 @@ impl ConvBin {
             weight: vec![0.0; weights],
             scale: vec![1.0; geometry.out_channels],
             turned: vec![0.0; weights],
+            pad,
+            popcount: None,
         }
     }
 
@@ -63,7 +69,11 @@ impl ConvBin {
         );
     }
 
-    fn expanded<'w>(&self, words: &[u64], workspace: &'w mut Workspace) -> (Vec<f32>, &'w mut Workspace) {
+    fn expanded<'w>(
+        &self,
+        words: &[u64],
+        workspace: &'w mut Workspace,
+    ) -> (Vec<f32>, &'w mut Workspace) {
         let mut expanded = core::mem::take(&mut workspace.expanded);
         self.expand(words, &mut expanded);
         (expanded, workspace)
@@ -90,10 +100,18 @@ impl Layer for ConvBin {
         } else {
             self.weight.copy_from_slice(latent);
         }
+        self.popcount = self.binarize.then(|| self.packed());
         self.window.turned(&self.weight, Some(&self.scale), &mut self.turned);
     }
 
     fn forward(&self, io: Forward<'_>) {
+        if let (Some(popcount), Pass::Train) = (&self.popcount, io.pass) {
+            let words = io.x_bits.len() / io.images;
+            let images =
+                io.x_bits.chunks_exact(words).zip(io.y.chunks_exact_mut(self.window.y.len()));
+            images.for_each(|(x, y)| popcount.run(x, &mut io.workspace.words, y));
+            return scale_channels(io.y, &self.scale);
+        }
         let (expanded, workspace) = self.expanded(io.x_bits, io.workspace);
         let x = &expanded[..io.images * self.window.x.len()];
         self.window.forward(x, &self.weight, Some(&self.scale), io.y, workspace);
@@ -143,6 +161,18 @@ impl Layer for ConvBin {
 }
 
 impl ConvBin {
+    fn packed(&self) -> BinaryConvolution {
+        let Window { geometry, x, .. } = self.window;
+        let channels = x.channels / geometry.groups;
+        let words = bits::words(channels);
+        let mut packed = vec![0; self.weight.len() / channels * words];
+        for (tap, words) in self.weight.chunks_exact(channels).zip(packed.chunks_exact_mut(words)) {
+            bits::pack(tap, words);
+        }
+        let kernel = BinaryConvolution::new(&packed, geometry, self.pad, x, None);
+        kernel.expect("a verified graph gives the kernel what it needs")
+    }
+
     /// Sum over each filter of gradient times sign.
     fn sign_sums(&self, grad: &[f32]) -> Vec<f32> {
         let filter = self.filter_len();

@@ -77,7 +77,12 @@ impl Hyper {
                 || average(x, second, |v, _| v * v * v, &[]),
             ),
         }
-        affine(params.value(self.param), params.value(self.param + 1), pass.statistics, pass.hidden);
+        affine(
+            params.value(self.param),
+            params.value(self.param + 1),
+            pass.statistics,
+            pass.hidden,
+        );
         pass.hidden.iter_mut().for_each(|h| *h = h.max(0.0));
         affine(params.value(self.param + 2), params.value(self.param + 3), pass.hidden, pass.raw);
     }

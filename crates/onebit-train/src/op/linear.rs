@@ -31,7 +31,13 @@ impl Layer for Linear {
     fn backward(&self, io: Backward<'_>) {
         let (i, o) = (self.inputs, self.outputs);
         let gy = Mat::rows(io.gy, io.images, o, o);
-        product(&mut io.grads[self.param], i, gy.transposed(), Mat::rows(io.x, io.images, i, i), Write::Add);
+        product(
+            &mut io.grads[self.param],
+            i,
+            gy.transposed(),
+            Mat::rows(io.x, io.images, i, i),
+            Write::Add,
+        );
         for gy in io.gy.chunks_exact(o) {
             io.grads[self.param + 1].iter_mut().zip(gy).for_each(|(g, gy)| *g += gy);
         }

@@ -33,8 +33,19 @@ pub(crate) trait Layer: Send + Sync {
     fn finish(&self, _params: &mut Params) {}
 }
 
+/// What a forward pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// A training step: batch statistics, binary convolutions by the engine's kernel.
+    Train,
+    /// Prediction: running statistics, everything in float arithmetic, so that the engine can be
+    /// compared with something that is not itself.
+    Predict,
+}
+
 /// Views of a group of images in the forward pass. Maps are NHWC.
 pub(crate) struct Forward<'a> {
+    pub(crate) pass: Pass,
     pub(crate) images: usize,
     pub(crate) params: &'a Params,
     /// First input: floats, or `x_bits` where it is a bit map.

@@ -21,7 +21,8 @@ impl AvgPool {
     #[inline(always)]
     fn for_each(&self, images: usize, mut f: impl FnMut(usize, usize)) {
         for image in 0..images {
-            for (oy, ox) in (0..self.y.height).flat_map(|y| (0..self.y.width).map(move |x| (y, x))) {
+            for (oy, ox) in (0..self.y.height).flat_map(|y| (0..self.y.width).map(move |x| (y, x)))
+            {
                 let target = (image * self.y.height + oy) * self.y.width + ox;
                 for dy in 0..self.kernel {
                     let row = image * self.x.height + oy * self.stride + dy;
@@ -128,9 +129,9 @@ impl Layer for MaxPool {
         self.for_each_output(io.images, |target, image, oy, ox| {
             for channel in 0..c {
                 let value = |pixel: usize| io.x[pixel * c + channel];
-                let best = self.window(image, oy, ox).reduce(|best, pixel| {
-                    if value(pixel) > value(best) { pixel } else { best }
-                });
+                let best = self
+                    .window(image, oy, ox)
+                    .reduce(|best, pixel| if value(pixel) > value(best) { pixel } else { best });
                 if let Some(best) = best {
                     gx[best * c + channel] += io.gy[target * c + channel];
                 }

@@ -65,15 +65,21 @@ impl Layer for Sign {
             let gx = &mut gx[image * len..][..len];
             // One loop for each estimator, so that none decides at every value.
             match self.estimator {
-                Estimator::ApproxSign => straight_through(x, thresholds, gy, gx, first, sums, |u| {
-                    Estimator::ApproxSign.derivative(u)
-                }),
-                Estimator::Clip { bound } => straight_through(x, thresholds, gy, gx, first, sums, |u| {
-                    Estimator::Clip { bound }.derivative(u)
-                }),
-                Estimator::Ede { k, t } => straight_through(x, thresholds, gy, gx, first, sums, |u| {
-                    Estimator::Ede { k, t }.derivative(u)
-                }),
+                Estimator::ApproxSign => {
+                    straight_through(x, thresholds, gy, gx, first, sums, |u| {
+                        Estimator::ApproxSign.derivative(u)
+                    })
+                }
+                Estimator::Clip { bound } => {
+                    straight_through(x, thresholds, gy, gx, first, sums, |u| {
+                        Estimator::Clip { bound }.derivative(u)
+                    })
+                }
+                Estimator::Ede { k, t } => {
+                    straight_through(x, thresholds, gy, gx, first, sums, |u| {
+                        Estimator::Ede { k, t }.derivative(u)
+                    })
+                }
             }
             if self.threshold != Threshold::Zero {
                 let grad = &mut io.grads[self.param];

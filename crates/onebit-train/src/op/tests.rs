@@ -11,7 +11,7 @@ use onebit_model::{
 use safetensors::SafeTensors;
 
 use super::batch_norm::{BatchNorm, GradSums, Moments};
-use super::{Backward, Forward, Gradient, Layer, Workspace};
+use super::{Backward, Forward, Gradient, Layer, Pass, Workspace};
 use crate::binarize::Estimator;
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
@@ -113,23 +113,10 @@ struct Inputs<'a> {
 
 /// Forward and backward pass of one layer; backward twice, to check that a second contribution adds.
 fn run(mut layer: impl Layer, mut params: Params, inputs: &Inputs<'_>) -> Outcome {
+    let predicted = forward(&mut layer, &params, inputs, Pass::Predict);
+    let y = forward(&mut layer, &params, inputs, Pass::Train);
+    assert_eq!(y, predicted, "the two forward passes differ");
     let mut workspace = Workspace::default();
-    layer.prepare(&params);
-    let mut y = vec![f32::NAN; inputs.gy.len()];
-    let mut y_bits = vec![u64::MAX; inputs.y_words];
-    layer.forward(Forward {
-        images: inputs.images,
-        params: &params,
-        x: inputs.x,
-        x_bits: inputs.x_bits,
-        x2: inputs.x2,
-        y: if inputs.y_words > 0 { &mut [] } else { &mut y },
-        y_bits: &mut y_bits,
-        workspace: &mut workspace,
-    });
-    if inputs.y_words > 0 {
-        y = unpack(&y_bits, inputs.gy.len(), inputs.y_words);
-    }
     let mut gx = vec![f32::NAN; inputs.gx_len];
     let mut gx2 = vec![f32::NAN; inputs.x2.len()];
     let mut once = Vec::new();
@@ -158,9 +145,33 @@ fn run(mut layer: impl Layer, mut params: Params, inputs: &Inputs<'_>) -> Outcom
     Outcome { y, gx, gx2, params }
 }
 
+/// Forward pass of one layer; a sign's bits come back as +-1.
+fn forward(layer: &mut impl Layer, params: &Params, inputs: &Inputs<'_>, pass: Pass) -> Vec<f32> {
+    let mut workspace = Workspace::default();
+    layer.prepare(params);
+    let mut y = vec![f32::NAN; inputs.gy.len()];
+    let mut y_bits = vec![u64::MAX; inputs.y_words];
+    layer.forward(Forward {
+        pass,
+        images: inputs.images,
+        params: params,
+        x: inputs.x,
+        x_bits: inputs.x_bits,
+        x2: inputs.x2,
+        y: if inputs.y_words > 0 { &mut [] } else { &mut y },
+        y_bits: &mut y_bits,
+        workspace: &mut workspace,
+    });
+    if inputs.y_words > 0 {
+        y = unpack(&y_bits, inputs.gy.len(), inputs.y_words);
+    }
+    y
+}
+
 fn unpack(words: &[u64], len: usize, total_words: usize) -> Vec<f32> {
     // `len` values in `total_words` words: every pixel starts a new word.
-    let channels = (1..=len).find(|&c| len.is_multiple_of(c) && len / c * bits::words(c) == total_words);
+    let channels =
+        (1..=len).find(|&c| len.is_multiple_of(c) && len / c * bits::words(c) == total_words);
     let channels = channels.unwrap();
     let pixels = words.chunks(bits::words(channels));
     pixels.flat_map(|p| (0..channels).map(move |c| bits::value(p, c))).collect()
@@ -331,7 +342,8 @@ fn linear_and_shuffle_and_concat_equal_pytorch() {
         let (images, left) = f.map("x0");
         let layer = super::concat::Concat::new(left, f.map("x1").1);
         let (x, x2) = (f.get("x0"), f.get("x1"));
-        let inputs = Inputs { images, x, x_bits: &[], x2, gy: f.get("gy"), gx_len: x.len(), y_words: 0 };
+        let inputs =
+            Inputs { images, x, x_bits: &[], x2, gy: f.get("gy"), gx_len: x.len(), y_words: 0 };
         let out = run(layer, Params::default(), &inputs);
         f.assert_close("y", &out.y);
         f.assert_close("gx0", &out.gx);
@@ -385,7 +397,9 @@ fn batch_norm_equals_pytorch() {
         norm.forward(&params, x, &mut y, &mut Vec::new());
         f.assert_within("y", &y, tolerance);
         let mut parts = vec![GradSums::default(); images];
-        for (part, (x, gy)) in parts.iter_mut().zip(x.chunks(shape.len()).zip(gy.chunks(shape.len()))) {
+        for (part, (x, gy)) in
+            parts.iter_mut().zip(x.chunks(shape.len()).zip(gy.chunks(shape.len())))
+        {
             part.clear(shape.channels);
             norm.sum_gradient(x, gy, part);
         }

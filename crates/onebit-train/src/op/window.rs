@@ -25,6 +25,8 @@ pub(crate) struct Workspace {
     columns: Vec<f32>,
     /// Activations of a binary convolution as floats.
     pub(crate) expanded: Vec<f32>,
+    /// Bits of one image, regrouped for the popcount kernel.
+    pub(crate) words: Vec<u64>,
     /// Small per-channel vectors.
     pub(crate) vectors: Vec<f32>,
 }
@@ -110,8 +112,7 @@ impl Window {
         for (o, filter) in weight.chunks_exact(taps * channels).enumerate() {
             let factor = scale.map_or(1.0, |s| s[o]);
             for (t, tap) in filter.chunks_exact(channels).enumerate() {
-                let position =
-                    if same { (taps - 1 - t) * out_channels + o } else { o * taps + t };
+                let position = if same { (taps - 1 - t) * out_channels + o } else { o * taps + t };
                 let target = &mut out[position * channels..][..channels];
                 target.iter_mut().zip(tap).for_each(|(t, w)| *t = w * factor);
             }
@@ -285,7 +286,13 @@ impl Window {
     }
 
     /// Adds `[row, k, k, channels]` back to where [`Window::gather`] read; padded taps are dropped.
-    fn scatter(&self, columns: &[f32], tile: &core::ops::Range<usize>, group: usize, gx: &mut [f32]) {
+    fn scatter(
+        &self,
+        columns: &[f32],
+        tile: &core::ops::Range<usize>,
+        group: usize,
+        gx: &mut [f32],
+    ) {
         let channels = self.group_channels();
         let mut taps = columns.chunks_exact(channels);
         self.for_each_tap(tile, group, |start| {
@@ -306,9 +313,8 @@ impl Window {
     ) {
         let Geometry { kernel, stride, padding, .. } = self.geometry;
         let offset = group * self.group_channels();
-        let inside = |position: usize, extent: usize| {
-            position.checked_sub(padding).filter(|&p| p < extent)
-        };
+        let inside =
+            |position: usize, extent: usize| position.checked_sub(padding).filter(|&p| p < extent);
         for row in tile.clone() {
             let (image, oy) = (row / self.y.height, row % self.y.height);
             for ox in 0..self.y.width {
@@ -377,7 +383,14 @@ impl Padded {
         out[written..].fill(pad);
     }
 
-    fn extract(&self, wide: &[f32], channels: usize, scale: Option<&[f32]>, y: &mut [f32], write: Write) {
+    fn extract(
+        &self,
+        wide: &[f32],
+        channels: usize,
+        scale: Option<&[f32]>,
+        y: &mut [f32],
+        write: Write,
+    ) {
         let row = self.inner_width * channels;
         vectorized(
             #[inline(always)]
@@ -411,7 +424,8 @@ fn scaled(target: &mut [f32], source: &[f32], scale: &[f32]) {
     }
 }
 
-fn scale_channels(y: &mut [f32], scale: &[f32]) {
+/// `y = y * scale` for every pixel.
+pub(crate) fn scale_channels(y: &mut [f32], scale: &[f32]) {
     vectorized(
         #[inline(always)]
         || {

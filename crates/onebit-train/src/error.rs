@@ -2,8 +2,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use onebit_data::ErrorKind;
-use onebit_model::{GraphError, ModelError};
 use onebit_model::arch::ArchError;
+use onebit_model::{GraphError, ModelError};
 
 /// Why a run could not start or go on, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +148,9 @@ pub enum TrainError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A packed network where one that can be trained is needed.
-    #[error("node `{node}` belongs to a packed network, which cannot be trained; give a run or checkpoint")]
+    #[error(
+        "node `{node}` belongs to a packed network, which cannot be trained; give a run or checkpoint"
+    )]
     Lowered {
         /// The first such node.
         node: String,

@@ -194,10 +194,14 @@ impl Recipe {
     /// # Errors
     /// A spec that already names a split.
     pub fn use_data(&mut self, spec: &str) -> Result<(), TrainError> {
-        if spec.rsplit_once(':').is_some_and(|(_, word)| word.parse::<Split>().is_ok()) {
+        let names_a_split = spec.rsplit_once(':').is_some_and(|(place, word)| {
+            word.parse::<Split>().is_ok() && !["folder", "cifar", "idx"].contains(&place)
+        });
+        if names_a_split {
             return Err(TrainError::Recipe {
                 origin: format!("--data {spec}"),
-                reason: "a run uses both splits of a data set; leave out the last colon and word".into(),
+                reason: "a run uses both splits of a data set; leave out the last colon and word"
+                    .into(),
             });
         }
         self.data.train = format!("{spec}:{}", Split::Train.name());

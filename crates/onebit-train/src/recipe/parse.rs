@@ -33,11 +33,7 @@ pub(super) fn unwritable(error: &toml::ser::Error) -> TrainError {
 }
 
 /// Sets the value that `assignment`, `dotted.key=value`, names.
-pub(super) fn assign(
-    table: &mut Table,
-    assignment: &str,
-    origin: &str,
-) -> Result<(), TrainError> {
+pub(super) fn assign(table: &mut Table, assignment: &str, origin: &str) -> Result<(), TrainError> {
     let refuse = |reason: String| TrainError::Recipe { origin: origin.to_owned(), reason };
     let (key, text) = assignment
         .split_once('=')

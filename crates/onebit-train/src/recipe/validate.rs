@@ -84,7 +84,9 @@ impl Check<'_> {
         let real = train.real_weight_epochs;
         let (allowed, expected) = match train.stages {
             Stages::One => (real == 0, "0 where train.stages is `one`".to_owned()),
-            Stages::Two => (epochs.contains(&real), format!("{expected} where train.stages is `two`")),
+            Stages::Two => {
+                (epochs.contains(&real), format!("{expected} where train.stages is `two`"))
+            }
         };
         self.require(allowed, "train.real_weight_epochs", real, expected)?;
         let batch = train.batch;

@@ -1,0 +1,292 @@
+//! Checkpoints: a folder that appears by one rename, whole or not at all.
+//!
+//! ```text
+//! checkpoints/epoch-00005             after 5 epochs
+//! checkpoints/epoch-00005-step-000123 after 123 steps of the sixth
+//!   weights.safetensors    all parameters and running statistics
+//!   optimizer.safetensors  Adam's moments
+//!   state.json             where the run stands
+//!   manifest.json          length and SHA-256 of each of these, written last
+//! ```
+
+mod folder;
+
+use std::path::{Path, PathBuf};
+
+use onebit_model::Verified;
+use onebit_model::file::{Weights, read_weights, write_weights};
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+use folder::{read_folder, remove_folder, subfolders, write_folder};
+pub(crate) use folder::{recover, write_file};
+
+/// Parameters and running statistics.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// The optimizer's state.
+pub const OPTIMIZER: &str = "optimizer.safetensors";
+/// Where the run stands.
+pub const STATE: &str = "state.json";
+/// Length and SHA-256 of the other files.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The newest checkpoints that stay, besides the best weights.
+const KEPT: usize = 2;
+
+/// What the weights of a stage are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Binary activations, real weights: the first of two stages.
+    RealWeights,
+    /// Binary activations and weights.
+    BinaryWeights,
+}
+
+impl Stage {
+    /// The name in files and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::RealWeights => "real_weights",
+            Stage::BinaryWeights => "binary_weights",
+        }
+    }
+
+    /// The stage of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Stage::RealWeights, Stage::BinaryWeights].into_iter().find(|stage| stage.name() == name)
+    }
+}
+
+/// The best test result of the stage with binary weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Epochs finished when it was reached.
+    pub epoch: usize,
+    /// Share of the test images classified correctly.
+    pub top1: f64,
+}
+
+/// Sums over the steps of an epoch that is not finished; zero between epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sums {
+    /// Sum of the steps' losses.
+    pub loss: f64,
+    /// Images classified correctly.
+    pub correct: usize,
+    /// Seconds spent on the steps.
+    pub seconds: f64,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Finished epochs, over all stages.
+    pub epoch: usize,
+    /// Steps made of the next epoch.
+    pub step_in_epoch: usize,
+    /// Steps made, over all stages.
+    pub global_step: u64,
+    /// The stage that the weights come from.
+    pub stage: Stage,
+    /// The recipe's seed.
+    pub seed: u64,
+    /// Number of training images.
+    pub images: usize,
+    /// [`crate::Recipe::fingerprint`].
+    pub recipe_sha256: String,
+    /// The best result so far.
+    pub best: Option<Best>,
+    /// Sums over the steps of the next epoch.
+    pub sums: Sums,
+}
+
+/// A checkpoint as read from its folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Its folder.
+    pub path: PathBuf,
+    /// Parameters and running statistics.
+    pub weights: Verified<Weights>,
+    /// Bytes of the optimizer's state; see [`crate::optim::Adam::from_bytes`].
+    pub optimizer: Vec<u8>,
+    /// Where the run stood.
+    pub state: State,
+}
+
+/// The newest whole checkpoint, and what is wrong with those that are newer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latest {
+    /// `None` if there is no whole checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// The damaged checkpoints.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A damaged checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its folder.
+    pub path: PathBuf,
+    /// What is wrong with it, in one sentence that names the file.
+    pub reason: String,
+}
+
+/// Writes a checkpoint into `checkpoints` and removes those that are no longer needed: all but the newest two, and
+/// any of a later epoch, which the run has gone back from. Returns its folder.
+///
+/// # Errors
+/// A file that cannot be written; then nothing of it is left, and earlier checkpoints are as they were.
+pub fn save(
+    checkpoints: &Path,
+    state: &State,
+    weights: &Verified<Weights>,
+    optimizer: Vec<u8>,
+) -> Result<PathBuf, TrainError> {
+    let position = (state.epoch, state.step_in_epoch);
+    let path = checkpoints.join(folder_name(position));
+    let mut files = common_files(&path, state, weights)?;
+    files.insert(1, (OPTIMIZER, optimizer));
+    write_folder(&path, &files)?;
+    let mut others: Vec<_> = list(checkpoints)?;
+    others.retain(|&(other, _)| other != position);
+    let earlier = others.iter().filter(|&&(other, _)| other < position).count();
+    let kept = earlier.saturating_sub(KEPT - 1)..earlier;
+    for (i, (_, path)) in others.iter().enumerate() {
+        if !kept.contains(&i) {
+            remove_folder(path)?;
+        }
+    }
+    Ok(path)
+}
+
+/// Writes the weights that gave the best result, without the optimizer, in the place of earlier ones.
+///
+/// # Errors
+/// A file that cannot be written; then earlier ones are as they were.
+pub fn save_best(
+    path: &Path,
+    state: &State,
+    weights: &Verified<Weights>,
+) -> Result<(), TrainError> {
+    write_folder(path, &common_files(path, state, weights)?)
+}
+
+/// The newest checkpoint in `checkpoints` whose manifest fits its files; without such a folder, none.
+///
+/// # Errors
+/// The folder itself cannot be read.
+pub fn latest(checkpoints: &Path) -> Result<Latest, TrainError> {
+    let mut skipped = Vec::new();
+    for (_, path) in list(checkpoints)?.into_iter().rev() {
+        match load(&path) {
+            Ok(checkpoint) => return Ok(Latest { checkpoint: Some(checkpoint), skipped }),
+            Err(error) => skipped.push(Skipped { path, reason: error.to_string() }),
+        }
+    }
+    Ok(Latest { checkpoint: None, skipped })
+}
+
+/// Removes damaged checkpoints, so that they do not count among those that stay.
+///
+/// # Errors
+/// A folder that cannot be removed.
+pub fn discard(skipped: &[Skipped]) -> Result<(), TrainError> {
+    skipped.iter().try_for_each(|skipped| remove_folder(&skipped.path))
+}
+
+/// Reads a checkpoint.
+///
+/// # Errors
+/// A file that is missing, does not fit the manifest, or holds something else.
+pub fn load(path: &Path) -> Result<Checkpoint, TrainError> {
+    let files = read_folder(path, &[WEIGHTS, OPTIMIZER, STATE])?;
+    let [weights, optimizer, state]: [Vec<u8>; 3] =
+        files.try_into().map_err(|_| TrainError::damaged(path, "a file is missing"))?;
+    let state = parse_state(path, &state)?;
+    Ok(Checkpoint {
+        path: path.to_owned(),
+        weights: parse_weights(path, &weights)?,
+        optimizer,
+        state,
+    })
+}
+
+/// Reads weights: those of a checkpoint, or the best ones, which come without an optimizer.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_weights(path: &Path) -> Result<(Verified<Weights>, State), TrainError> {
+    let files = read_folder(path, &[WEIGHTS, STATE])?;
+    let [weights, state]: [Vec<u8>; 2] =
+        files.try_into().map_err(|_| TrainError::damaged(path, "a file is missing"))?;
+    Ok((parse_weights(path, &weights)?, parse_state(path, &state)?))
+}
+
+type Position = (usize, usize);
+type Files = Vec<(&'static str, Vec<u8>)>;
+
+fn common_files(
+    path: &Path,
+    state: &State,
+    weights: &Verified<Weights>,
+) -> Result<Files, TrainError> {
+    let weights = write_weights(weights).map_err(|e| TrainError::damaged(path, e))?;
+    let mut state = serde_json::to_vec(state).map_err(|e| TrainError::damaged(path, e))?;
+    state.push(b'\n');
+    Ok(vec![(WEIGHTS, weights), (STATE, state)])
+}
+
+fn parse_weights(path: &Path, bytes: &[u8]) -> Result<Verified<Weights>, TrainError> {
+    read_weights(bytes).map_err(|e| TrainError::damaged(&path.join(WEIGHTS), e))
+}
+
+fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, TrainError> {
+    serde_json::from_slice(bytes).map_err(|e| TrainError::damaged(&path.join(STATE), e))
+}
+
+fn folder_name((epoch, step): Position) -> String {
+    match step {
+        0 => format!("epoch-{epoch:05}"),
+        _ => format!("epoch-{epoch:05}-step-{step:06}"),
+    }
+}
+
+fn position(name: &str) -> Option<Position> {
+    let numbers = name.strip_prefix("epoch-")?;
+    match numbers.split_once("-step-") {
+        None => Some((numbers.parse().ok()?, 0)),
+        Some((epoch, step)) => Some((epoch.parse().ok()?, step.parse().ok()?)),
+    }
+}
+
+/// All checkpoints, oldest first.
+fn list(checkpoints: &Path) -> Result<Vec<(Position, PathBuf)>, TrainError> {
+    let folders = subfolders(checkpoints)?.into_iter();
+    let mut found: Vec<_> =
+        folders.filter_map(|name| Some((position(&name)?, checkpoints.join(name)))).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for place in [(0, 0), (5, 0), (5, 123), (123_456, 1_234_567)] {
+            assert_eq!(position(&folder_name(place)), Some(place));
+        }
+        assert_eq!(folder_name((5, 0)), "epoch-00005");
+        assert_eq!(folder_name((5, 123)), "epoch-00005-step-000123");
+        for other in ["epoch-", "epoch-x", "epoch-1-step-", "best", ".tmp-epoch-00005"] {
+            assert_eq!(position(other), None, "{other}");
+        }
+    }
+}

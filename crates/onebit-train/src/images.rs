@@ -1,0 +1,78 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, open};
+use onebit_model::Normalization;
+use onebit_model::arch::Task;
+
+use crate::{Recipe, TrainError};
+
+/// The images of a run.
+pub(crate) struct Images {
+    /// Batches to learn from.
+    pub(crate) train: Loader,
+    /// Batches to measure with, normalised like those.
+    pub(crate) test: Loader,
+    /// What the network is for.
+    pub(crate) task: Task,
+}
+
+impl Images {
+    /// Opens both sets of a recipe and checks that they belong together.
+    pub(crate) fn open(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Self, TrainError> {
+        let data = &recipe.data;
+        let options = |limit| OpenOptions {
+            image_size: data.image_size.map(|[height, width]| (height, width)),
+            limit,
+            data_dir: data_dir.map(Path::to_owned),
+        };
+        let train = open(&data.train, Split::Train, &options(data.train_limit))?;
+        let test = open(&data.test, Split::Test, &options(data.test_limit))?;
+        check(recipe, "images of", shape(&*train), shape(&*test))?;
+        check(recipe, "the classes", train.classes().join(", "), test.classes().join(", "))?;
+        let normalization = train.normalization();
+        let task = Task {
+            input: train.shape(),
+            classes: train.classes().to_vec(),
+            normalization: Normalization {
+                mean: normalization.mean.clone(),
+                std: normalization.std.clone(),
+            },
+        };
+        let config = LoaderConfig {
+            batch: recipe.train.batch,
+            normalization,
+            augment: None,
+            seed: recipe.train.seed,
+            shuffle: false,
+            drop_last: false,
+        };
+        let test = Loader::new(Arc::from(test), config.clone())?;
+        let augment = recipe.train.augmentation.augment();
+        let config = LoaderConfig { augment, shuffle: true, drop_last: true, ..config };
+        Ok(Images { train: Loader::new(Arc::from(train), config)?, test, task })
+    }
+
+    /// Number of training images.
+    pub(crate) fn count(&self) -> usize {
+        self.train.dataset().len()
+    }
+}
+
+fn shape(dataset: &dyn Dataset) -> String {
+    let [channels, height, width] = dataset.shape();
+    format!("{channels} x {height} x {width}")
+}
+
+fn check(
+    recipe: &Recipe,
+    property: &'static str,
+    expected: String,
+    found: String,
+) -> Result<(), TrainError> {
+    if found == expected {
+        return Ok(());
+    }
+    let (train, test) = (recipe.data.train.clone(), recipe.data.test.clone());
+    Err(TrainError::SplitsDiffer { test, train, property, found, expected })
+}

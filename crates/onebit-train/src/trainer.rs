@@ -1,0 +1,490 @@
+//! Training from a recipe to a folder of checkpoints.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use onebit_data::Batch;
+use onebit_model::file::Weights;
+use onebit_model::op::Role;
+use onebit_model::{Graph, ModelError, Verified, arch};
+
+use crate::checkpoint::{
+    self, Best, Checkpoint, Latest, OPTIMIZER, STATE, Skipped, Stage, State, Sums,
+};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::images::Images;
+use crate::metrics::{self, Row};
+use crate::optim::Adam;
+use crate::run::OpenRun;
+use crate::schedule::LearningRate;
+use crate::{Net, NetConfig, Parameter, Recipe, TrainError};
+
+/// What to train, where, and how it can be stopped.
+#[derive(Clone, Debug)]
+pub struct TrainOptions<'a> {
+    /// The recipe, overrides applied.
+    pub recipe: Recipe,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Continue the run that is there.
+    pub resume: bool,
+    /// When it becomes true, the step that is running is finished, a checkpoint is written and [`train`] returns.
+    pub stop: &'a AtomicBool,
+    /// The folder of fetched data sets, instead of [`onebit_data::data_dir`].
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What happens in a run. Epochs and steps count from 1.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Images and network are ready.
+    Started {
+        /// Architecture.
+        arch: String,
+        /// Trained values.
+        parameters: usize,
+        /// Training images.
+        images: usize,
+        /// Test images.
+        test_images: usize,
+        /// Classes.
+        classes: usize,
+        /// Epochs of all stages.
+        epochs: usize,
+        /// Steps of one epoch.
+        steps: usize,
+    },
+    /// A run goes on.
+    Resumed {
+        /// The checkpoint; `None` if none had been written and the run starts from the beginning.
+        path: Option<PathBuf>,
+        /// Finished epochs.
+        epoch: usize,
+        /// Finished steps of the next epoch.
+        step: usize,
+        /// Newer checkpoints that were damaged and have been removed.
+        skipped: Vec<Skipped>,
+    },
+    /// A stage begins or goes on.
+    StageStarted {
+        /// The stage.
+        stage: Stage,
+        /// Epochs of this stage.
+        epochs: usize,
+    },
+    /// A step has been made.
+    Step {
+        /// The epoch.
+        epoch: usize,
+        /// Epochs of all stages.
+        epochs: usize,
+        /// The step.
+        step: usize,
+        /// Steps of one epoch.
+        steps: usize,
+        /// Loss of this step.
+        loss: f64,
+        /// Share of correct answers in this epoch so far.
+        top1: f64,
+        /// The speed of this epoch.
+        images_per_second: f64,
+        /// Time that the remaining steps of the run will take at that speed.
+        seconds_left: f64,
+    },
+    /// An epoch has ended.
+    Epoch(Row),
+    /// A checkpoint has been written.
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The run was stopped.
+    Interrupted {
+        /// The checkpoint from which it can be resumed.
+        path: PathBuf,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Epochs of all stages.
+    pub epochs: usize,
+    /// The best test result of the stage with binary weights, whose weights are in the run's `best` folder.
+    pub best: Option<Best>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+    /// Time since this call.
+    pub seconds: f64,
+}
+
+/// Trains a network, from the start or from the newest whole checkpoint.
+///
+/// The same recipe and images give the same weights, bit for bit, on any number of threads (those of the current rayon
+/// pool) and however often the run was interrupted and resumed.
+///
+/// # Errors
+/// A recipe, data set or folder that cannot be used; a file that cannot be written; a loss or gradient that is not
+/// finite. Checkpoints that were written stay.
+pub fn train(
+    options: &TrainOptions<'_>,
+    events: &mut dyn FnMut(Event),
+) -> Result<Summary, TrainError> {
+    let recipe = &options.recipe;
+    recipe.validate("recipe")?;
+    let images = Images::open(recipe, options.data_dir.as_deref())?;
+    let graph = arch::build(&recipe.network, &images.task)?;
+    let run = OpenRun::open(&options.out, recipe, options.resume)?;
+    let mut session = Session::begin(options, images, graph, &run, events)?;
+    while session.state.epoch < recipe.total_epochs() {
+        session.enter_stage()?;
+        if session.epoch()? == Progress::Stopped {
+            return session.interrupted();
+        }
+    }
+    Ok(session.summary(false))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Finished,
+    Stopped,
+}
+
+struct Session<'a> {
+    recipe: &'a Recipe,
+    run: &'a OpenRun,
+    stop: &'a AtomicBool,
+    events: &'a mut dyn FnMut(Event),
+    images: Images,
+    graph: Verified<Graph>,
+    net: Net,
+    adam: Adam,
+    state: State,
+    /// The stage that was last announced.
+    announced: Option<Stage>,
+    newest: Option<PathBuf>,
+    started: Instant,
+}
+
+impl<'a> Session<'a> {
+    fn begin(
+        options: &'a TrainOptions<'_>,
+        images: Images,
+        graph: Verified<Graph>,
+        run: &'a OpenRun,
+        events: &'a mut dyn FnMut(Event),
+    ) -> Result<Self, TrainError> {
+        let recipe = &options.recipe;
+        let Latest { checkpoint, skipped } = checkpoint::latest(&run.paths.checkpoints())?;
+        let state = match &checkpoint {
+            Some(checkpoint) => checked_state(checkpoint, recipe, &images)?,
+            None if skipped.is_empty() => first_state(recipe, &images)?,
+            None => {
+                let reasons: Vec<_> = skipped.into_iter().map(|skipped| skipped.reason).collect();
+                let (path, skipped) = (run.paths.checkpoints(), reasons.join("; "));
+                return Err(TrainError::NoWholeCheckpoint { path, skipped });
+            }
+        };
+        let net = new_net(recipe, &graph, state.stage)?;
+        let adam = Adam::new(recipe.train.adam(), &net.params);
+        let mut session = Session {
+            recipe,
+            run,
+            stop: options.stop,
+            events,
+            images,
+            graph,
+            net,
+            adam,
+            state,
+            announced: None,
+            newest: None,
+            started: Instant::now(),
+        };
+        session.announce_start();
+        if options.resume {
+            session.resume(checkpoint, skipped)?;
+        }
+        metrics::begin(&run.paths.metrics(), session.state.epoch)?;
+        Ok(session)
+    }
+
+    fn announce_start(&mut self) {
+        let dataset = self.images.train.dataset();
+        (self.events)(Event::Started {
+            arch: self.graph.arch.clone(),
+            parameters: self.net.params.trainable(),
+            images: dataset.len(),
+            test_images: self.images.test.dataset().len(),
+            classes: dataset.classes().len(),
+            epochs: self.recipe.total_epochs(),
+            steps: self.images.train.batches(),
+        });
+    }
+
+    fn resume(
+        &mut self,
+        checkpoint: Option<Checkpoint>,
+        skipped: Vec<Skipped>,
+    ) -> Result<(), TrainError> {
+        if let Some(Checkpoint { path, weights, optimizer, .. }) = checkpoint {
+            self.net.load_weights(&weights)?;
+            let adam = Adam::from_bytes(self.recipe.train.adam(), &self.net.params, &optimizer);
+            self.adam = adam.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
+            checkpoint::discard(&skipped)?;
+            self.newest = Some(path);
+        }
+        let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
+        (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
+        Ok(())
+    }
+
+    /// Begins the second stage, from the weights of the first, when its time has come.
+    fn enter_stage(&mut self) -> Result<(), TrainError> {
+        let stage = stage_of(self.recipe, self.state.epoch);
+        if stage != self.state.stage {
+            let weights = self.weights()?;
+            self.net = new_net(self.recipe, &self.graph, stage)?;
+            self.net.load_weights(&weights)?;
+            self.adam = Adam::new(self.recipe.train.adam(), &self.net.params);
+            self.state.stage = stage;
+        }
+        if self.announced != Some(stage) {
+            self.announced = Some(stage);
+            let (_, epochs) = epochs_of(self.recipe, stage);
+            (self.events)(Event::StageStarted { stage, epochs });
+        }
+        Ok(())
+    }
+
+    /// The rest of the current epoch: steps, evaluation, row, best weights, checkpoint.
+    fn epoch(&mut self) -> Result<Progress, TrainError> {
+        let start = Instant::now();
+        let (first_step, seconds_before) = (self.state.step_in_epoch, self.state.sums.seconds);
+        for batch in self.images.train.epoch(self.state.epoch as u64, first_step) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Progress::Stopped);
+            }
+            let loss = self.step(&batch?)?;
+            let seconds = start.elapsed().as_secs_f64();
+            self.state.sums.seconds = seconds_before + seconds;
+            let images = (self.state.step_in_epoch - first_step) * self.recipe.train.batch;
+            self.announce_step(loss, images as f64 / seconds);
+        }
+        match evaluate(&mut self.net, &self.images.test, self.stop)? {
+            Some(test) => self.finish_epoch(&test).map(|()| Progress::Finished),
+            None => Ok(Progress::Stopped),
+        }
+    }
+
+    /// One step; returns its loss.
+    fn step(&mut self, batch: &Batch) -> Result<f64, TrainError> {
+        let smoothing = self.recipe.train.label_smoothing as f32;
+        let loss = self.net.step(&batch.images, &batch.labels, smoothing);
+        if !loss.value.is_finite() {
+            return Err(self.not_finite("the loss".into()));
+        }
+        let (recipe, stage) = (self.recipe, self.state.stage);
+        let lr = self.learning_rate(self.state.step_in_epoch);
+        let moved = self.adam.step(&mut self.net.params, lr, |p| weight_decay(recipe, stage, p));
+        moved.map_err(|name| self.not_finite(format!("the gradient of `{name}`")))?;
+        self.state.step_in_epoch += 1;
+        self.state.global_step += 1;
+        self.state.sums.loss += loss.value;
+        self.state.sums.correct += loss.correct;
+        Ok(loss.value)
+    }
+
+    fn announce_step(&mut self, loss: f64, images_per_second: f64) {
+        let (epochs, steps) = (self.recipe.total_epochs(), self.images.train.batches());
+        let step = self.state.step_in_epoch;
+        let batch = self.recipe.train.batch;
+        let left = (epochs - self.state.epoch) * steps - step;
+        (self.events)(Event::Step {
+            epoch: self.state.epoch + 1,
+            epochs,
+            step,
+            steps,
+            loss,
+            top1: self.state.sums.correct as f64 / (step * batch) as f64,
+            images_per_second,
+            seconds_left: (left * batch) as f64 / images_per_second,
+        });
+    }
+
+    fn finish_epoch(&mut self, test: &Evaluation) -> Result<(), TrainError> {
+        let row = self.row(test);
+        metrics::append(&self.run.paths.metrics(), row)?;
+        self.state.epoch = row.epoch;
+        self.state.step_in_epoch = 0;
+        self.state.sums = Sums::default();
+        (self.events)(Event::Epoch(row));
+        let better = self.state.best.is_none_or(|best| test.top1 > best.top1);
+        if better && self.state.stage == Stage::BinaryWeights {
+            self.state.best = Some(Best { epoch: row.epoch, top1: test.top1 });
+            checkpoint::save_best(&self.run.paths.best(), &self.state, &self.weights()?)?;
+        }
+        let (first, epochs) = epochs_of(self.recipe, self.state.stage);
+        let last_of_stage = row.epoch == first + epochs;
+        if last_of_stage || row.epoch.is_multiple_of(self.recipe.train.save_every) {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, test: &Evaluation) -> Row {
+        let Sums { loss, correct, seconds } = self.state.sums;
+        let steps = self.state.step_in_epoch;
+        let images = (steps * self.recipe.train.batch) as f64;
+        Row {
+            epoch: self.state.epoch + 1,
+            stage: self.state.stage,
+            step: self.state.global_step,
+            lr: self.learning_rate(steps - 1),
+            train_loss: loss / steps as f64,
+            train_top1: correct as f64 / images,
+            test_loss: test.loss,
+            test_top1: test.top1,
+            img_per_s: images / seconds,
+            seconds: seconds + test.seconds,
+        }
+    }
+
+    fn interrupted(mut self) -> Result<Summary, TrainError> {
+        let path = self.save()?;
+        (self.events)(Event::Interrupted { path });
+        Ok(self.summary(true))
+    }
+
+    fn summary(self, interrupted: bool) -> Summary {
+        Summary {
+            epoch: self.state.epoch,
+            epochs: self.recipe.total_epochs(),
+            best: self.state.best,
+            checkpoint: self.newest,
+            interrupted,
+            seconds: self.started.elapsed().as_secs_f64(),
+        }
+    }
+
+    fn save(&mut self) -> Result<PathBuf, TrainError> {
+        let optimizer = self.adam.to_bytes(&self.net.params);
+        let checkpoints = self.run.paths.checkpoints();
+        let optimizer = optimizer.map_err(|e| TrainError::damaged(&checkpoints, e))?;
+        let path = checkpoint::save(&checkpoints, &self.state, &self.weights()?, optimizer)?;
+        self.newest = Some(path.clone());
+        (self.events)(Event::Checkpoint { path: path.clone() });
+        Ok(path)
+    }
+
+    fn weights(&self) -> Result<Verified<Weights>, TrainError> {
+        Verified::<Weights>::new(self.net.weights()).map_err(|error| match error {
+            ModelError::NotFinite(name) => self.not_finite(format!("`{name}`")),
+            error => error.into(),
+        })
+    }
+
+    /// Learning rate of a step of the current epoch.
+    fn learning_rate(&self, step: usize) -> f64 {
+        let train = &self.recipe.train;
+        let (first, epochs) = epochs_of(self.recipe, self.state.stage);
+        let rate = LearningRate {
+            lr: train.lr,
+            schedule: train.schedule,
+            granularity: train.granularity,
+            epochs,
+            steps: self.images.train.batches(),
+        };
+        rate.at(self.state.epoch - first, step)
+    }
+
+    fn not_finite(&self, what: String) -> TrainError {
+        let kept = match &self.newest {
+            Some(path) => format!("the last good checkpoint is {}", path.display()),
+            None => "no checkpoint had been written yet".into(),
+        };
+        TrainError::NotFinite {
+            what,
+            epoch: self.state.epoch + 1,
+            step: self.state.step_in_epoch + 1,
+            lr: self.learning_rate(self.state.step_in_epoch),
+            kept,
+        }
+    }
+}
+
+fn stage_of(recipe: &Recipe, epoch: usize) -> Stage {
+    if epoch < recipe.train.real_weight_epochs { Stage::RealWeights } else { Stage::BinaryWeights }
+}
+
+/// First epoch of a stage and how many it has.
+fn epochs_of(recipe: &Recipe, stage: Stage) -> (usize, usize) {
+    let real = recipe.train.real_weight_epochs;
+    match stage {
+        Stage::RealWeights => (0, real),
+        Stage::BinaryWeights => (real, recipe.train.epochs),
+    }
+}
+
+fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net, TrainError> {
+    let config = NetConfig {
+        batch: recipe.train.batch,
+        activation: recipe.train.activation_estimator,
+        weight: recipe.train.weight_estimator,
+        binarize_weights: stage == Stage::BinaryWeights,
+    };
+    Net::new(graph.clone(), config, recipe.train.seed)
+}
+
+/// Convolution weights that are real are decayed, in the first stage.
+fn weight_decay(recipe: &Recipe, stage: Stage, parameter: &Parameter) -> f64 {
+    let real = parameter.role == Role::Float || stage == Stage::RealWeights;
+    let convolution = parameter.shape.len() == 4;
+    if real && convolution && stage == stage_of(recipe, 0) {
+        recipe.train.weight_decay
+    } else {
+        0.0
+    }
+}
+
+fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
+    Ok(State {
+        epoch: 0,
+        step_in_epoch: 0,
+        global_step: 0,
+        stage: stage_of(recipe, 0),
+        seed: recipe.train.seed,
+        images: images.count(),
+        recipe_sha256: recipe.fingerprint()?,
+        best: None,
+        sums: Sums::default(),
+    })
+}
+
+fn checked_state(
+    checkpoint: &Checkpoint,
+    recipe: &Recipe,
+    images: &Images,
+) -> Result<State, TrainError> {
+    let state = checkpoint.state.clone();
+    let refuse = |reason: String| Err(TrainError::damaged(&checkpoint.path.join(STATE), reason));
+    if state.recipe_sha256 != recipe.fingerprint()? {
+        return refuse(
+            "the checkpoint was made with another recipe than the run's recipe.toml".into(),
+        );
+    }
+    if state.images != images.count() {
+        return refuse(format!(
+            "the run was started with {} training images, expected as many now, found {}",
+            state.images,
+            images.count()
+        ));
+    }
+    Ok(state)
+}

@@ -1,0 +1,103 @@
+//! Adam: equal to PyTorch's, exactly resumable, and aware of gradients that are not finite.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Fixture;
+use onebit_model::op::Role;
+use onebit_train::optim::{Adam, AdamConfig};
+use onebit_train::{Parameter, Params};
+
+const TOLERANCE: f32 = 1e-6;
+
+fn params(value: Vec<f32>, grad: Vec<f32>) -> Params {
+    let parameter = |name: &str, role, value: Vec<f32>, grad| Parameter {
+        name: name.into(),
+        shape: vec![value.len()],
+        role,
+        value,
+        grad,
+    };
+    let weight = parameter("conv.weight", Role::Binary, value, grad);
+    let mean = parameter("bn.running_mean", Role::Statistic, vec![7.0; 3], Vec::new());
+    Params { entries: vec![mean, weight] }
+}
+
+#[test]
+fn adam_equals_pytorch() {
+    for name in ["ops/adam", "ops/adam_weight_decay"] {
+        let fixture = Fixture::read(name);
+        let betas = [fixture.number("beta1"), fixture.number("beta2")];
+        let config = AdamConfig { betas, eps: fixture.number("eps") };
+        let (lr, decay) = (fixture.number("lr"), fixture.number("weight_decay"));
+        let (gradients, expected) = (fixture.tensor("gradients"), fixture.tensor("params_after"));
+        let value = fixture.tensor("param");
+        let n = value.len();
+        let mut params = params(value, vec![0.0; n]);
+        let mut adam = Adam::new(config, &params);
+        for (step, (gradient, expected)) in gradients.chunks(n).zip(expected.chunks(n)).enumerate()
+        {
+            params.entries[1].grad.copy_from_slice(gradient);
+            adam.step(&mut params, lr, |_| decay).unwrap();
+            for (found, expected) in params.entries[1].value.iter().zip(expected) {
+                let close = (found - expected).abs() <= TOLERANCE;
+                assert!(close, "{name}, step {step}: {found} is not {expected}");
+            }
+        }
+        assert_eq!(params.entries[0].value, [7.0; 3], "statistics are not trained");
+    }
+}
+
+#[test]
+fn the_first_step_is_the_learning_rate_against_the_sign_of_the_gradient() {
+    let mut params = params(vec![1.0; 3], vec![3.0, -0.25, 0.0]);
+    let mut adam = Adam::new(AdamConfig::default(), &params);
+    adam.step(&mut params, 0.5, |_| 0.0).unwrap();
+    for (found, expected) in params.entries[1].value.iter().zip([0.5, 1.5, 1.0]) {
+        assert!((found - expected).abs() <= TOLERANCE, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_named_wherever_it_is() {
+    for (bad, place) in [(f32::NAN, 3), (f32::INFINITY, 40_000), (f32::NEG_INFINITY, 99_999)] {
+        let mut gradient = vec![1.0; 100_000];
+        gradient[place] = bad;
+        let mut params = params(vec![0.0; 100_000], gradient);
+        let mut adam = Adam::new(AdamConfig::default(), &params);
+        assert_eq!(adam.step(&mut params, 0.1, |_| 0.0), Err("conv.weight".into()));
+    }
+}
+
+#[test]
+fn a_restored_optimizer_goes_on_bit_for_bit() {
+    let gradient: Vec<f32> = (0..50).map(|i| (i as f32).sin()).collect();
+    let mut ours = params(vec![0.5; 50], gradient);
+    let config = AdamConfig::default();
+    let mut adam = Adam::new(config, &ours);
+    adam.step(&mut ours, 0.01, |_| 1e-3).unwrap();
+    let bytes = adam.to_bytes(&ours).unwrap();
+    let mut theirs = ours.clone();
+    let mut restored = Adam::from_bytes(config, &theirs, &bytes).unwrap();
+    for lr in [0.02, 0.005] {
+        adam.step(&mut ours, lr, |_| 1e-3).unwrap();
+        restored.step(&mut theirs, lr, |_| 1e-3).unwrap();
+    }
+    assert_eq!(ours, theirs);
+    assert_eq!(adam, restored);
+}
+
+#[test]
+fn the_state_of_another_network_is_refused() {
+    let ours = params(vec![0.0; 4], vec![0.0; 4]);
+    let bytes = Adam::new(AdamConfig::default(), &ours).to_bytes(&ours).unwrap();
+    let wider = params(vec![0.0; 5], vec![0.0; 5]);
+    let error = Adam::from_bytes(AdamConfig::default(), &wider, &bytes).unwrap_err();
+    assert_eq!(error, "tensor `conv.weight.m` is missing or of another shape");
+    let empty = Params::default();
+    let error = Adam::from_bytes(AdamConfig::default(), &empty, &bytes).unwrap_err();
+    assert_eq!(error, "tensor `conv.weight.m` belongs to no parameter of the network");
+    let error = Adam::from_bytes(AdamConfig::default(), &ours, &bytes[..40]).unwrap_err();
+    assert!(!error.is_empty());
+}

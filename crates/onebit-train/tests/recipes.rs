@@ -1,0 +1,26 @@
+//! The recipes that come with the program can be read, and their networks built.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use onebit_model::arch::{Task, build};
+use onebit_train::Recipe;
+
+#[test]
+fn every_recipe_is_valid_and_says_what_it_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut found = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let recipe = Recipe::load(&path).unwrap();
+        let input =
+            if recipe.data.train.starts_with("cifar10") { [3, 32, 32] } else { [1, 28, 28] };
+        build(&recipe.network, &Task::unnamed(input, 10)).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# "), "{} begins with a comment", path.display());
+        found += 1;
+    }
+    assert!(found >= 9, "found {found} recipes");
+}

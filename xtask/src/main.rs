@@ -1,1 +1,118 @@
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `test`, `check`.
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
+cargo xtask test          all tests, and a build without the trainer
+cargo xtask check         format, lints, documentation, dependencies";
+
+const DENY_VERSION: &str = "0.20.2";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<OsString> = arguments.collect();
+    let done = match task.to_str() {
+        Some("demo") => demo(&rest),
+        Some("test") => none(&rest).and_then(|()| test()),
+        Some("check") => none(&rest).and_then(|()| check()),
+        Some("help" | "--help" | "-h") => return say(HELP),
+        _ => Err(anyhow::anyhow!("there is no such task, choose one of:\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("\nxtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &[OsString]) -> Result<()> {
+    let mut command = cargo("run --release --package onebit -- demo");
+    command.args(arguments).current_dir(env::current_dir()?);
+    run(command, "the demo failed; its last line says why")
+}
+
+fn test() -> Result<()> {
+    run(cargo("test --workspace"), "a test failed; its name and output stand above")?;
+    run(
+        cargo("check --package onebit --no-default-features"),
+        "onebit does not build without the trainer (feature `train`)",
+    )
+}
+
+fn check() -> Result<()> {
+    run(cargo("fmt --all --check"), "the format differs; `cargo fmt --all` repairs it")?;
+    run(
+        cargo("clippy --workspace --all-targets -- -D warnings"),
+        "clippy has something to say; see above",
+    )?;
+    let mut doc = cargo("doc --workspace --no-deps");
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run(doc, "the documentation has an error; see above")?;
+    let mut deny = Command::new(cargo_deny()?);
+    deny.args(["--all-features", "check", "bans", "licenses", "sources"]).current_dir(root());
+    run(deny, "a dependency breaks the rules of deny.toml; see above")
+}
+
+/// The pinned cargo-deny, built into `target/tools` when it is not there.
+fn cargo_deny() -> Result<PathBuf> {
+    let tools = root().join("target/tools");
+    let binary = tools.join("bin").join(format!("cargo-deny{}", env::consts::EXE_SUFFIX));
+    let version = Command::new(&binary).arg("--version").output();
+    let found = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    if found.is_ok_and(|found| found == format!("cargo-deny {DENY_VERSION}")) {
+        return Ok(binary);
+    }
+    let mut install = cargo("install --locked --debug --force cargo-deny --version");
+    install.arg(DENY_VERSION).arg("--root").arg(&tools);
+    run(install, "cargo-deny cannot be installed; it needs crates.io")?;
+    Ok(binary)
+}
+
+fn cargo(arguments: &str) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments.split(' ')).current_dir(root());
+    command
+}
+
+fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+fn run(mut command: Command, advice: &str) -> Result<()> {
+    let name = Path::new(command.get_program()).file_stem().unwrap_or_default().to_owned();
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let line = format!("{} {}", name.to_string_lossy(), words.join(" "));
+    say(&format!("\n> {line}"));
+    let status = command.status().with_context(|| format!("{line} cannot be started"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {advice}");
+    }
+    Ok(())
+}
+
+fn none(arguments: &[OsString]) -> Result<()> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(extra) => bail!("this task takes no arguments, found `{}`", extra.display()),
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match writeln!(io::stderr(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,1 +1,57 @@
-fn main() {}
+//! The `onebit` command: trains, packs and runs 1-bit convolutional networks.
+
+#![forbid(unsafe_code)]
+
+mod accuracy;
+mod dataset;
+mod failure;
+mod layers;
+mod machine;
+mod model_file;
+mod output;
+#[cfg(feature = "train")]
+mod picture;
+mod progress;
+#[cfg(feature = "train")]
+mod run_training;
+mod runner;
+mod set;
+mod size;
+#[cfg(feature = "train")]
+mod training;
+#[cfg(not(feature = "train"))]
+#[path = "without_training.rs"]
+mod training;
+mod verb;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use verb::Verb;
+
+const EXAMPLES: &str = "\
+Start here:
+  onebit demo                                   train, pack, verify and use a network, in minutes
+  onebit summary resnet20                       what a network costs, layer by layer
+  onebit train recipes/demo.toml --out runs/a   train a network
+  onebit pack runs/a -o a.onebit                make the file that is deployed
+  onebit predict a.onebit photo.png             use it
+
+Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 missing input, 69 not in this build,
+70 a bug in onebit, 74 reading or writing failed, 130 interrupted.";
+
+/// Trains, packs and runs 1-bit convolutional networks.
+#[derive(Parser)]
+#[command(name = "onebit", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+fn main() -> ExitCode {
+    failure::catch_panics(|| match Command::try_parse() {
+        Ok(command) => command.verb.run(),
+        Err(error) => failure::from_arguments(&error),
+    })
+}

@@ -1,0 +1,166 @@
+//! Exit codes: what went wrong decides the code, and one sentence says it.
+
+use std::fmt;
+use std::io;
+use std::panic::{self, UnwindSafe};
+use std::process::ExitCode;
+
+use onebit_data::ErrorKind;
+use onebit_engine::EngineError;
+use onebit_model::arch::ArchError;
+use onebit_pack::{Disagreement, PackError};
+
+use crate::output;
+
+/// Exit codes, those of sysexits.h and that of an interrupted command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The command line asks for something that cannot be.
+    Usage = 64,
+    /// A file holds something else than expected.
+    BadData = 65,
+    /// A file that is read does not exist.
+    MissingInput = 66,
+    /// This build does not have the part that was asked for.
+    #[cfg(not(feature = "train"))]
+    Unavailable = 69,
+    /// A bug.
+    Software = 70,
+    /// Reading or writing failed.
+    Io = 74,
+    /// Stopped by Ctrl-C.
+    #[cfg(feature = "train")]
+    Interrupted = 130,
+}
+
+/// An error of the command line itself.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn with(code: Code, message: impl Into<String>) -> anyhow::Error {
+        Failure { code, message: message.into() }.into()
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+        Failure::with(Code::Usage, message)
+    }
+
+    pub(crate) fn bad_data(message: impl Into<String>) -> anyhow::Error {
+        Failure::with(Code::BadData, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Prints help and version; anything else that clap reports is a usage error.
+pub(crate) fn from_arguments(error: &clap::Error) -> anyhow::Result<()> {
+    if !error.use_stderr() {
+        return output::text(&error.render().to_string());
+    }
+    let rendered = error.render().to_string();
+    let help =
+        rendered.lines().any(|line| line.starts_with("Usage:") && line.ends_with("<COMMAND>"));
+    if help && !rendered.starts_with("error:") {
+        return Err(Failure::usage("no command is given; `onebit --help` lists them"));
+    }
+    let paragraphs = rendered.split("\n\n").take_while(|paragraph| {
+        !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
+    });
+    let paragraphs = paragraphs.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let sentence = paragraphs.collect::<Vec<_>>().join("; ");
+    Err(Failure::usage(sentence.strip_prefix("error: ").unwrap_or(&sentence)))
+}
+
+/// Runs a command and gives its exit code; a panic is a bug of ours, said in one sentence.
+pub(crate) fn catch_panics(command: impl FnOnce() -> anyhow::Result<()> + UnwindSafe) -> ExitCode {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |at| format!(" at {at}"));
+        let message = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
+        output::note(&format!("error: a bug in onebit{place}: {message}; please report it"));
+    }));
+    match panic::catch_unwind(command) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => report(&error),
+        Err(_) => ExitCode::from(Code::Software as u8),
+    }
+}
+
+/// Prints the error as one line and gives its exit code. A reader that went away is not an error.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    output::note(&format!("error: {}", sentence(error)));
+    ExitCode::from(code(error) as u8)
+}
+
+/// The error and its causes in one line, each said once.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        if !said.iter().any(|earlier| earlier.contains(&text)) {
+            said.push(text);
+        }
+    }
+    said.join(": ")
+}
+
+fn code(error: &anyhow::Error) -> Code {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.code;
+    }
+    if let Some(data) = error.downcast_ref::<onebit_data::Error>() {
+        return of_kind(data.kind());
+    }
+    #[cfg(feature = "train")]
+    match error.downcast_ref::<onebit_train::TrainError>() {
+        Some(onebit_train::TrainError::Arch(_)) => return Code::BadData,
+        Some(train) => return of_kind(train.kind()),
+        None => {}
+    }
+    match error.downcast_ref::<PackError>() {
+        Some(PackError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Code::MissingInput;
+        }
+        Some(PackError::Read { .. } | PackError::Write { .. }) => return Code::Io,
+        Some(PackError::NoCheckpoint { .. }) => return Code::MissingInput,
+        Some(_) => return Code::BadData,
+        None => {}
+    }
+    if error.is::<ArchError>() {
+        return Code::Usage;
+    }
+    if error.is::<Disagreement>() {
+        return Code::BadData;
+    }
+    match error.downcast_ref::<EngineError>() {
+        Some(EngineError::MissingIsa { .. }) => return Code::Usage,
+        Some(_) => return Code::BadData,
+        None => {}
+    }
+    match error.downcast_ref::<io::Error>() {
+        Some(e) if e.kind() == io::ErrorKind::NotFound => Code::MissingInput,
+        Some(_) => Code::Io,
+        None => Code::Software,
+    }
+}
+
+fn of_kind(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Usage => Code::Usage,
+        ErrorKind::BadData => Code::BadData,
+        ErrorKind::MissingInput => Code::MissingInput,
+        ErrorKind::Io => Code::Io,
+    }
+}

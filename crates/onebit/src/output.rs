@@ -1,0 +1,128 @@
+//! What is printed: results on stdout, everything else on stderr.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Prints one JSON value and a line end on stdout.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_string(value)?;
+    line.push('\n');
+    text(&line)
+}
+
+/// Prints on stdout.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Prints a line on stderr; a closed stderr leaves nowhere to say so.
+pub(crate) fn note(line: &str) {
+    _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Side on which a column is aligned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows of text in aligned columns.
+pub(crate) struct Table {
+    columns: Vec<Align>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new<const N: usize>(header: [(&str, Align); N]) -> Self {
+        let (names, columns) = header.iter().map(|&(name, align)| (name.to_owned(), align)).unzip();
+        Table { columns, rows: vec![names] }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    /// The rows, each with a line end; a row of empty cells becomes a rule.
+    pub(crate) fn render(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        let mut text = String::new();
+        for row in &self.rows {
+            let line = if row.iter().all(String::is_empty) {
+                "-".repeat(total)
+            } else {
+                self.line(row, &widths)
+            };
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    fn line(&self, row: &[String], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for ((cell, &width), align) in row.iter().zip(widths).zip(&self.columns) {
+            _ = match align {
+                Align::Left => write!(line, "{cell:<width$}  "),
+                Align::Right => write!(line, "{cell:>width$}  "),
+            };
+        }
+        line
+    }
+}
+
+/// Digits in groups of three: `1,234,567`.
+pub(crate) fn thousands(n: impl Into<u128>) -> String {
+    let digits = n.into().to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit that leaves two to four digits: `1.4 MB`.
+pub(crate) fn bytes(n: u64) -> String {
+    match n {
+        0..10_000 => format!("{} bytes", thousands(n)),
+        10_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} MB", n as f64 / 1e6),
+        _ => format!("{:.2} GB", n as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        let shown = [0u64, 999, 1000, 1_234_567].map(thousands);
+        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table = Table::new([("name", Align::Left), ("n", Align::Right)]);
+        table.row(["a".to_owned(), "12".to_owned()]);
+        table.row([String::new(), String::new()]);
+        assert_eq!(table.render(), "name   n\na     12\n--------\n");
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        assert_eq!([999, 12_345, 4_500_000].map(bytes), ["999 bytes", "12.3 kB", "4.50 MB"]);
+    }
+}

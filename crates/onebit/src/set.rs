@@ -1,0 +1,76 @@
+//! `--set key=value`: a value in TOML, or a bare word.
+
+use std::str::FromStr;
+
+use toml::{Table, Value};
+
+/// One override: the path of a key (`hyper.reduction`) and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Set {
+    /// The key, its parts separated by dots.
+    pub(crate) key: String,
+    /// The value.
+    pub(crate) value: Value,
+}
+
+impl FromStr for Set {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as groups=2")?;
+        let (key, value) = (key.trim(), value.trim());
+        if key.split('.').any(str::is_empty) {
+            return Err("expected a KEY of words separated by dots, such as hyper.reduction".into());
+        }
+        let parsed: Result<Table, _> = format!("value = {value}").parse();
+        let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+        let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+        Ok(Set { key: key.to_owned(), value })
+    }
+}
+
+impl Set {
+    /// Puts the value into `table`, making the tables on the way.
+    pub(crate) fn apply(&self, table: &mut Table) -> Result<(), String> {
+        let (path, last) = self.key.rsplit_once('.').unwrap_or(("", &self.key));
+        let mut place = table;
+        for part in path.split('.').filter(|part| !part.is_empty()) {
+            let next = place.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            place = next
+                .as_table_mut()
+                .ok_or_else(|| format!("`{part}` in --set {} is not a section", self.key))?;
+        }
+        place.insert(last.to_owned(), self.value.clone());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_numbers_and_lists() {
+        let mut table = Table::new();
+        for text in ["method=ftbnn", "groups=2", "hyper.reduction = 4", "widths=[8, 16]"] {
+            let set: Set = text.parse().expect(text);
+            set.apply(&mut table).expect(text);
+        }
+        let expected = "method = \"ftbnn\"\ngroups = 2\nwidths = [8, 16]\nhyper.reduction = 4";
+        assert_eq!(table, expected.parse::<Table>().expect("TOML"));
+    }
+
+    #[test]
+    fn a_key_is_needed() {
+        for text in ["groups", "=2", "a..b=1"] {
+            assert!(text.parse::<Set>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_not_a_section() {
+        let mut table: Table = "groups = 2".parse().expect("TOML");
+        let set: Set = "groups.x=1".parse().expect("a setting");
+        assert!(set.apply(&mut table).is_err());
+    }
+}

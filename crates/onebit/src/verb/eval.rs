@@ -1,0 +1,90 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use onebit_engine::Options;
+
+use crate::accuracy::{Accuracy, Measured};
+use crate::dataset;
+use crate::model_file::{self, Packed};
+use crate::output::{self, Align, Table, thousands};
+use crate::progress::Progress;
+use crate::runner::{Runner, parse_threads};
+use crate::training;
+
+const EXAMPLES: &str = "\
+Examples:
+  onebit eval a.onebit --data fashion-mnist-sample       the packed file, by the engine
+  onebit eval runs/a --data fashion-mnist-sample         the run's best checkpoint, by the trainer
+  onebit eval a.onebit --data folder:~/photos --limit 500 --json
+
+The test images are used unless the spec ends in :train.";
+
+/// Measures accuracy on a data set
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Run folder, checkpoint folder or packed model
+    #[arg(value_name = "RUN|FILE")]
+    network: PathBuf,
+    /// Data: NAME[:split], folder:PATH, cifar:PATH or idx:PATH
+    #[arg(long, value_name = "SPEC")]
+    data: String,
+    /// Use only N images, spread evenly over the set
+    #[arg(long, value_name = "N", value_parser = parse_limit)]
+    limit: Option<usize>,
+    /// Threads [default: all]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let accuracy = if args.network.is_dir() {
+        training::eval(&args.network, &args.data, args.limit, args.threads)?
+    } else {
+        eval_file(&args.network, &args)?
+    };
+    let measured = accuracy.measured(started.elapsed().as_secs_f64());
+    if args.json { output::json(&measured) } else { output::text(&table(&measured)) }
+}
+
+fn eval_file(path: &Path, args: &Args) -> anyhow::Result<Accuracy> {
+    let Packed { model, .. } = model_file::read(path)?;
+    let dataset = dataset::open(&model.graph, &args.data, args.limit)?;
+    let mut runner = Runner::new(path, &model, Options::default(), args.threads)?;
+    let mut accuracy = Accuracy::default();
+    let mut progress = Progress::new("images", dataset.len() as u64);
+    runner.run_all(dataset, &model.graph, &mut |labels, logits| {
+        accuracy.add(labels, logits);
+        progress.at(accuracy.images(), "");
+    })?;
+    Ok(accuracy)
+}
+
+fn table(measured: &Measured) -> String {
+    let mut table = Table::new([
+        ("images", Align::Right),
+        ("top-1", Align::Right),
+        ("top-5", Align::Right),
+        ("seconds", Align::Right),
+        ("images/s", Align::Right),
+    ]);
+    table.row([
+        thousands(measured.n),
+        format!("{:.2}%", 100.0 * measured.top1),
+        format!("{:.2}%", 100.0 * measured.top5),
+        format!("{:.2}", measured.seconds),
+        thousands((measured.n as f64 / measured.seconds.max(1e-9)) as u64),
+    ]);
+    table.render()
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err("expected a number of images, at least 1".to_owned()),
+    }
+}

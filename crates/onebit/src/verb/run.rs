@@ -1,0 +1,124 @@
+use std::path::PathBuf;
+
+use onebit_engine::{Isa, Options};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::model_file::{self, Packed};
+use crate::output::{self, thousands};
+use crate::progress::Progress;
+use crate::runner::{Runner, parse_isa, parse_threads};
+
+const EXAMPLES: &str = "\
+Example:
+  onebit run a.onebit --input x.npy --output y.npy
+
+x.npy: float32 [N, channels, height, width], already normalised, of any size that the network takes.
+y.npy: float32 [N, classes], the logits.";
+
+/// Computes the logits of the images in a NumPy file
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Packed model
+    file: PathBuf,
+    /// Images: .npy, float32, [N, channels, height, width]
+    #[arg(long, value_name = "X.npy")]
+    input: PathBuf,
+    /// Where the logits go: .npy, float32, [N, classes]
+    #[arg(long, value_name = "Y.npy")]
+    output: PathBuf,
+    /// Kernels to use [default: the fastest that this CPU has]
+    #[arg(long, value_name = "NAME", value_parser = parse_isa)]
+    isa: Option<Isa>,
+    /// Threads [default: all]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    threads: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Done {
+    n: usize,
+    classes: usize,
+    isa: &'static str,
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Packed { model, .. } = model_file::read(&args.file)?;
+    let (shape, values) = onebit_data::read_npy_f32(&args.input)?;
+    let channels = model.graph.input_shape()[0];
+    let &[n, c, height, width] = shape.as_slice() else {
+        return Err(wrong_shape(&args, &shape, channels));
+    };
+    if c != channels || values.is_empty() {
+        return Err(wrong_shape(&args, &shape, channels));
+    }
+    let options = Options { input: Some([height, width]), isa: args.isa };
+    let mut runner = Runner::new(&args.file, &model, options, args.threads)?;
+    let (classes, isa) = (runner.engine().classes(), runner.engine().isa().name());
+    let logits = logits(&mut runner, &values, [n, c, height * width])?;
+    onebit_data::write_npy_f32(&args.output, &[n, classes], &logits)?;
+    let done = Done { n, classes, isa, output: args.output };
+    if args.json {
+        return output::json(&done);
+    }
+    output::text(&format!(
+        "{} images -> {}: logits [{n}, {classes}] ({isa} kernels)\n",
+        thousands(n as u64),
+        done.output.display()
+    ))
+}
+
+fn wrong_shape(args: &Args, shape: &[usize], channels: usize) -> anyhow::Error {
+    Failure::bad_data(format!(
+        "{}: the array has the shape {shape:?}, expected [N, {channels}, height, width] with N of at least 1",
+        args.input.display()
+    ))
+}
+
+fn logits(
+    runner: &mut Runner,
+    values: &[f32],
+    [n, channels, pixels]: [usize; 3],
+) -> anyhow::Result<Vec<f32>> {
+    let (classes, batch) = (runner.engine().classes(), runner.batch());
+    let image = channels * pixels;
+    let mut logits = vec![0.0; n * classes];
+    let mut nhwc = vec![0.0; batch.min(n) * image];
+    let mut progress = Progress::new("images", n as u64);
+    let (mut done, chunks) = (0, values.chunks(batch * image));
+    for (nchw, logits) in chunks.zip(logits.chunks_mut(batch * classes)) {
+        for (from, to) in nchw.chunks_exact(image).zip(nhwc.chunks_exact_mut(image)) {
+            channels_last(from, to, channels);
+        }
+        runner.run(&nhwc[..nchw.len()], logits)?;
+        done += nchw.len() / image;
+        progress.at(done as u64, "");
+    }
+    Ok(logits)
+}
+
+fn channels_last(chw: &[f32], hwc: &mut [f32], channels: usize) {
+    let pixels = chw.len() / channels;
+    for (channel, plane) in chw.chunks_exact(pixels).enumerate() {
+        for (pixel, &value) in hwc.chunks_exact_mut(channels).zip(plane) {
+            pixel[channel] = value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::channels_last;
+
+    #[test]
+    fn channels_go_innermost() {
+        let mut hwc = [0.0; 6];
+        channels_last(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &mut hwc, 2);
+        assert_eq!(hwc, [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]);
+    }
+}

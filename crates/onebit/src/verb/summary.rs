@@ -1,0 +1,216 @@
+use std::path::Path;
+
+use onebit_model::arch::{self, ARCHITECTURES, Config, Method, Task};
+use onebit_model::cost::{Cost, LayerCost};
+use onebit_model::Graph;
+use serde::Serialize;
+use toml::Table as TomlTable;
+
+use crate::failure::Failure;
+use crate::layers::{real_layers_table, weight_bits};
+use crate::model_file;
+use crate::output::{self, Align, Table, bytes, thousands};
+use crate::set::Set;
+use crate::size::{InputSize, show};
+
+const EXAMPLES: &str = "\
+Examples:
+  onebit summary resnet20                            for 3x32x32 images of 10 classes
+  onebit summary resnet20 --set method=ftbnn         with FTBNN's blocks
+  onebit summary resnet-small --input 1x28x28 --set widths=[16,32] --set blocks=[2,2]
+  onebit summary a.onebit --json | jq .ops           of a packed file
+
+OPs = FLOPs + BOPs / 64; one multiply-accumulate is one operation.";
+
+/// Counts what a network costs: parameters, bytes, operations, layer by layer
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Name of an architecture, or a packed file
+    #[arg(value_name = "ARCH|FILE")]
+    network: String,
+    /// Channels, height and width of an image [default: 3x32x32 for small-image networks, else 3x224x224]
+    #[arg(long, value_name = "CxHxW")]
+    input: Option<InputSize>,
+    /// Number of classes [default: 10 for small-image networks, else 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    classes: Option<u32>,
+    /// A network option, as in the [network] section of a recipe; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Set>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    arch: String,
+    input: String,
+    flops: u64,
+    bops: u64,
+    ops: f64,
+    params: Parts,
+    bytes: Parts,
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Parts {
+    float: usize,
+    binary: usize,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    output: String,
+    params: usize,
+    flops: u64,
+    bops: u64,
+    bits: u32,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let graph = graph(&args)?;
+    let input = args.input.map_or(graph.input_shape(), |size| size.0);
+    let cost = Cost::of(&graph, input).map_err(|e| Failure::usage(e.to_string()))?;
+    let summary = Summary::new(&graph, input, &cost);
+    if args.json {
+        output::json(&summary)
+    } else {
+        output::text(&(summary.table() + &summary.totals() + "\n" + &real_layers_table(&cost)))
+    }
+}
+
+fn graph(args: &Args) -> anyhow::Result<Graph> {
+    if ARCHITECTURES.iter().any(|a| a.name == args.network) {
+        return from_name(args);
+    }
+    let path = Path::new(&args.network);
+    let names_a_file = args.network.contains(['/', '\\']) || path.extension().is_some();
+    if !names_a_file && !path.exists() {
+        return from_name(args);
+    }
+    if args.classes.is_some() || !args.set.is_empty() {
+        let message = "--classes and --set are for architectures; a file has its own classes and options";
+        return Err(Failure::usage(message));
+    }
+    Ok(model_file::read(path)?.model.into_inner().graph)
+}
+
+fn from_name(args: &Args) -> anyhow::Result<Graph> {
+    let (input, classes) = default_task(&args.network);
+    let input = args.input.map_or(input, |size| size.0);
+    let classes = args.classes.map_or(classes, |n| n as usize);
+    let config = config(&args.network, &args.set)?;
+    Ok(arch::build(&config, &Task::unnamed(input, classes))?.into_inner())
+}
+
+fn default_task(arch: &str) -> ([usize; 3], usize) {
+    match arch {
+        "resnet20" | "resnet-small" => ([3, 32, 32], 10),
+        _ => ([3, 224, 224], 1000),
+    }
+}
+
+fn config(arch: &str, set: &[Set]) -> anyhow::Result<Config> {
+    if set.is_empty() {
+        return Ok(Config::new(arch, Method::default()));
+    }
+    let mut table = TomlTable::new();
+    table.insert("arch".to_owned(), arch.into());
+    for set in set {
+        set.apply(&mut table).map_err(Failure::usage)?;
+    }
+    table.try_into().map_err(|e: toml::de::Error| Failure::usage(format!("--set: {}", e.message())))
+}
+
+impl Summary {
+    fn new(graph: &Graph, input: [usize; 3], cost: &Cost) -> Self {
+        let parts = |(float, binary)| Parts { float, binary, total: float + binary };
+        Summary {
+            arch: graph.arch.clone(),
+            input: show(input),
+            flops: cost.flops(),
+            bops: cost.bops(),
+            ops: cost.ops(),
+            params: parts(cost.params()),
+            bytes: parts(cost.bytes()),
+            layers: cost.layers.iter().map(Layer::new).collect(),
+        }
+    }
+
+    fn table(&self) -> String {
+        use Align::{Left, Right};
+        let mut table = Table::new([
+            ("layer", Left),
+            ("op", Left),
+            ("output", Left),
+            ("parameters", Right),
+            ("bits", Right),
+            ("FLOPs", Right),
+            ("BOPs", Right),
+        ]);
+        for layer in &self.layers {
+            table.row([
+                layer.name.clone(),
+                layer.op.to_owned(),
+                layer.output.clone(),
+                count(layer.params as u64),
+                count(u64::from(layer.bits)),
+                count(layer.flops),
+                count(layer.bops),
+            ]);
+        }
+        table.row([const { String::new() }; 7]);
+        table.row([
+            "total".to_owned(),
+            String::new(),
+            String::new(),
+            thousands(self.params.total as u64),
+            String::new(),
+            thousands(self.flops),
+            thousands(self.bops),
+        ]);
+        table.render()
+    }
+
+    fn totals(&self) -> String {
+        let Summary { arch, input, params, bytes: packed, .. } = self;
+        let (ops, float_file) = (thousands(self.ops.round() as u64), 4 * params.total as u64);
+        let ratio = float_file as f64 / packed.total.max(1) as f64;
+        format!(
+            "\n{arch} for an input of {input}: {ops} OPs (FLOPs + BOPs / 64)\n\
+             parameters   {} real, {} binary\n\
+             as floats    {}\n\
+             packed       {} ({} real, {} bits), {ratio:.1} times smaller\n",
+            thousands(params.float as u64),
+            thousands(params.binary as u64),
+            bytes(float_file),
+            bytes(packed.total as u64),
+            bytes(packed.float as u64),
+            bytes(packed.binary as u64),
+        )
+    }
+}
+
+impl Layer {
+    fn new(cost: &LayerCost) -> Self {
+        Layer {
+            name: cost.name.clone(),
+            op: cost.op,
+            output: cost.output.to_string(),
+            params: cost.float_params + cost.binary_params,
+            flops: cost.flops,
+            bops: cost.bops,
+            bits: weight_bits(cost),
+        }
+    }
+}
+
+fn count(n: u64) -> String {
+    if n == 0 { "-".to_owned() } else { thousands(n) }
+}

@@ -40,7 +40,13 @@ pub(crate) enum Write {
 ///
 /// # Panics
 /// If the inner extents differ or a view reaches outside its slice.
-pub(crate) fn product(dst: &mut [f32], row_stride: usize, lhs: Mat<'_>, rhs: Mat<'_>, write: Write) {
+pub(crate) fn product(
+    dst: &mut [f32],
+    row_stride: usize,
+    lhs: Mat<'_>,
+    rhs: Mat<'_>,
+    write: Write,
+) {
     let (m, n, k) = (lhs.rows, rhs.cols, lhs.cols);
     assert_eq!(k, rhs.rows, "inner extents of a matrix product");
     if m == 0 || n == 0 {

@@ -231,10 +231,16 @@ fn grads(
 }
 
 /// Follows the backward pass to find which contribution to each gradient comes first.
-fn sends(graph: &Graph, level: &[usize], by_level: &[Vec<usize>], alias: &[usize]) -> Vec<Vec<Send>> {
+fn sends(
+    graph: &Graph,
+    level: &[usize],
+    by_level: &[Vec<usize>],
+    alias: &[usize],
+) -> Vec<Vec<Send>> {
     let nodes = &graph.nodes;
     let mut written = vec![false; nodes.len()];
-    let mut sends: Vec<Vec<Send>> = nodes.iter().map(|n| vec![Send::Nothing; n.inputs.len()]).collect();
+    let mut sends: Vec<Vec<Send>> =
+        nodes.iter().map(|n| vec![Send::Nothing; n.inputs.len()]).collect();
     let mut send = |id: usize| {
         for (position, input) in nodes[id].inputs.iter().enumerate() {
             let shares = nodes[id].op == Op::Add && alias[input.0] == alias[id];
@@ -247,7 +253,8 @@ fn sends(graph: &Graph, level: &[usize], by_level: &[Vec<usize>], alias: &[usize
     };
     for (depth, ids) in by_level.iter().enumerate().rev() {
         let is_norm = |id: &usize| nodes[*id].op == Op::BatchNorm;
-        let norms = (0..nodes.len()).filter(|id| is_norm(id) && level[nodes[*id].inputs[0].0] == depth);
+        let norms =
+            (0..nodes.len()).filter(|id| is_norm(id) && level[nodes[*id].inputs[0].0] == depth);
         norms.for_each(&mut send);
         ids.iter().rev().filter(|id| !is_norm(id)).for_each(|&id| send(id));
     }

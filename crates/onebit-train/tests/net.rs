@@ -69,7 +69,8 @@ impl Fixture {
         let task = Task::unnamed([3, 8, 8], 4);
         let (mut b, input) = Builder::new("fixture", &task);
         let mut x = b.conv_bn("stem", input, geometry(8, 3, 1));
-        for (i, (channels, out, stride)) in [(8, 8, 1), (8, 16, 2), (16, 16, 1)].iter().enumerate() {
+        for (i, (channels, out, stride)) in [(8, 8, 1), (8, 16, 2), (16, 16, 1)].iter().enumerate()
+        {
             x = self.block(&mut b, &format!("blocks.{i}"), x, (*channels, *out, *stride));
         }
         Verified::<Graph>::new(b.classifier(x)).unwrap()
@@ -158,7 +159,9 @@ fn loss_and_every_gradient_equal_pytorch() {
 }
 
 fn images(count: usize, len: usize) -> Vec<f32> {
-    (0..count * len).map(|i| ((i as f32 * 0.37).sin() * 1.7 + (i as f32 * 0.011).cos()) * 0.8).collect()
+    (0..count * len)
+        .map(|i| ((i as f32 * 0.37).sin() * 1.7 + (i as f32 * 0.011).cos()) * 0.8)
+        .collect()
 }
 
 fn network(method: Method, batch: usize) -> Net {

@@ -59,7 +59,7 @@ impl Layer for Concat {
         let total = self.left + self.right;
         let parts = [(io.gx, 0, self.left), (io.gx2, self.left, self.right)];
         for (gradient, start, channels) in parts {
-            let Some(gx) = gradient.to_add() else { continue };
+            let Some(gx) = gradient.into_buffer() else { continue };
             for (gx, gy) in gx.chunks_exact_mut(channels).zip(io.gy.chunks_exact(total)) {
                 gx.iter_mut().zip(&gy[start..start + channels]).for_each(|(g, gy)| *g += gy);
             }

@@ -146,7 +146,7 @@ impl Layer for Hyper {
         let (values, gradients) = io.workspace.vectors.split_at_mut(pass_len);
         let mut pass = self.pass(values);
         let Pass { statistics: gs, hidden: gh, raw: gv } = self.pass(gradients);
-        let mut gx = io.gx.to_add();
+        let mut gx = io.gx.into_buffer();
         for (image, x) in io.x.chunks_exact(self.x.len()).enumerate() {
             self.run(io.params, x, &mut pass);
             gv.copy_from_slice(&io.gy[image * self.outputs..][..self.outputs]);

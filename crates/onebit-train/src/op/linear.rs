@@ -41,7 +41,7 @@ impl Layer for Linear {
         for gy in io.gy.chunks_exact(o) {
             io.grads[self.param + 1].iter_mut().zip(gy).for_each(|(g, gy)| *g += gy);
         }
-        if let Some(gx) = io.gx.to_add() {
+        if let Some(gx) = io.gx.into_buffer() {
             product(gx, i, gy, Mat::rows(io.params.value(self.param), o, i, i), Write::Add);
         }
     }

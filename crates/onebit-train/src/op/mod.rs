@@ -84,7 +84,7 @@ pub(crate) struct Gradient<'a> {
 
 impl<'a> Gradient<'a> {
     /// The buffer to add to, cleared before the first contribution; `None` when nothing is to be sent.
-    pub(crate) fn to_add(self) -> Option<&'a mut [f32]> {
+    pub(crate) fn into_buffer(self) -> Option<&'a mut [f32]> {
         if self.data.is_empty() {
             return None;
         }

@@ -55,7 +55,7 @@ impl Layer for AvgPool {
     fn backward(&self, io: Backward<'_>) {
         let c = self.x.channels;
         let factor = 1.0 / (self.kernel * self.kernel) as f32;
-        let Some(gx) = io.gx.to_add() else { return };
+        let Some(gx) = io.gx.into_buffer() else { return };
         let gy = io.gy;
         vectorized(
             #[inline(always)]
@@ -125,7 +125,7 @@ impl Layer for MaxPool {
     /// The first of equal maxima gets the gradient.
     fn backward(&self, io: Backward<'_>) {
         let c = self.x.channels;
-        let Some(gx) = io.gx.to_add() else { return };
+        let Some(gx) = io.gx.into_buffer() else { return };
         self.for_each_output(io.images, |target, image, oy, ox| {
             for channel in 0..c {
                 let value = |pixel: usize| io.x[pixel * c + channel];
@@ -164,7 +164,7 @@ impl Layer for GlobalAvgPool {
 
     fn backward(&self, io: Backward<'_>) {
         let (c, factor) = (self.x.channels, 1.0 / self.x.pixels() as f32);
-        let Some(gx) = io.gx.to_add() else { return };
+        let Some(gx) = io.gx.into_buffer() else { return };
         for (gx, gy) in gx.chunks_exact_mut(self.x.len()).zip(io.gy.chunks_exact(c)) {
             for pixel in gx.chunks_exact_mut(c) {
                 pixel.iter_mut().zip(gy).for_each(|(g, gy)| *g += gy * factor);

@@ -118,7 +118,7 @@ impl Layer for Prelu {
         let (c, len) = (self.x.channels, self.x.len());
         io.workspace.vectors.resize(8 * c, 0.0);
         let (gx, first) = (io.gx.data, io.gx.first);
-        let mut g_offsets = io.gx2.to_add();
+        let mut g_offsets = io.gx2.into_buffer();
         for image in 0..io.images {
             let (values, sums) = io.workspace.vectors.split_at_mut(4 * c);
             let mut v = vectors(values, c);

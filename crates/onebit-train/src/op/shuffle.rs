@@ -30,7 +30,7 @@ impl Layer for ChannelShuffle {
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let Some(gx) = io.gx.to_add() else { return };
+        let Some(gx) = io.gx.into_buffer() else { return };
         let pixels = io.gy.chunks_exact(self.channels).zip(gx.chunks_exact_mut(self.channels));
         for (gy, gx) in pixels {
             self.moves().for_each(|(from, to)| gx[from] += gy[to]);

@@ -56,7 +56,7 @@ impl Layer for Sign {
         let (thresholds, sums) = io.workspace.vectors.split_at_mut(c);
         let sums = &mut sums[..c];
         let (gx, first) = (io.gx.data, io.gx.first);
-        let mut g_offsets = io.gx2.to_add();
+        let mut g_offsets = io.gx2.into_buffer();
         for image in 0..io.images {
             self.thresholds(io.params, offsets(io.x2, image, c), thresholds);
             sums.fill(0.0);

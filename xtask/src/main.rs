@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
-cargo xtask test          all tests, and a build without the trainer
+cargo xtask test          all tests, and those of onebit without the trainer
 cargo xtask check         format, lints, documentation, dependencies";
 
 const DENY_VERSION: &str = "0.20.2";
@@ -46,8 +46,8 @@ fn demo(arguments: &[OsString]) -> Result<()> {
 fn test() -> Result<()> {
     run(cargo("test --workspace"), "a test failed; its name and output stand above")?;
     run(
-        cargo("check --package onebit --no-default-features"),
-        "onebit does not build without the trainer (feature `train`)",
+        cargo("test --package onebit --no-default-features"),
+        "onebit does not work without the trainer (feature `train`)",
     )
 }
 

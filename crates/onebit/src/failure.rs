@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use onebit_data::ErrorKind;
 use onebit_engine::EngineError;
 use onebit_model::arch::ArchError;
+use onebit_model::file::FileError;
 use onebit_pack::{Disagreement, PackError};
 
 use crate::output;
@@ -67,6 +68,10 @@ pub(crate) fn from_arguments(error: &clap::Error) -> anyhow::Result<()> {
     if !error.use_stderr() {
         return output::text(&error.render().to_string());
     }
+    #[cfg(not(feature = "train"))]
+    if let Some(verb @ ("train" | "demo")) = unknown_verb(error) {
+        return Err(crate::training::missing(verb));
+    }
     let rendered = error.render().to_string();
     let help =
         rendered.lines().any(|line| line.starts_with("Usage:") && line.ends_with("<COMMAND>"));
@@ -79,6 +84,15 @@ pub(crate) fn from_arguments(error: &clap::Error) -> anyhow::Result<()> {
     let paragraphs = paragraphs.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
     let sentence = paragraphs.collect::<Vec<_>>().join("; ");
     Err(Failure::usage(sentence.strip_prefix("error: ").unwrap_or(&sentence)))
+}
+
+#[cfg(not(feature = "train"))]
+fn unknown_verb(error: &clap::Error) -> Option<&str> {
+    use clap::error::{ContextKind, ContextValue};
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(verb)) => Some(verb),
+        _ => None,
+    }
 }
 
 /// Runs a command and gives its exit code; a panic is a bug of ours, said in one sentence.
@@ -141,7 +155,7 @@ fn code(error: &anyhow::Error) -> Code {
     if error.is::<ArchError>() {
         return Code::Usage;
     }
-    if error.is::<Disagreement>() {
+    if error.is::<Disagreement>() || error.is::<FileError>() {
         return Code::BadData;
     }
     match error.downcast_ref::<EngineError>() {

@@ -147,7 +147,7 @@ fn pictures(
     picture::contact_sheet(&sheet, &title, &shown)?;
     let curve = out.join("learning-curve.png");
     let rows = metrics::read(&RunPaths::new(run).metrics())?;
-    picture::curve_png(&curve, "1-bit network on 10,000 Fashion-MNIST images", &rows)?;
+    picture::curve_png(&curve, "1-bit network, 10,000 images of Fashion-MNIST", &rows)?;
     let image = out.join("test-image.png");
     if let Some(first) = shown.first() {
         let [channels, height, width] = first.shape;

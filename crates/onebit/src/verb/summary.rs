@@ -111,7 +111,8 @@ fn from_name(args: &Args) -> anyhow::Result<Graph> {
 
 fn default_task(arch: &str) -> ([usize; 3], usize) {
     match arch {
-        "resnet20" | "resnet-small" => ([3, 32, 32], 10),
+        "resnet20" | "resnet-small" | "vgg-small" => ([3, 32, 32], 10),
+        name if name.ends_with("-cifar") => ([3, 32, 32], 10),
         _ => ([3, 224, 224], 1000),
     }
 }

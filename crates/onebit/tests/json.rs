@@ -1,0 +1,174 @@
+//! The JSON that programs around onebit read.
+
+mod common;
+
+use common::{onebit, packed, png};
+use serde_json::Value;
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> =
+        value.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn sum(layers: &Value, key: &str) -> f64 {
+    let layers = layers.as_array().expect("layers");
+    layers.iter().map(|layer| layer[key].as_f64().expect("a number")).sum()
+}
+
+#[test]
+fn summary() {
+    let json = onebit(&["summary", "resnet20", "--json"]).json();
+    let expected = ["arch", "bops", "bytes", "flops", "input", "layers", "ops", "params"];
+    assert_eq!(keys(&json), expected);
+    assert_eq!((&json["arch"], &json["input"]), (&"resnet20".into(), &"3x32x32".into()));
+    let (flops, bops) = (json["flops"].as_f64(), json["bops"].as_f64());
+    let (flops, bops) = (flops.expect("a number"), bops.expect("a number"));
+    assert_eq!(json["ops"].as_f64(), Some(flops + bops / 64.0));
+    assert_eq!(sum(&json["layers"], "flops"), flops);
+    assert_eq!(sum(&json["layers"], "bops"), bops);
+    for part in ["params", "bytes"] {
+        assert_eq!(keys(&json[part]), ["binary", "float", "total"]);
+        let number = |key: &str| json[part][key].as_u64().expect("a number");
+        assert_eq!(number("float") + number("binary"), number("total"));
+    }
+    let params = json["params"]["total"].as_f64().expect("a number");
+    assert_eq!(sum(&json["layers"], "params"), params);
+    let layers = json["layers"].as_array().expect("layers");
+    for layer in layers {
+        let expected = ["bits", "bops", "flops", "name", "op", "output", "params"];
+        assert_eq!(keys(layer), expected);
+        assert_eq!(layer["bits"] == 1, layer["op"] == "conv_bin", "{layer}");
+    }
+    let stem = layers.iter().find(|layer| layer["name"] == "stem.conv").expect("a stem");
+    assert_eq!((&stem["output"], &stem["bits"]), (&"16x32x32".into(), &32.into()));
+}
+
+#[test]
+fn summary_of_options_and_files() {
+    let arguments =
+        ["summary", "resnet20", "--input", "1x28x28", "--classes", "7", "--set", "method=bireal"];
+    let json = onebit(&[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!(json["input"], "1x28x28");
+    let layers = json["layers"].as_array().expect("layers");
+    assert!(layers.iter().all(|layer| layer["op"] != "prelu"), "Bi-Real Net has no rectifier");
+    assert_eq!(layers.last().expect("a classifier")["output"], "7");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let json = onebit(&["summary", file.to_str().expect("UTF-8"), "--json"]).json();
+    assert_eq!(json["arch"], "resnet-small");
+}
+
+#[test]
+fn bench() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let file = file.to_str().expect("UTF-8");
+    let expected =
+        ["batch", "file_bytes", "isa", "median_ms", "min_ms", "p90_ms", "runs", "threads"];
+    let arguments = ["bench", file, "--runs", "7", "--batch", "3", "--threads", "2", "--json"];
+    let json = onebit(&arguments).json();
+    assert_eq!(keys(&json), expected);
+    for (key, value) in [("runs", 7), ("batch", 3), ("threads", 2)] {
+        assert_eq!(json[key], value, "{key}");
+    }
+    let bytes = std::fs::metadata(file).expect("a file").len();
+    assert_eq!(json["file_bytes"], bytes);
+    let ms = |key: &str| json[key].as_f64().expect("a number");
+    assert!(0.0 < ms("min_ms") && ms("min_ms") <= ms("median_ms"));
+    assert!(ms("median_ms") <= ms("p90_ms"));
+
+    let arguments = ["bench", file, "--runs", "5", "--isa", "portable", "--profile", "--json"];
+    let json = onebit(&arguments).json();
+    assert_eq!(json["isa"], "portable");
+    assert!(!json["profile"].as_array().expect("steps").is_empty());
+}
+
+#[test]
+fn eval() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let file = file.to_str().expect("UTF-8");
+    let eval = |threads| {
+        let data = ["--data", "fashion-mnist-sample", "--limit", "150"];
+        let arguments = [&["eval", file, "--threads", threads, "--json"][..], &data].concat();
+        onebit(&arguments).json()
+    };
+    let (one, three) = (eval("1"), eval("3"));
+    assert_eq!(keys(&one), ["n", "seconds", "top1", "top5"]);
+    assert_eq!(one["n"], 150);
+    let (top1, top5) = (one["top1"].as_f64().expect("a number"), one["top5"].as_f64());
+    assert!(0.0 <= top1 && Some(top1) <= top5 && top5 <= Some(1.0), "{one}");
+    assert_eq!((&one["top1"], &one["top5"]), (&three["top1"], &three["top5"]));
+}
+
+#[test]
+fn predict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let (a, b) = (folder.path().join("a.png"), folder.path().join("b.png"));
+    png(&a, 28, 28);
+    png(&b, 90, 40);
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let arguments =
+        ["predict".to_owned(), path(&file), path(&a), path(&b), "--top=3".into(), "--json".into()];
+    let json = onebit(&arguments).json();
+    let images = json.as_array().expect("an array");
+    assert_eq!(images.len(), 2);
+    assert_eq!((&images[0]["path"], &images[1]["path"]), (&path(&a).into(), &path(&b).into()));
+    for image in images {
+        assert_eq!(keys(image), ["path", "top"]);
+        let top = image["top"].as_array().expect("an array");
+        assert_eq!(top.len(), 3);
+        let probability = |choice: &Value| choice["probability"].as_f64().expect("a number");
+        assert!(top.windows(2).all(|pair| probability(&pair[0]) >= probability(&pair[1])));
+        for choice in top {
+            assert_eq!(keys(choice), ["class", "label", "probability"]);
+            assert_eq!(choice["label"], format!("class{}", choice["class"]));
+        }
+    }
+    let all = onebit(&["predict", &path(&file), &path(&a), "--top", "99", "--json"]).json();
+    let top = all[0]["top"].as_array().expect("an array");
+    let sum: f64 = top.iter().map(|choice| choice["probability"].as_f64().expect("a number")).sum();
+    assert!(top.len() == 10 && (sum - 1.0).abs() < 1e-9, "{sum}");
+}
+
+#[test]
+fn run_gives_the_logits_of_predict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let (x, y) = (folder.path().join("x.npy"), folder.path().join("y.npy"));
+    let values: Vec<f32> = (0..3 * 30 * 26).map(|i| (i as f32 * 0.37).sin()).collect();
+    onebit_data::write_npy_f32(&x, &[3, 1, 30, 26], &values).expect("written");
+    let mut outputs = Vec::new();
+    for isa in ["reference", "portable"] {
+        let arguments = ["run", "--isa", isa, "--threads", "2", "--json", "--input"];
+        let mut command = common::program();
+        command.args(arguments).arg(&x).arg("--output").arg(&y).arg(&file);
+        let json = common::Outcome::from(command.output().expect("the program starts")).json();
+        assert_eq!((&json["n"], &json["classes"]), (&3.into(), &10.into()));
+        outputs.push(onebit_data::read_npy_f32(&y).expect("logits"));
+    }
+    assert_eq!(outputs[0].0, [3, 10]);
+    let differences = outputs[0].1.iter().zip(&outputs[1].1).map(|(a, b)| (a - b).abs());
+    let largest = differences.fold(0.0, f32::max);
+    assert!(largest < 1e-3, "portable kernels differ from the reference by {largest}");
+}
+
+#[test]
+fn the_other_verbs_print_one_object() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(onebit(&["verify", file, "--json"]).json()["ok"], true);
+    let inside = onebit(&["inspect", file, "--json"]).json();
+    let layers = inside["layers"].as_array().expect("layers");
+    assert!(layers.iter().all(|layer| (layer["bits"] == 1) == layer["reason"].is_null()));
+    let doctor = onebit(&["doctor", "--json"]).json();
+    let kernels = doctor["kernels"].as_array().expect("kernels");
+    assert!(kernels.contains(&doctor["kernel"]), "{doctor}");
+    let list = onebit(&["data", "list", "--json"]).json();
+    assert_eq!(list["sets"][0]["state"], "bundled");
+}

@@ -105,7 +105,7 @@ impl Chunk {
     ) {
         let step = &structure.plan.steps[id];
         let node = &structure.graph.nodes[id];
-        if matches!(node.op, Op::Input { .. }) {
+        if matches!(node.op, Op::Input { .. }) || structure.is_in_sum(id) {
             return;
         }
         let is_bits = matches!(node.op, Op::Sign { .. });
@@ -120,7 +120,12 @@ impl Chunk {
         let mut workspace = core::mem::take(&mut self.workspace);
         let x = self.float_input(structure, id, 0, start, images);
         if let Some(norm) = structure.norm_at(id) {
-            norm.forward(params, x, &mut output[range.clone()], &mut workspace.vectors);
+            norm.forward(params, x, None, &mut output[range], &mut workspace.vectors);
+        } else if let Some(norm) = structure.norm_of_sum(id) {
+            let shortcut = usize::from(step.inputs[0] == norm.node);
+            let shortcut = self.float_input(structure, id, shortcut, start, images);
+            let x = self.float_input(structure, norm.node, 0, start, images);
+            norm.forward(params, x, Some(shortcut), &mut output[range], &mut workspace.vectors);
         } else if let Some(layer) = &structure.layers[id] {
             layer.forward(Forward {
                 pass,

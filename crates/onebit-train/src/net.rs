@@ -68,6 +68,8 @@ pub(crate) struct Structure {
     pub(crate) norm_index: Vec<Option<usize>>,
     norms_in: Vec<Vec<usize>>,
     norms_reading: Vec<Vec<usize>>,
+    /// For each sum the batch normalization that only it reads and whose output it computes itself.
+    norm_of_sum: Vec<Option<usize>>,
 }
 
 impl Structure {
@@ -96,7 +98,8 @@ impl Structure {
             plan.levels.iter().map(level).collect::<Vec<_>>()
         };
         let (norms_in, norms_reading) = (by_level(&|n| n.node), by_level(&|n| n.input));
-        Ok(Structure { graph, plan, layers, norms, norm_index, norms_in, norms_reading })
+        let norm_of_sum = norms_of_sums(&graph, &norm_index);
+        Ok(Structure { graph, plan, layers, norms, norm_index, norms_in, norms_reading, norm_of_sum })
     }
 
     pub(crate) fn last(&self) -> &Step {
@@ -113,10 +116,30 @@ impl Structure {
         &self.norms_reading[level]
     }
 
+    /// The batch normalization that the sum `id` computes itself.
+    pub(crate) fn norm_of_sum(&self, id: usize) -> Option<&BatchNorm> {
+        self.norm_of_sum[id].map(|n| &self.norms[n])
+    }
+
+    /// Whether a sum computes the batch normalization `id`.
+    pub(crate) fn is_in_sum(&self, id: usize) -> bool {
+        self.norm_index[id].is_some_and(|norm| self.norm_of_sum.contains(&Some(norm)))
+    }
+
     /// The batch normalization of a node, if it is one.
     pub(crate) fn norm_at(&self, id: usize) -> Option<&BatchNorm> {
         self.norm_index[id].map(|n| &self.norms[n])
     }
+}
+
+/// For each sum the first input that is a batch normalization with no other reader.
+fn norms_of_sums(graph: &Graph, norm_index: &[Option<usize>]) -> Vec<Option<usize>> {
+    let readers = |id: NodeId| graph.nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
+    let of_sum = |node: &onebit_model::Node| {
+        let inputs = node.inputs.iter().filter(|_| node.op == Op::Add);
+        inputs.filter(|i| readers(**i) == 1).find_map(|i| norm_index[i.0])
+    };
+    graph.nodes.iter().map(of_sum).collect()
 }
 
 impl Net {

@@ -184,11 +184,12 @@ impl BatchNorm {
         }
     }
 
-    /// `y = (x - mean) * (weight * inverse_std) + bias`.
+    /// `y = (x - mean) * (weight * inverse_std) + bias`, plus `shortcut` where there is one.
     pub(crate) fn forward(
         &self,
         params: &Params,
         x: &[f32],
+        shortcut: Option<&[f32]>,
         y: &mut [f32],
         factors: &mut Vec<f32>,
     ) {
@@ -198,12 +199,22 @@ impl BatchNorm {
         factors.extend(weights.map(|(w, s)| w * s));
         let (factors, mean, bias) =
             (&factors[..c], &self.mean[..c], &params.value(self.param + 1)[..c]);
+        let pixels = x.chunks_exact(c).zip(y.chunks_exact_mut(c));
         vectorized(
             #[inline(always)]
-            || {
-                for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-                    for i in 0..c {
-                        y[i] = (x[i] - mean[i]) * factors[i] + bias[i];
+            || match shortcut {
+                None => {
+                    for (x, y) in pixels {
+                        for i in 0..c {
+                            y[i] = (x[i] - mean[i]) * factors[i] + bias[i];
+                        }
+                    }
+                }
+                Some(shortcut) => {
+                    for ((x, y), shortcut) in pixels.zip(shortcut.chunks_exact(c)) {
+                        for i in 0..c {
+                            y[i] = (x[i] - mean[i]) * factors[i] + bias[i] + shortcut[i];
+                        }
                     }
                 }
             },

@@ -2,7 +2,7 @@
 
 use onebit_model::{Geometry, Shape};
 
-use super::window::Window;
+use super::window::{Source, Window};
 use super::{Backward, Forward, Layer};
 use crate::params::Params;
 
@@ -25,14 +25,12 @@ impl Layer for Conv {
     }
 
     fn forward(&self, io: Forward<'_>) {
-        self.window.forward(io.x, io.params.value(self.param), None, io.y, io.workspace);
+        let weight = io.params.value(self.param);
+        self.window.forward(Source::Floats(io.x), weight, None, io.y, io.workspace);
     }
 
     fn backward(&self, io: Backward<'_>) {
-        self.window.backward_weight(io.x, io.gy, &mut io.grads[self.param], io.workspace);
-        if !io.gx.data.is_empty() {
-            let gx = io.gx;
-            self.window.backward_input(io.gy, &self.turned, gx.data, gx.first, io.workspace);
-        }
+        let (x, gw) = (Source::Floats(io.x), &mut io.grads[self.param]);
+        self.window.backward(x, io.gy, &self.turned, gw, io.gx, io.workspace);
     }
 }

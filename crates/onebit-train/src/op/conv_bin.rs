@@ -3,11 +3,10 @@
 use onebit_engine::BinaryConvolution;
 use onebit_model::{Geometry, PadValue, Shape, WeightScale, bits};
 
-use super::window::{Window, Workspace, scale_channels, sized};
+use super::window::{Source, Window, scale_channels};
 use super::{Backward, Forward, Layer, Pass};
 use crate::net::NetConfig;
 use crate::params::Params;
-use crate::simd::vectorized;
 
 /// Attributes of a binary convolution.
 #[derive(Clone, Copy, Debug)]
@@ -58,26 +57,6 @@ impl ConvBin {
     fn filter_len(&self) -> usize {
         self.weight.len() / self.scale.len()
     }
-
-    fn expand(&self, words: &[u64], expanded: &mut Vec<f32>) {
-        let channels = self.window.x.channels;
-        let pixels = words.len() / bits::words(channels);
-        let out = sized(expanded, pixels * channels);
-        vectorized(
-            #[inline(always)]
-            || expand(words, channels, out),
-        );
-    }
-
-    fn expanded<'w>(
-        &self,
-        words: &[u64],
-        workspace: &'w mut Workspace,
-    ) -> (Vec<f32>, &'w mut Workspace) {
-        let mut expanded = core::mem::take(&mut workspace.expanded);
-        self.expand(words, &mut expanded);
-        (expanded, workspace)
-    }
 }
 
 impl Layer for ConvBin {
@@ -112,21 +91,13 @@ impl Layer for ConvBin {
             images.for_each(|(x, y)| popcount.run(x, &mut io.workspace.words, y));
             return scale_channels(io.y, &self.scale);
         }
-        let (expanded, workspace) = self.expanded(io.x_bits, io.workspace);
-        let x = &expanded[..io.images * self.window.x.len()];
-        self.window.forward(x, &self.weight, Some(&self.scale), io.y, workspace);
-        workspace.expanded = expanded;
+        let (x, scale) = (Source::Bits(io.x_bits), Some(self.scale.as_slice()));
+        self.window.forward(x, &self.weight, scale, io.y, io.workspace);
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let (expanded, workspace) = self.expanded(io.x_bits, io.workspace);
-        let x = &expanded[..io.images * self.window.x.len()];
-        self.window.backward_weight(x, io.gy, &mut io.grads[self.param], workspace);
-        if !io.gx.data.is_empty() {
-            let gx = io.gx;
-            self.window.backward_input(io.gy, &self.turned, gx.data, gx.first, workspace);
-        }
-        workspace.expanded = expanded;
+        let (x, gw) = (Source::Bits(io.x_bits), &mut io.grads[self.param]);
+        self.window.backward(x, io.gy, &self.turned, gw, io.gx, io.workspace);
     }
 
     /// From the gradient of the binarized weights to that of the latent ones (and of a learned scale).
@@ -178,18 +149,5 @@ impl ConvBin {
         let filter = self.filter_len();
         let filters = grad.chunks_exact(filter).zip(self.weight.chunks_exact(filter));
         filters.map(|(g, w)| g.iter().zip(w).map(|(g, w)| g * w).sum()).collect()
-    }
-}
-
-/// Writes +1 and -1 for the bits of each pixel.
-#[inline(always)]
-fn expand(words: &[u64], channels: usize, out: &mut [f32]) {
-    let per_pixel = bits::words(channels);
-    for (pixel, target) in words.chunks_exact(per_pixel).zip(out.chunks_exact_mut(channels)) {
-        for (&word, values) in pixel.iter().zip(target.chunks_mut(bits::WORD_BITS)) {
-            for (i, value) in values.iter_mut().enumerate() {
-                *value = if word >> i & 1 == 1 { 1.0 } else { -1.0 };
-            }
-        }
     }
 }

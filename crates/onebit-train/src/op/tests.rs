@@ -11,7 +11,7 @@ use onebit_model::{
 use safetensors::SafeTensors;
 
 use super::batch_norm::{BatchNorm, GradSums, Moments};
-use super::{Backward, Forward, Gradient, Layer, Pass, Workspace};
+use super::test_support::{Inputs, pack, run};
 use crate::binarize::Estimator;
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
@@ -92,97 +92,6 @@ impl Fixture {
             assert!(difference <= tolerance * scale, "{}: {what}[{i}] is {f}, not {e}", self.name);
         }
     }
-}
-
-struct Outcome {
-    y: Vec<f32>,
-    gx: Vec<f32>,
-    gx2: Vec<f32>,
-    params: Params,
-}
-
-struct Inputs<'a> {
-    images: usize,
-    x: &'a [f32],
-    x_bits: &'a [u64],
-    x2: &'a [f32],
-    gy: &'a [f32],
-    gx_len: usize,
-    y_words: usize,
-}
-
-/// Forward and backward pass of one layer; backward twice, to check that a second contribution adds.
-fn run(mut layer: impl Layer, mut params: Params, inputs: &Inputs<'_>) -> Outcome {
-    let predicted = forward(&mut layer, &params, inputs, Pass::Predict);
-    let y = forward(&mut layer, &params, inputs, Pass::Train);
-    assert_eq!(y, predicted, "the two forward passes differ");
-    let mut workspace = Workspace::default();
-    let mut gx = vec![f32::NAN; inputs.gx_len];
-    let mut gx2 = vec![f32::NAN; inputs.x2.len()];
-    let mut once = Vec::new();
-    for first in [true, false] {
-        let mut grads: Vec<Vec<f32>> =
-            params.entries.iter().map(|p| vec![0.0; p.value.len()]).collect();
-        layer.backward(Backward {
-            images: inputs.images,
-            params: &params,
-            x: inputs.x,
-            x_bits: inputs.x_bits,
-            x2: inputs.x2,
-            gy: inputs.gy,
-            gx: Gradient { data: &mut gx, first },
-            gx2: Gradient { data: &mut gx2, first },
-            grads: &mut grads,
-            workspace: &mut workspace,
-        });
-        once = grads;
-    }
-    gx.iter_mut().chain(&mut gx2).for_each(|g| *g /= 2.0);
-    for (entry, grad) in params.entries.iter_mut().zip(once) {
-        entry.grad = grad;
-    }
-    layer.finish(&mut params);
-    Outcome { y, gx, gx2, params }
-}
-
-/// Forward pass of one layer; a sign's bits come back as +-1.
-fn forward(layer: &mut impl Layer, params: &Params, inputs: &Inputs<'_>, pass: Pass) -> Vec<f32> {
-    let mut workspace = Workspace::default();
-    layer.prepare(params);
-    let mut y = vec![f32::NAN; inputs.gy.len()];
-    let mut y_bits = vec![u64::MAX; inputs.y_words];
-    layer.forward(Forward {
-        pass,
-        images: inputs.images,
-        params: params,
-        x: inputs.x,
-        x_bits: inputs.x_bits,
-        x2: inputs.x2,
-        y: if inputs.y_words > 0 { &mut [] } else { &mut y },
-        y_bits: &mut y_bits,
-        workspace: &mut workspace,
-    });
-    if inputs.y_words > 0 {
-        y = unpack(&y_bits, inputs.gy.len(), inputs.y_words);
-    }
-    y
-}
-
-fn unpack(words: &[u64], len: usize, total_words: usize) -> Vec<f32> {
-    // `len` values in `total_words` words: every pixel starts a new word.
-    let channels =
-        (1..=len).find(|&c| len.is_multiple_of(c) && len / c * bits::words(c) == total_words);
-    let channels = channels.unwrap();
-    let pixels = words.chunks(bits::words(channels));
-    pixels.flat_map(|p| (0..channels).map(move |c| bits::value(p, c))).collect()
-}
-
-fn pack(x: &[f32], channels: usize) -> Vec<u64> {
-    let mut words = vec![0; x.len() / channels * bits::words(channels)];
-    for (pixel, words) in x.chunks(channels).zip(words.chunks_mut(bits::words(channels))) {
-        bits::pack(pixel, words);
-    }
-    words
 }
 
 fn simple<'a>(f: &'a Fixture, images: usize) -> Inputs<'a> {
@@ -388,13 +297,13 @@ fn batch_norm_equals_pytorch() {
         let (x, gy) = (f.get("x"), f.get("gy"));
         let mut y = vec![0.0; x.len()];
         norm.use_running(&params);
-        norm.forward(&params, x, &mut y, &mut Vec::new());
+        norm.forward(&params, x, None, &mut y, &mut Vec::new());
         f.assert_within("y_eval", &y, tolerance);
         let mut moments = Moments::default();
         moments.clear(shape.channels);
         x.chunks(shape.len()).for_each(|image| moments.add(image));
         norm.use_batch(&moments, &mut params);
-        norm.forward(&params, x, &mut y, &mut Vec::new());
+        norm.forward(&params, x, None, &mut y, &mut Vec::new());
         f.assert_within("y", &y, tolerance);
         let mut parts = vec![GradSums::default(); images];
         for (part, (x, gy)) in

@@ -5,8 +5,9 @@
 //! side by side and a product over that array needs no copy of the windows (im2col); neighbouring
 //! rows and images share their padding. `Columns` copies windows and takes every other case.
 
-use onebit_model::{Geometry, Shape};
+use onebit_model::{Geometry, Shape, bits};
 
+use super::Gradient;
 use crate::gemm::{Mat, Write, product};
 use crate::simd::vectorized;
 
@@ -24,7 +25,7 @@ pub(crate) struct Workspace {
     wide: Vec<f32>,
     columns: Vec<f32>,
     /// Activations of a binary convolution as floats.
-    pub(crate) expanded: Vec<f32>,
+    expanded: Vec<f32>,
     /// Bits of one image, regrouped for the popcount kernel.
     pub(crate) words: Vec<u64>,
     /// Small per-channel vectors.
@@ -37,6 +38,15 @@ pub(crate) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
         buffer.resize(len, 0.0);
     }
     &mut buffer[..len]
+}
+
+/// The input of a convolution.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// A real map.
+    Floats(&'a [f32]),
+    /// A bit map, read as +1 and -1.
+    Bits(&'a [u64]),
 }
 
 /// A convolution's extents.
@@ -53,7 +63,7 @@ impl Window {
     /// `y = (x conv weight) * scale`, `weight` OHWI, `scale` per output channel.
     pub(crate) fn forward(
         &self,
-        x: &[f32],
+        x: Source<'_>,
         weight: &[f32],
         scale: Option<&[f32]>,
         y: &mut [f32],
@@ -61,49 +71,60 @@ impl Window {
     ) {
         if self.is_same() {
             self.forward_same(x, weight, scale, y, workspace);
-        } else {
-            self.forward_columns(x, weight, y, workspace);
-            if let Some(scale) = scale {
-                scale_channels(y, scale);
-            }
+            return;
+        }
+        self.with_floats(x, workspace, |x, workspace| self.forward_columns(x, weight, y, workspace));
+        if let Some(scale) = scale {
+            scale_channels(y, scale);
         }
     }
 
-    /// Adds the gradient of `weight` (OHWI) to `gw`.
-    pub(crate) fn backward_weight(
+    /// Adds the gradient of the weights (OHWI) to `gw`; sends that of `x` to `gx`, unless it is
+    /// empty, through the weights that [`Window::turned`] prepared.
+    pub(crate) fn backward(
         &self,
-        x: &[f32],
-        gy: &[f32],
-        gw: &mut [f32],
-        workspace: &mut Workspace,
-    ) {
-        if self.is_same() {
-            self.backward_weight_same(x, gy, gw, workspace);
-        } else {
-            self.backward_weight_columns(x, gy, gw, workspace);
-        }
-    }
-
-    /// Gradient of `x` for the weights that [`Window::turned`] prepared.
-    pub(crate) fn backward_input(
-        &self,
+        x: Source<'_>,
         gy: &[f32],
         turned: &[f32],
-        gx: &mut [f32],
-        first: bool,
+        gw: &mut [f32],
+        gx: Gradient<'_>,
         workspace: &mut Workspace,
     ) {
         if self.is_same() {
-            self.backward_input_same(gy, turned, gx, first, workspace);
-        } else {
-            if first {
-                gx.fill(0.0);
-            }
+            return self.backward_same(x, gy, turned, gw, gx, workspace);
+        }
+        self.with_floats(x, workspace, |x, workspace| {
+            self.backward_weight_columns(x, gy, gw, workspace);
+        });
+        if let Some(gx) = gx.into_buffer() {
             self.backward_input_columns(gy, turned, gx, workspace);
         }
     }
 
-    /// The weights as [`Window::backward_input`] reads them, each output channel times its scale:
+    /// Calls `f` with the input as floats.
+    fn with_floats(
+        &self,
+        x: Source<'_>,
+        workspace: &mut Workspace,
+        f: impl FnOnce(&[f32], &mut Workspace),
+    ) {
+        match x {
+            Source::Floats(x) => f(x, workspace),
+            Source::Bits(words) => {
+                let channels = self.x.channels;
+                let mut expanded = core::mem::take(&mut workspace.expanded);
+                let out = sized(&mut expanded, words.len() / bits::words(channels) * channels);
+                vectorized(
+                    #[inline(always)]
+                    || expand(words, channels, out),
+                );
+                f(out, workspace);
+                workspace.expanded = expanded;
+            }
+        }
+    }
+
+    /// The weights as [`Window::backward`] reads them, each output channel times its scale:
     /// turned by 180 degrees in `[k, k, O, I]` order for the `Same` path, OHWI otherwise.
     pub(crate) fn turned(&self, weight: &[f32], scale: Option<&[f32]>, out: &mut [f32]) {
         let Geometry { out_channels, kernel, .. } = self.geometry;
@@ -133,14 +154,14 @@ impl Window {
 
     fn forward_same(
         &self,
-        x: &[f32],
+        x: Source<'_>,
         weight: &[f32],
         scale: Option<&[f32]>,
         y: &mut [f32],
         workspace: &mut Workspace,
     ) {
         let (k, c, o) = (self.geometry.kernel, self.x.channels, self.geometry.out_channels);
-        let layout = Padded::new(self, x.len() / self.x.len());
+        let layout = Padded::new(self, y.len() / self.y.len());
         let rows = layout.rows();
         let padded = sized(&mut workspace.padded, layout.pixels() * c);
         layout.fill(x, c, self.pad, padded);
@@ -153,48 +174,38 @@ impl Window {
         layout.extract(wide, o, scale, y, Write::Overwrite);
     }
 
-    fn backward_weight_same(
+    fn backward_same(
         &self,
-        x: &[f32],
+        x: Source<'_>,
         gy: &[f32],
+        turned: &[f32],
         gw: &mut [f32],
+        gx: Gradient<'_>,
         workspace: &mut Workspace,
     ) {
         let (k, c, o) = (self.geometry.kernel, self.x.channels, self.geometry.out_channels);
-        let layout = Padded::new(self, x.len() / self.x.len());
+        let layout = Padded::new(self, gy.len() / self.y.len());
+        let rows = layout.rows();
         let padded = sized(&mut workspace.padded, layout.pixels() * c);
         layout.fill(x, c, self.pad, padded);
         let padded_grad = sized(&mut workspace.padded_grad, layout.pixels() * o);
-        layout.fill(gy, o, 0.0, padded_grad);
-        let rows = layout.rows();
+        layout.fill(Source::Floats(gy), o, 0.0, padded_grad);
         let lhs = Mat::rows(&padded_grad[layout.lead() * o..], rows, o, o).transposed();
         for kh in 0..k {
             let rhs = Mat::rows(&padded[kh * layout.width * c..], rows, k * c, c);
             product(&mut gw[kh * k * c..], k * k * c, lhs, rhs, Write::Add);
         }
-    }
-
-    fn backward_input_same(
-        &self,
-        gy: &[f32],
-        turned: &[f32],
-        gx: &mut [f32],
-        first: bool,
-        workspace: &mut Workspace,
-    ) {
-        let (k, c, o) = (self.geometry.kernel, self.x.channels, self.geometry.out_channels);
-        let layout = Padded::new(self, gx.len() / self.x.len());
-        let rows = layout.rows();
-        let padded_grad = sized(&mut workspace.padded_grad, layout.pixels() * o);
-        layout.fill(gy, o, 0.0, padded_grad);
+        if gx.data.is_empty() {
+            return;
+        }
         let wide = sized(&mut workspace.wide, rows * c);
         for kh in 0..k {
             let lhs = Mat::rows(&padded_grad[kh * layout.width * o..], rows, k * o, o);
             let rhs = Mat::rows(&turned[kh * k * o * c..], k * o, c, c);
             product(wide, c, lhs, rhs, if kh == 0 { Write::Overwrite } else { Write::Add });
         }
-        let write = if first { Write::Overwrite } else { Write::Add };
-        layout.extract(wide, c, None, gx, write);
+        let write = if gx.first { Write::Overwrite } else { Write::Add };
+        layout.extract(wide, c, None, gx.data, write);
     }
 
     fn forward_columns(&self, x: &[f32], weight: &[f32], y: &mut [f32], workspace: &mut Workspace) {
@@ -370,16 +381,28 @@ impl Padded {
         (image * (self.height + self.padding) + y) * self.width
     }
 
-    fn fill(&self, x: &[f32], channels: usize, pad: f32, out: &mut [f32]) {
+    fn fill(&self, x: Source<'_>, channels: usize, pad: f32, out: &mut [f32]) {
         let row = self.inner_width * channels;
+        let row_words = self.inner_width * bits::words(channels);
         let mut written = 0;
-        for (index, source) in x.chunks_exact(row).enumerate() {
-            let at = self.lead() + self.row(index / self.height, index % self.height);
-            let start = at * channels;
-            out[written..start].fill(pad);
-            out[start..start + row].copy_from_slice(source);
-            written = start + row;
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for index in 0..self.images * self.height {
+                    let at = self.lead() + self.row(index / self.height, index % self.height);
+                    let start = at * channels;
+                    out[written..start].fill(pad);
+                    let target = &mut out[start..start + row];
+                    match x {
+                        Source::Floats(x) => target.copy_from_slice(&x[index * row..][..row]),
+                        Source::Bits(words) => {
+                            expand(&words[index * row_words..][..row_words], channels, target);
+                        }
+                    }
+                    written = start + row;
+                }
+            },
+        );
         out[written..].fill(pad);
     }
 
@@ -406,6 +429,19 @@ impl Padded {
                 }
             },
         );
+    }
+}
+
+/// Writes +1 and -1 for the bits of each pixel.
+#[inline(always)]
+fn expand(words: &[u64], channels: usize, out: &mut [f32]) {
+    let per_pixel = bits::words(channels);
+    for (pixel, target) in words.chunks_exact(per_pixel).zip(out.chunks_exact_mut(channels)) {
+        for (&word, values) in pixel.iter().zip(target.chunks_mut(bits::WORD_BITS)) {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = if word >> i & 1 == 1 { 1.0 } else { -1.0 };
+            }
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`.
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`.
 
 #![forbid(unsafe_code)]
+
+mod bench;
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +15,8 @@ use anyhow::{Context, Result, bail};
 const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
 cargo xtask test          all tests, and those of onebit without the trainer
-cargo xtask check         format, lints, documentation, dependencies";
+cargo xtask check         format, lints, documentation, dependencies
+cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Some("demo") => demo(&rest),
         Some("test") => none(&rest).and_then(|()| test()),
         Some("check") => none(&rest).and_then(|()| check()),
+        Some("bench") => bench(&rest),
         Some("help" | "--help" | "-h") => return say(HELP),
         _ => Err(anyhow::anyhow!("there is no such task, choose one of:\n{HELP}")),
     };
@@ -49,6 +53,13 @@ fn test() -> Result<()> {
         cargo("test --package onebit --no-default-features"),
         "onebit does not work without the trainer (feature `train`)",
     )
+}
+
+fn bench(arguments: &[OsString]) -> Result<()> {
+    match arguments {
+        [what] if what == "step" => bench::step(),
+        _ => bail!("name the benchmark: cargo xtask bench step"),
+    }
 }
 
 fn check() -> Result<()> {

@@ -1,0 +1,114 @@
+//! `cargo xtask bench step`: our training step and PyTorch's in turn, in one run.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, root, run, say};
+
+/// Rounds of every program at every number of threads.
+const ROUNDS: usize = 5;
+
+/// Times both programs at 1 and 2 threads and prints medians and ratios.
+pub(crate) fn step() -> Result<()> {
+    let python = python_with_torch()?;
+    let ours = bench_binary()?;
+    let script = root().join("scripts/pytorch_step.py");
+    let mut table =
+        String::from("threads  onebit img/s  PyTorch img/s  channels-last  ratio to the faster\n");
+    for threads in ["1", "2"] {
+        let mut speeds = [const { Vec::new() }; 3];
+        for _ in 0..ROUNDS {
+            speeds[0].push(images_per_second(Command::new(&ours).env("T", threads))?);
+            let mut torch = Command::new(&python);
+            torch.arg(&script).env("T", threads);
+            speeds[1].push(images_per_second(&mut torch)?);
+            speeds[2].push(images_per_second(torch.env("CL", "1"))?);
+        }
+        let ratios = (0..ROUNDS).map(|i| speeds[0][i] / speeds[1][i].max(speeds[2][i]));
+        let ratio = median(ratios.collect());
+        let [ours, torch, channels_last] = speeds.map(median);
+        table +=
+            &format!("{threads:>7}{ours:>14.0}{torch:>15.0}{channels_last:>15.0}{ratio:>21.2}\n");
+    }
+    say(&format!(
+        "\nmedians of {ROUNDS} alternating runs of 4 s, batch 64; ratio round by round\n{table}{}, commit {}",
+        cpu(),
+        commit(),
+    ));
+    Ok(())
+}
+
+/// Python of a private environment with PyTorch, made when it is not there.
+fn python_with_torch() -> Result<PathBuf> {
+    if let Some(python) = env::var_os("ONEBIT_BENCH_PYTHON") {
+        return Ok(python.into());
+    }
+    let venv = root().join("target/venv-bench");
+    let python = venv.join("bin/python");
+    let has_torch = Command::new(&python).args(["-c", "import torch"]).output();
+    if has_torch.is_ok_and(|output| output.status.success()) {
+        return Ok(python);
+    }
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(&venv);
+    run(make, "Python 3 with its venv module is needed to measure PyTorch")?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "torch", "numpy"]);
+    run(
+        install,
+        "PyTorch could not be installed; set ONEBIT_BENCH_PYTHON to a Python that has it",
+    )?;
+    Ok(python)
+}
+
+fn bench_binary() -> Result<PathBuf> {
+    let mut build =
+        cargo("bench --package onebit-train --bench step --no-run --message-format json");
+    let output = build.output().context("cargo cannot be started")?;
+    if !output.status.success() {
+        bail!("the benchmark does not build: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages.lines().rev().find_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split_once('"').map(|(path, _)| PathBuf::from(path))
+    });
+    executable.context("cargo names no benchmark executable")
+}
+
+/// The number before `img/s` in what the program prints.
+fn images_per_second(command: &mut Command) -> Result<f64> {
+    let output = command.env("SECS", "4").output().context("a benchmark cannot be started")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number =
+        text.split_once(" img/s").and_then(|(before, _)| before.rsplit(' ').next()?.parse().ok());
+    match number {
+        Some(number) if output.status.success() => Ok(number),
+        _ => bail!("a benchmark failed: {text}{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or_else(|| env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+}
+
+fn commit() -> String {
+    let git = Command::new("git")
+        .args(["rev-parse", "--short", "HEAD"])
+        .current_dir(Path::new(root()))
+        .output();
+    git.map_or_else(
+        |_| "unknown".to_owned(),
+        |o| String::from_utf8_lossy(&o.stdout).trim().to_owned(),
+    )
+}

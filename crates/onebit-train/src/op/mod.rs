@@ -140,4 +140,8 @@ pub(crate) fn layer(
 }
 
 #[cfg(test)]
+mod finite_differences;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
 mod tests;

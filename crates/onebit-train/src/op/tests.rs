@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use onebit_model::op::Role;
 use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold, WeightScale,
-    bits,
 };
 use safetensors::SafeTensors;
 
-use super::batch_norm::{BatchNorm, GradSums, Moments};
-use super::test_support::{Inputs, pack, run};
+use super::batch_norm::BatchNorm;
+use super::test_support::{Inputs, Outcome, normalize, pack, run};
 use crate::binarize::Estimator;
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
@@ -96,7 +95,7 @@ impl Fixture {
 
 fn simple<'a>(f: &'a Fixture, images: usize) -> Inputs<'a> {
     let x = f.get("x");
-    Inputs { images, x, x_bits: &[], x2: &[], gy: f.get("gy"), gx_len: x.len(), y_words: 0 }
+    Inputs { images, x, x_bits: &[], x2: &[], gy: f.get("gy"), gx_len: x.len(), bit_channels: None }
 }
 
 fn geometry(f: &Fixture, out_channels: usize) -> Geometry {
@@ -164,8 +163,8 @@ fn sign_equals_pytorch() {
         let dynamic = f.metadata["threshold"] == "dynamic";
         let threshold = if dynamic { Threshold::Dynamic } else { Threshold::Static };
         let layer = super::sign::Sign::new(threshold, x, 0, estimator);
-        let words = images * x.pixels() * bits::words(x.channels);
-        let inputs = Inputs { x2: f.get("d"), y_words: words, ..simple(&f, images) };
+        let inputs =
+            Inputs { x2: f.get("d"), bit_channels: Some(x.channels), ..simple(&f, images) };
         let out = run(layer, f.params(&["threshold"]), &inputs);
         assert_eq!(out.y, f.get("y"), "{}", f.name);
         f.assert_close("gx", &out.gx);
@@ -251,8 +250,15 @@ fn linear_and_shuffle_and_concat_equal_pytorch() {
         let (images, left) = f.map("x0");
         let layer = super::concat::Concat::new(left, f.map("x1").1);
         let (x, x2) = (f.get("x0"), f.get("x1"));
-        let inputs =
-            Inputs { images, x, x_bits: &[], x2, gy: f.get("gy"), gx_len: x.len(), y_words: 0 };
+        let inputs = Inputs {
+            images,
+            x,
+            x_bits: &[],
+            x2,
+            gy: f.get("gy"),
+            gx_len: x.len(),
+            bit_channels: None,
+        };
         let out = run(layer, Params::default(), &inputs);
         f.assert_close("y", &out.y);
         f.assert_close("gx0", &out.gx);
@@ -292,33 +298,112 @@ fn batch_norm_equals_pytorch() {
         let (images, shape) = f.map("x");
         // PyTorch's own float32 differs from its float64 by as much where the mean is 80 deviations.
         let tolerance = if f.name.ends_with("far_mean") { 2e-4 } else { TOLERANCE };
-        let mut params = f.params(&["weight", "bias", "running_mean", "running_var"]);
+        let params = f.params(&["weight", "bias", "running_mean", "running_var"]);
         let mut norm = BatchNorm::new(1, 0, shape.channels, 0);
-        let (x, gy) = (f.get("x"), f.get("gy"));
-        let mut y = vec![0.0; x.len()];
+        let mut y = vec![0.0; f.get("x").len()];
         norm.use_running(&params);
-        norm.forward(&params, x, None, &mut y, &mut Vec::new());
+        norm.forward(&params, f.get("x"), None, &mut y, &mut Vec::new());
         f.assert_within("y_eval", &y, tolerance);
-        let mut moments = Moments::default();
-        moments.clear(shape.channels);
-        x.chunks(shape.len()).for_each(|image| moments.add(image));
-        norm.use_batch(&moments, &mut params);
-        norm.forward(&params, x, None, &mut y, &mut Vec::new());
-        f.assert_within("y", &y, tolerance);
-        let mut parts = vec![GradSums::default(); images];
-        for (part, (x, gy)) in
-            parts.iter_mut().zip(x.chunks(shape.len()).zip(gy.chunks(shape.len())))
-        {
-            part.clear(shape.channels);
-            norm.sum_gradient(x, gy, part);
-        }
-        norm.finish_sums(parts.iter(), images * shape.pixels(), &mut params);
-        let mut gx = vec![f32::NAN; x.len()];
-        norm.backward(&params, x, gy, &mut gx, true, &mut Vec::new());
-        f.assert_within("gx", &gx, tolerance);
+        let out = normalize(norm, params, &simple(&f, images), shape);
+        let params = out.params;
+        f.assert_within("y", &out.y, tolerance);
+        f.assert_within("gx", &out.gx, tolerance);
         f.assert_within("g_weight", &params.entries[0].grad, tolerance);
         f.assert_within("g_bias", &params.entries[1].grad, tolerance);
         f.assert_within("running_mean_after", params.value(2), tolerance);
         f.assert_within("running_var_after", params.value(3), tolerance);
     }
+}
+
+/// Weights, their binary form and the gradients of both; zero packs as -1 here and has no sign in PyTorch.
+#[test]
+fn conv_bin_of_the_worked_example() {
+    let weight = [0.2, -0.4, 0.1, -0.1, 1.5, -0.5, 0.0, 0.25];
+    let binary = [0.2, -0.2, 0.2, -0.2, 0.5625, -0.5625, -0.5625, 0.5625];
+    let (g_binary, g_weight) =
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0, 0.0, 6.0, 7.0, 8.0]);
+    // Four images with orthogonal signs show every single weight and reach every single gradient.
+    let x: [[f32; 4]; 4] = [
+        [1.0, 1.0, 1.0, 1.0],
+        [1.0, -1.0, 1.0, -1.0],
+        [1.0, 1.0, -1.0, -1.0],
+        [1.0, -1.0, -1.0, 1.0],
+    ];
+    let dot = |x: &[f32; 4], row: &[f32]| x.iter().zip(row).map(|(a, b)| a * b).sum::<f32>();
+    let gy: Vec<f32> =
+        x.iter().flat_map(|x| g_binary.chunks(4).map(move |g| dot(x, g) / 4.0)).collect();
+    let geometry = Geometry { out_channels: 2, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    let kind =
+        super::conv_bin::Kind { geometry, pad: PadValue::Zero, scale: WeightScale::L1Detached };
+    let (one, two) = (Shape::float(4, 1, 1), Shape::float(2, 1, 1));
+    let layer = super::conv_bin::ConvBin::new(kind, one, two, 0, &NetConfig::new(4));
+    let packed = pack(x.as_flattened(), 4);
+    let inputs = Inputs {
+        images: 4,
+        x: &[],
+        x_bits: &packed,
+        x2: &[],
+        gy: &gy,
+        gx_len: 16,
+        bit_channels: None,
+    };
+    let out = run(layer, parameters(&[&weight]), &inputs);
+    for (o, binary) in binary.chunks(4).enumerate() {
+        for (i, &expected) in binary.iter().enumerate() {
+            let found: f32 = x.iter().enumerate().map(|(n, x)| x[i] * out.y[2 * n + o]).sum();
+            assert!((found / 4.0 - expected).abs() <= TOLERANCE, "weight {o}, {i}: {found}");
+        }
+    }
+    assert_eq!(out.params.entries[0].grad, g_weight);
+}
+
+/// RPReLU with the slope 0.25, shifted by -0.1 at the input and by -0.2 at the output.
+#[test]
+fn rprelu_of_the_worked_example() {
+    for (x, y) in [(-1.0, -0.425), (-0.1, -0.2), (0.0, -0.1), (0.5, 0.4)] {
+        let params = parameters(&[&[0.25], &[-0.1], &[-0.2]]);
+        let out = rectified(Slope::Negative, Shift::Static, params, x);
+        assert!((out.y[0] - y).abs() <= TOLERANCE, "{x} gives {}, not {y}", out.y[0]);
+    }
+}
+
+/// FPReLU with the slopes 1.5 above zero and 0.25 below.
+#[test]
+fn fprelu_of_the_worked_example() {
+    let points = [
+        (-2.0, -0.5, 0.25, 0.0, -2.0),
+        (-0.5, -0.125, 0.25, 0.0, -0.5),
+        (0.5, 0.75, 1.5, 0.5, 0.0),
+        (2.0, 3.0, 1.5, 2.0, 0.0),
+    ];
+    for (x, y, gx, g_pos, g_neg) in points {
+        let out = rectified(Slope::Both, Shift::None, parameters(&[&[1.5], &[0.25]]), x);
+        let grads: Vec<f32> = out.params.entries.iter().map(|p| p.grad[0]).collect();
+        assert_eq!((out.y[0], out.gx[0], &grads[..]), (y, gx, &[g_pos, g_neg][..]), "at {x}");
+    }
+}
+
+fn rectified(slope: Slope, shift: Shift, params: Params, x: f32) -> Outcome {
+    let layer = super::prelu::Prelu::new(slope, shift, Shape::float(1, 1, 1), 0);
+    let inputs = Inputs {
+        images: 1,
+        x: &[x],
+        x_bits: &[],
+        x2: &[],
+        gy: &[1.0],
+        gx_len: 1,
+        bit_channels: None,
+    };
+    run(layer, params, &inputs)
+}
+
+fn parameters(values: &[&[f32]]) -> Params {
+    let parameter = |value: &&[f32]| Parameter {
+        name: String::new(),
+        shape: vec![value.len()],
+        role: Role::Float,
+        value: value.to_vec(),
+        grad: vec![0.0; value.len()],
+    };
+    Params { entries: values.iter().map(parameter).collect() }
 }

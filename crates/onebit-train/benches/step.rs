@@ -1,6 +1,8 @@
 //! A training step of a 48-MMAC binary network on 3x32x32 images, as `scripts/pytorch_step.py` times
 //! it in PyTorch. Environment: `T` threads, `BATCH` images, `SECS` seconds. Prints one line.
 
+#![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
+
 use std::time::Instant;
 
 use onebit_data::random::{Key, Stream};

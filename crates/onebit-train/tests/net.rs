@@ -1,47 +1,38 @@
 //! Whole networks against PyTorch (scripts/fixtures/net.py), and determinism.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+#![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::Fixture;
 use onebit_model::arch::{self, Builder, Config, Method, Task};
 use onebit_model::{
     Geometry, Graph, HyperRange, NodeId, Op, PadValue, Shift, Slope, Statistics, Threshold,
     Verified, WeightScale,
 };
 use onebit_train::{Net, NetConfig};
-use safetensors::SafeTensors;
 
 /// Largest difference to PyTorch's float64 gradients, relative to the largest value of a tensor;
 /// PyTorch's own float32 differs by up to 1.2e-5.
 const TOLERANCE: f32 = 5e-5;
 
-struct Fixture {
-    tensors: BTreeMap<String, Vec<f32>>,
-    metadata: BTreeMap<String, String>,
+struct Variant {
+    name: &'static str,
+    fixture: Fixture,
 }
 
-impl Fixture {
-    fn load(variant: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join(format!("tests/fixtures/net/net_{variant}.safetensors"));
-        let bytes = std::fs::read(path).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let floats = |data: &[u8]| {
-            data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<_>>()
-        };
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        Fixture {
-            tensors: file.tensors().into_iter().map(|(n, t)| (n, floats(t.data()))).collect(),
-            metadata: header.metadata().clone().unwrap().into_iter().collect(),
-        }
+impl Variant {
+    fn load(name: &'static str) -> Self {
+        Variant { name, fixture: Fixture::read(&format!("net/net_{name}")) }
     }
 
-    fn lambda(&self, name: &str) -> f32 {
-        self.metadata.get(name).map_or(1.0, |v| v.parse().unwrap())
+    /// Largest output of a hyper function.
+    fn range(&self, lambda: &str) -> HyperRange {
+        HyperRange::Sigmoid { lambda: self.fixture.number(lambda) as f32 }
     }
 
     fn threshold(&self) -> Threshold {
-        match self.metadata["sign"].as_str() {
+        match self.fixture.word("sign") {
             "zero" => Threshold::Zero,
             "static" => Threshold::Static,
             "dynamic" => Threshold::Dynamic,
@@ -50,13 +41,13 @@ impl Fixture {
     }
 
     fn module(&self) -> Option<(Slope, Shift)> {
-        let slope = match self.metadata["slope"].as_str() {
+        let slope = match self.fixture.word("slope") {
             "none" => return None,
             "prelu" => Slope::Negative,
             "fprelu" => Slope::Both,
             other => panic!("slope {other}"),
         };
-        let shift = match self.metadata["shift"].as_str() {
+        let shift = match self.fixture.word("shift") {
             "none" => Shift::None,
             "static" => Shift::Static,
             "dynamic" => Shift::Dynamic,
@@ -76,6 +67,11 @@ impl Fixture {
         Verified::<Graph>::new(b.classifier(x)).unwrap()
     }
 
+    fn assert_close(&self, tensor: &str, found: &[f32]) {
+        let what = format!("{}: {tensor}", self.name);
+        assert_close(&what, found, &self.fixture.tensor(tensor));
+    }
+
     fn block(
         &self,
         b: &mut Builder,
@@ -86,7 +82,7 @@ impl Fixture {
         let threshold = self.threshold();
         let mut inputs = vec![x];
         if threshold == Threshold::Dynamic {
-            let range = HyperRange::Sigmoid { lambda: self.lambda("lambda_threshold") };
+            let range = self.range("lambda_threshold");
             inputs.push(hyper(b, &format!("{name}.sign.hyper"), x, channels, range));
         }
         let bits = b.add(&format!("{name}.sign"), Op::Sign { threshold }, &inputs);
@@ -104,7 +100,7 @@ impl Fixture {
         let Some((slope, shift)) = self.module() else { return y };
         let mut inputs = vec![y];
         if shift == Shift::Dynamic {
-            let range = HyperRange::Sigmoid { lambda: self.lambda("lambda_shift") };
+            let range = self.range("lambda_shift");
             inputs.push(hyper(b, &format!("{name}.act.hyper"), y, 2 * out, range));
         }
         b.add(&format!("{name}.act"), Op::Prelu { slope, shift }, &inputs)
@@ -130,31 +126,30 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
 
 #[test]
 fn loss_and_every_gradient_equal_pytorch() {
-    for variant in ["bireal", "reactnet", "ftbnn", "dybnn"] {
-        let f = Fixture::load(variant);
-        let mut net = Net::new(f.graph(), NetConfig::new(4), 1).unwrap();
+    for name in ["bireal", "reactnet", "ftbnn", "dybnn"] {
+        let variant = Variant::load(name);
+        let f = &variant.fixture;
+        let mut net = Net::new(variant.graph(), NetConfig::new(4), 1).unwrap();
         for entry in &mut net.params.entries {
-            let name = [format!("param.{}", entry.name), format!("buffer.{}", entry.name)];
-            let value = name.iter().find_map(|n| f.tensors.get(n));
-            entry.value.copy_from_slice(value.unwrap_or_else(|| panic!("{}", entry.name)));
+            let trained = f.find(&format!("param.{}", entry.name));
+            let value = trained.unwrap_or_else(|| f.tensor(&format!("buffer.{}", entry.name)));
+            entry.value.copy_from_slice(&value);
         }
-        let labels: Vec<u32> = f.tensors["labels"].iter().map(|&l| l as u32).collect();
-        let smoothing = f.metadata["label_smoothing"].parse().unwrap();
-        let loss = net.step(&f.tensors["x"], &labels, smoothing);
-        assert_close("loss", &[loss.value as f32], &f.tensors["loss"]);
+        let x = f.tensor("x");
+        let labels: Vec<u32> = f.tensor("labels").iter().map(|&l| l as u32).collect();
+        let loss = net.step(&x, &labels, f.number("label_smoothing") as f32);
+        variant.assert_close("loss", &[loss.value as f32]);
         let mut compared = 0;
         for entry in &net.params.entries {
-            if let Some(grad) = f.tensors.get(&format!("grad.{}", entry.name)) {
-                assert_close(&format!("{variant}: gradient of {}", entry.name), &entry.grad, grad);
-                compared += 1;
+            if entry.grad.is_empty() {
+                variant.assert_close(&format!("buffer_after.{}", entry.name), &entry.value);
             } else {
-                let after = &f.tensors[&format!("buffer_after.{}", entry.name)];
-                assert_close(&format!("{variant}: {}", entry.name), &entry.value, after);
+                variant.assert_close(&format!("grad.{}", entry.name), &entry.grad);
+                compared += 1;
             }
         }
-        assert_eq!(compared, f.tensors.keys().filter(|k| k.starts_with("grad.")).count());
-        let logits = net.predict(&f.tensors["x"]);
-        assert_close("evaluation logits", &logits, &f.tensors["logits_eval"]);
+        assert_eq!(compared, f.names().iter().filter(|name| name.starts_with("grad.")).count());
+        variant.assert_close("logits_eval", &net.predict(&x));
     }
 }
 

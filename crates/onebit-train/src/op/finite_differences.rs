@@ -3,7 +3,7 @@
 //! A sign has no useful derivative: there the definition is the surrogate whose derivative the estimator is.
 
 use onebit_data::random::{Key, Stream};
-use onebit_model::op::{BATCH_NORM_EPS, Role, window_extent};
+use onebit_model::op::{BATCH_NORM_EPS, Param, Role, window_extent};
 use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold, WeightScale,
 };
@@ -346,7 +346,7 @@ fn prelu() {
             let (images, x) = (2, Shape::float(19, 2, 3));
             let c = x.channels;
             let params = Op::Prelu { slope, shift }.params(x);
-            let lens: Vec<usize> = params.iter().map(|p| p.len()).collect();
+            let lens: Vec<usize> = params.iter().map(Param::len).collect();
             let offsets = if shift == Shift::Dynamic { 2 * c } else { 0 };
             let name = format!("{slope:?} {shift:?}");
             let case = Case::new(name, images, [x.len(), offsets, x.len()], &lens);
@@ -387,9 +387,9 @@ fn pools() {
             let mut out = Vec::new();
             for (image, oy) in pairs(images, y.height) {
                 for (ox, c) in pairs(y.width, 3) {
-                    let inside = |(ky, kx)| {
-                        let row = (oy * stride + ky as usize).checked_sub(padding)?;
-                        let column = (ox * stride + kx as usize).checked_sub(padding)?;
+                    let inside = |(ky, kx): (usize, usize)| {
+                        let row = (oy * stride + ky).checked_sub(padding)?;
+                        let column = (ox * stride + kx).checked_sub(padding)?;
                         let at = ((image * x.height + row) * x.width + column) * 3 + c;
                         (row < x.height && column < x.width).then(|| p.x[at])
                     };
@@ -458,7 +458,7 @@ fn hyper() {
         for range in [HyperRange::Sigmoid { lambda: 0.5 }, HyperRange::Raw] {
             let (x, y, hidden) = (Shape::float(5, 3, 2), Shape::float(10, 1, 1), 8);
             let op = Op::Hyper { statistics, hidden, outputs: y.channels, range };
-            let lens: Vec<usize> = op.params(x).iter().map(|p| p.len()).collect();
+            let lens: Vec<usize> = op.params(x).iter().map(Param::len).collect();
             let case =
                 Case::new(format!("{statistics:?} {range:?}"), 3, [x.len(), 0, y.len()], &lens);
             let kind = hyper::Kind { statistics, hidden, range };

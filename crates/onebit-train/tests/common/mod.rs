@@ -1,4 +1,5 @@
 //! Reads the PyTorch fixtures.
+#![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,16 +23,31 @@ impl Fixture {
         Fixture { bytes, metadata }
     }
 
+    /// Names of all tensors.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        file.names().into_iter().map(ToString::to_string).collect()
+    }
+
+    /// The values of a tensor, if it is there.
+    pub(crate) fn find(&self, name: &str) -> Option<Vec<f32>> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor(name).ok()?;
+        Some(tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
     /// The values of a tensor.
     pub(crate) fn tensor(&self, name: &str) -> Vec<f32> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(name).unwrap();
-        let words = tensor.data().chunks_exact(4);
-        words.map(|w| f32::from_le_bytes(w.try_into().unwrap())).collect()
+        self.find(name).unwrap_or_else(|| panic!("no tensor {name}"))
+    }
+
+    /// A word of the metadata.
+    pub(crate) fn word(&self, key: &str) -> &str {
+        &self.metadata[key]
     }
 
     /// A number of the metadata.
     pub(crate) fn number(&self, key: &str) -> f64 {
-        self.metadata[key].parse().unwrap()
+        self.word(key).parse().unwrap()
     }
 }

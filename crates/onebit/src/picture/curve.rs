@@ -9,6 +9,8 @@ use super::{FAMILY, bug, use_font, write_png};
 /// Size in points; the PNG has two pixels for each.
 const SIZE: (u32, u32) = (1000, 420);
 const PNG_SCALE: u32 = 2;
+/// The SVG backend writes smaller font sizes than it is asked for, by this factor.
+const SVG_TEXT: f64 = 1.24;
 const TRAIN: RGBColor = RGBColor(0xd9, 0x77, 0x06);
 const TEST: RGBColor = RGBColor(0x1d, 0x4e, 0xd8);
 const TEXT: RGBColor = RGBColor(0x33, 0x33, 0x33);
@@ -18,7 +20,9 @@ const LINES: RGBColor = RGBColor(0xe5, 0xe5, 0xe5);
 pub(crate) fn curve_svg(path: &Path, title: &str, rows: &[Row]) -> anyhow::Result<()> {
     use_font()?;
     let mut svg = String::new();
-    draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), 1, title, rows)?;
+    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    draw(&area, Scale { lines: 1, text: SVG_TEXT }, title, rows)?;
+    drop(area);
     Ok(onebit_pack::write_atomic(path, svg.as_bytes())?)
 }
 
@@ -28,23 +32,31 @@ pub(crate) fn curve_png(path: &Path, title: &str, rows: &[Row]) -> anyhow::Resul
     let size = (PNG_SCALE * SIZE.0, PNG_SCALE * SIZE.1);
     let mut pixels = vec![0; 3 * (size.0 * size.1) as usize];
     let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-    draw(&area, PNG_SCALE, title, rows)?;
+    let text = f64::from(PNG_SCALE);
+    draw(&area, Scale { lines: PNG_SCALE, text }, title, rows)?;
     drop(area);
     write_png(path, &pixels, size)
+}
+
+/// Factors from points to the units of a picture.
+#[derive(Clone, Copy)]
+struct Scale {
+    lines: u32,
+    text: f64,
 }
 
 type Area<B> = DrawingArea<B, Shift>;
 
 fn draw<B: DrawingBackend>(
     area: &Area<B>,
-    scale: u32,
+    scale: Scale,
     title: &str,
     rows: &[Row],
 ) -> anyhow::Result<()> {
     let error = |e: DrawingAreaErrorKind<B::ErrorType>| bug(e);
     area.fill(&WHITE).map_err(error)?;
-    let area = area.margin(8 * scale, 8 * scale, 8 * scale, 16 * scale);
-    let area = area.titled(title, font(16 * scale)).map_err(error)?;
+    let area = area.margin(8 * scale.lines, 8 * scale.lines, 8 * scale.lines, 16 * scale.lines);
+    let area = area.titled(title, font(16.0 * scale.text)).map_err(error)?;
     let (left, right) = area.split_horizontally((50).percent_width());
     panel(&left, scale, "loss", rows, |row| (row.train_loss, row.test_loss)).map_err(error)?;
     let percent = |row: &Row| (100.0 * row.train_top1, 100.0 * row.test_top1);
@@ -54,7 +66,7 @@ fn draw<B: DrawingBackend>(
 
 fn panel<B: DrawingBackend>(
     area: &Area<B>,
-    scale: u32,
+    scale: Scale,
     caption: &str,
     rows: &[Row],
     values: impl Fn(&Row) -> (f64, f64),
@@ -64,29 +76,28 @@ fn panel<B: DrawingBackend>(
     let room = ((high - low) * 0.06).max(0.01);
     let epochs = 1..rows.last().map_or(2, |row| row.epoch.max(2));
     let mut chart = ChartBuilder::on(area)
-        .caption(caption, font(13 * scale))
-        .margin(6 * scale)
-        .x_label_area_size(34 * scale)
-        .y_label_area_size(44 * scale)
+        .caption(caption, font(13.0 * scale.text))
+        .margin(6 * scale.lines)
+        .x_label_area_size(34 * scale.lines)
+        .y_label_area_size(44 * scale.lines)
         .build_cartesian_2d(epochs, low - room..high + room)?;
     chart
         .configure_mesh()
         .x_desc("epoch")
         .bold_line_style(LINES)
         .light_line_style(TRANSPARENT)
-        .axis_style(TEXT.stroke_width(scale))
-        .label_style(font(11 * scale))
-        .axis_desc_style(font(11 * scale))
+        .axis_style(TEXT.stroke_width(scale.lines))
+        .label_style(font(11.0 * scale.text))
+        .axis_desc_style(font(11.0 * scale.text))
         .y_label_formatter(&|v| label(*v, high - low))
         .draw()?;
     for (name, color, which) in [("train", TRAIN, 0), ("test", TEST, 1)] {
         let point = |row: &Row| (row.epoch, <[f64; 2]>::from(values(row))[which]);
-        let style = color.stroke_width(2 * scale);
-        chart
-            .draw_series(LineSeries::new(rows.iter().map(point), style))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16 * scale as i32, y)], style));
-        let dots = rows.iter().map(|row| Circle::new(point(row), 3 * scale, color.filled()));
+        let style = color.stroke_width(2 * scale.lines);
+        chart.draw_series(LineSeries::new(rows.iter().map(point), style))?.label(name).legend(
+            move |(x, y)| PathElement::new([(x, y), (x + 16 * scale.lines as i32, y)], style),
+        );
+        let dots = rows.iter().map(|row| Circle::new(point(row), 3 * scale.lines, color.filled()));
         chart.draw_series(dots)?;
     }
     let position = if values_fall(rows, &values) {
@@ -97,15 +108,15 @@ fn panel<B: DrawingBackend>(
     chart
         .configure_series_labels()
         .position(position)
-        .margin(8 * scale)
-        .legend_area_size(22 * scale)
+        .margin(8 * scale.lines)
+        .legend_area_size(22 * scale.lines)
         .background_style(WHITE.mix(0.9))
         .border_style(LINES)
-        .label_font(font(12 * scale))
+        .label_font(font(12.0 * scale.text))
         .draw()
 }
 
-fn font(size: u32) -> TextStyle<'static> {
+fn font(size: f64) -> TextStyle<'static> {
     (FAMILY, size).into_font().color(&TEXT)
 }
 

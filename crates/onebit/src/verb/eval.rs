@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Run folder, checkpoint folder or packed model
     #[arg(value_name = "RUN|FILE")]
     network: PathBuf,
-    /// Data: NAME[:split], folder:PATH, cifar:PATH or idx:PATH
+    /// Data: NAME or NAME:SPLIT, folder:PATH, cifar:PATH or idx:PATH
     #[arg(long, value_name = "SPEC")]
     data: String,
     /// Use only N images, spread evenly over the set

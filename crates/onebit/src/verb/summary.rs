@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Number of classes [default: 10 for small-image networks, else 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     classes: Option<u32>,
-    /// A network option, as in the [network] section of a recipe; may be repeated
+    /// A network option, as in the network section of a recipe; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Set>,
     /// Print one JSON object

@@ -21,7 +21,8 @@ pub(crate) struct Chunk {
     pub(crate) moments: Vec<Moments>,
     pub(crate) grad_sums: Vec<GradSums>,
     workspace: Workspace,
-    discarded: Vec<f32>,
+    /// For each input position.
+    aside: [Vec<f32>; 2],
 }
 
 impl Chunk {
@@ -35,7 +36,7 @@ impl Chunk {
             moments: vec![Moments::default(); structure.norms.len()],
             grad_sums: vec![GradSums::default(); structure.norms.len()],
             workspace: Workspace::default(),
-            discarded: Vec::new(),
+            aside: [Vec::new(), Vec::new()],
         }
     }
 
@@ -80,14 +81,12 @@ impl Chunk {
         for &norm in readers {
             self.moments[norm].clear(structure.norms[norm].channels());
         }
-        let group = structure.plan.group[level];
-        for start in (0..self.images).step_by(group) {
-            let images = group.min(self.images - start);
+        for group in self.groups(structure.plan.group[level]) {
             for &id in &structure.plan.levels[level] {
-                self.forward_node(structure, params, id, start, images, pass);
+                self.forward_node(structure, params, id, group, pass);
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
                     let step = &structure.plan.steps[id];
-                    let x = span(step.value, step.len, start, images);
+                    let x = span(step.value, step.len, group);
                     self.moments[norm].add(&self.floats[step.value.slot][x]);
                 }
             }
@@ -99,8 +98,7 @@ impl Chunk {
         structure: &Structure,
         params: &Params,
         id: usize,
-        start: usize,
-        images: usize,
+        group: Group,
         pass: Pass,
     ) {
         let step = &structure.plan.steps[id];
@@ -116,24 +114,24 @@ impl Chunk {
         } else {
             output = core::mem::take(&mut self.floats[step.value.slot]);
         }
-        let range = span(step.value, step.len, start, images);
+        let range = span(step.value, step.len, group);
         let mut workspace = core::mem::take(&mut self.workspace);
-        let x = self.float_input(structure, id, 0, start, images);
+        let x = self.float_input(structure, id, 0, group);
         if let Some(norm) = structure.norm_at(id) {
             norm.forward(params, x, None, &mut output[range], &mut workspace.vectors);
         } else if let Some(norm) = structure.norm_of_sum(id) {
             let shortcut = usize::from(step.inputs[0] == norm.node);
-            let shortcut = self.float_input(structure, id, shortcut, start, images);
-            let x = self.float_input(structure, norm.node, 0, start, images);
+            let shortcut = self.float_input(structure, id, shortcut, group);
+            let x = self.float_input(structure, norm.node, 0, group);
             norm.forward(params, x, Some(shortcut), &mut output[range], &mut workspace.vectors);
         } else if let Some(layer) = &structure.layers[id] {
             layer.forward(Forward {
                 pass,
-                images,
+                images: group.images,
                 params,
                 x,
-                x_bits: self.bit_input(structure, id, start, images),
-                x2: self.float_input(structure, id, 1, start, images),
+                x_bits: self.bit_input(structure, id, group),
+                x2: self.float_input(structure, id, 1, group),
                 y: if is_bits { &mut [] } else { &mut output[range.clone()] },
                 y_bits: if is_bits { &mut output_bits[range] } else { &mut [] },
                 workspace: &mut workspace,
@@ -152,37 +150,28 @@ impl Chunk {
         for &norm in structure.norms_in(level) {
             self.grad_sums[norm].clear(structure.norms[norm].channels());
         }
-        let group = structure.plan.group[level];
-        for start in (0..self.images).step_by(group) {
-            let images = group.min(self.images - start);
+        for group in self.groups(structure.plan.group[level]) {
             for &norm in structure.norms_reading(level) {
-                self.backward_norm(structure, params, norm, start, images);
+                self.backward_norm(structure, params, norm, group);
             }
             for &id in structure.plan.levels[level].iter().rev() {
                 if let Some(norm) = structure.norm_index[id] {
                     let mut sums = core::mem::take(&mut self.grad_sums[norm]);
                     let step = &structure.plan.steps[id];
-                    let gy = span(step.grad, step.shape.len(), start, images);
+                    let gy = span(step.grad, step.shape.len(), group);
                     let gy = &self.floats[step.grad.slot][gy];
-                    let x = self.float_input(structure, id, 0, start, images);
+                    let x = self.float_input(structure, id, 0, group);
                     structure.norms[norm].sum_gradient(x, gy, &mut sums);
                     self.grad_sums[norm] = sums;
                 } else {
-                    self.backward_node(structure, params, id, start, images);
+                    self.backward_node(structure, params, id, group);
                 }
             }
         }
     }
 
     /// The part of a batch normalization's backward pass that follows the sums over the batch.
-    fn backward_norm(
-        &mut self,
-        structure: &Structure,
-        params: &Params,
-        norm: usize,
-        start: usize,
-        images: usize,
-    ) {
+    fn backward_norm(&mut self, structure: &Structure, params: &Params, norm: usize, group: Group) {
         let id = structure.norms[norm].node;
         let step = &structure.plan.steps[id];
         let (input, send) = (step.inputs[0], step.sends[0]);
@@ -191,11 +180,11 @@ impl Chunk {
         }
         let target = structure.plan.steps[input].grad;
         let mut gx = core::mem::take(&mut self.floats[target.slot]);
-        let range = span(target, step.shape.len(), start, images);
-        let gy = span(step.grad, step.shape.len(), start, images);
+        let range = span(target, step.shape.len(), group);
+        let gy = span(step.grad, step.shape.len(), group);
         let mut workspace = core::mem::take(&mut self.workspace);
         let gy = &self.floats[step.grad.slot][gy];
-        let x = self.float_input(structure, id, 0, start, images);
+        let x = self.float_input(structure, id, 0, group);
         let first = send == Send::First;
         let factors = &mut workspace.vectors;
         structure.norms[norm].backward(params, x, gy, &mut gx[range], first, factors);
@@ -203,33 +192,23 @@ impl Chunk {
         self.floats[target.slot] = gx;
     }
 
-    fn backward_node(
-        &mut self,
-        structure: &Structure,
-        params: &Params,
-        id: usize,
-        start: usize,
-        images: usize,
-    ) {
+    fn backward_node(&mut self, structure: &Structure, params: &Params, id: usize, group: Group) {
         let Some(layer) = &structure.layers[id] else { return };
         let step = &structure.plan.steps[id];
-        let twice = step.inputs.len() == 2 && step.inputs[0] == step.inputs[1];
         let mut targets = [Target::default(), Target::default()];
-        for (position, &input) in step.inputs.iter().enumerate() {
-            let second = position == 1 && twice;
-            targets[position] =
-                self.take_target(structure, id, input, position, start, images, second);
+        for (position, target) in targets.iter_mut().take(step.inputs.len()).enumerate() {
+            *target = self.take_target(structure, id, position, group);
         }
         let mut grads = core::mem::take(&mut self.grads);
         let mut workspace = core::mem::take(&mut self.workspace);
         let [first, second] = &mut targets;
         layer.backward(Backward {
-            images,
+            images: group.images,
             params,
-            x: self.float_input(structure, id, 0, start, images),
-            x_bits: self.bit_input(structure, id, start, images),
-            x2: self.float_input(structure, id, 1, start, images),
-            gy: &self.floats[step.grad.slot][span(step.grad, step.shape.len(), start, images)],
+            x: self.float_input(structure, id, 0, group),
+            x_bits: self.bit_input(structure, id, group),
+            x2: self.float_input(structure, id, 1, group),
+            gy: &self.floats[step.grad.slot][span(step.grad, step.shape.len(), group)],
             gx: first.gradient(),
             gx2: second.gradient(),
             grads: &mut grads,
@@ -238,60 +217,55 @@ impl Chunk {
         self.grads = grads;
         self.workspace = workspace;
         let [first, second] = targets;
-        self.put_back(first);
-        if twice {
-            let range = second.range.clone();
+        self.put_back(0, first);
+        if step.reads_twice() {
             let source = &structure.plan.steps[step.inputs[0]];
-            let main = span(source.grad, source.shape.len(), start, images);
+            let main = span(source.grad, source.shape.len(), group);
             let main = &mut self.floats[source.grad.slot][main];
-            main.iter_mut().zip(&second.buffer[range]).for_each(|(a, b)| *a += b);
-        } else {
-            self.put_back(second);
+            main.iter_mut().zip(&second.buffer[second.range.clone()]).for_each(|(a, b)| *a += b);
         }
+        self.put_back(1, second);
     }
 
-    /// Takes the gradient buffer of an input out of the chunk, so that a layer can write to it.
-    #[allow(clippy::too_many_arguments)]
+    /// Takes the gradient buffer of an input out of the chunk, so that a layer can write to it. The second
+    /// gradient of an input that is read twice, and one that nobody needs, go to a buffer aside.
     fn take_target(
         &mut self,
         structure: &Structure,
         id: usize,
-        input: usize,
         position: usize,
-        start: usize,
-        images: usize,
-        second: bool,
+        group: Group,
     ) -> Target {
-        let send = structure.plan.steps[id].sends[position];
+        let step = &structure.plan.steps[id];
+        let (input, send) = (step.inputs[position], step.sends[position]);
         let source = &structure.plan.steps[input];
-        if second {
-            let len = images * source.shape.len();
-            return Target { slot: None, buffer: vec![0.0; len], range: 0..len, first: true };
+        let computed_anyway = !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add);
+        if position == 1 && step.reads_twice() || input == 0 && computed_anyway {
+            let mut buffer = core::mem::take(&mut self.aside[position]);
+            buffer.resize(group.images * source.shape.len(), 0.0);
+            return Target { home: Home::Aside, range: 0..buffer.len(), buffer, first: true };
         }
-        if send != Send::Nothing {
-            let buffer = core::mem::take(&mut self.floats[source.grad.slot]);
-            let range = span(source.grad, source.shape.len(), start, images);
-            return Target {
-                slot: Some(source.grad.slot),
-                buffer,
-                range,
-                first: send == Send::First,
-            };
+        if send == Send::Nothing {
+            return Target::default();
         }
-        if input == 0 && !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add) {
-            let mut buffer = core::mem::take(&mut self.discarded);
-            buffer.resize(images * source.shape.len(), 0.0);
-            return Target { slot: Some(usize::MAX), range: 0..buffer.len(), buffer, first: true };
-        }
-        Target::default()
+        let slot = source.grad.slot;
+        let buffer = core::mem::take(&mut self.floats[slot]);
+        let range = span(source.grad, source.shape.len(), group);
+        Target { home: Home::Slot(slot), buffer, range, first: send == Send::First }
     }
 
-    fn put_back(&mut self, target: Target) {
-        match target.slot {
-            Some(usize::MAX) => self.discarded = target.buffer,
-            Some(slot) => self.floats[slot] = target.buffer,
-            None => {}
+    fn put_back(&mut self, position: usize, target: Target) {
+        match target.home {
+            Home::Slot(slot) => self.floats[slot] = target.buffer,
+            Home::Aside => self.aside[position] = target.buffer,
+            Home::Nowhere => {}
         }
+    }
+
+    /// The current images in groups of at most `size`.
+    fn groups(&self, size: usize) -> impl Iterator<Item = Group> + use<> {
+        let total = self.images;
+        (0..total).step_by(size).map(move |start| Group { start, images: size.min(total - start) })
     }
 
     /// Input `position` of a node as floats; empty where there is none or it is a bit map.
@@ -300,31 +274,46 @@ impl Chunk {
         structure: &Structure,
         id: usize,
         position: usize,
-        start: usize,
-        images: usize,
+        group: Group,
     ) -> &[f32] {
         let Some(&input) = structure.plan.steps[id].inputs.get(position) else { return &[] };
         if matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
         let source = &structure.plan.steps[input];
-        &self.floats[source.value.slot][span(source.value, source.len, start, images)]
+        &self.floats[source.value.slot][span(source.value, source.len, group)]
     }
 
-    fn bit_input(&self, structure: &Structure, id: usize, start: usize, images: usize) -> &[u64] {
+    fn bit_input(&self, structure: &Structure, id: usize, group: Group) -> &[u64] {
         let Some(&input) = structure.plan.steps[id].inputs.first() else { return &[] };
         if !matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
         let source = &structure.plan.steps[input];
-        &self.bits[source.value.slot][span(source.value, source.len, start, images)]
+        &self.bits[source.value.slot][span(source.value, source.len, group)]
     }
+}
+
+/// Images of a chunk that are worked on together.
+#[derive(Clone, Copy)]
+struct Group {
+    start: usize,
+    images: usize,
+}
+
+/// Where a gradient buffer belongs.
+#[derive(Default)]
+enum Home {
+    Slot(usize),
+    Aside,
+    #[default]
+    Nowhere,
 }
 
 /// A gradient buffer while a layer writes to it.
 #[derive(Default)]
 struct Target {
-    slot: Option<usize>,
+    home: Home,
     buffer: Vec<f32>,
     range: core::ops::Range<usize>,
     first: bool,
@@ -336,8 +325,8 @@ impl Target {
     }
 }
 
-/// Elements of the images `start..start + images` in a buffer with `len` elements for each image.
-fn span(place: Place, len: usize, start: usize, images: usize) -> core::ops::Range<usize> {
-    let first = if place.whole { start * len } else { 0 };
-    first..first + images * len
+/// Elements of a group of images in a buffer with `len` elements for each image.
+fn span(place: Place, len: usize, group: Group) -> core::ops::Range<usize> {
+    let first = if place.whole { group.start * len } else { 0 };
+    first..first + group.images * len
 }

@@ -32,6 +32,13 @@ pub(crate) struct Step {
     pub(crate) sends: Vec<Send>,
 }
 
+impl Step {
+    /// Whether both inputs are the same node.
+    pub(crate) fn reads_twice(&self) -> bool {
+        matches!(self.inputs[..], [first, second] if first == second)
+    }
+}
+
 /// What the backward pass of a node does with the gradient of one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Send {

@@ -16,7 +16,7 @@ use crate::error::TrainError;
 use crate::loss::{self, Loss};
 use crate::op::batch_norm::{BatchNorm, Moments};
 use crate::op::{Layer, Pass, layer};
-use crate::params::{Params, initial};
+use crate::params::{Parameter, Params, initial};
 use crate::plan::{Plan, Step};
 
 /// Most chunks that a batch is split into; the number of threads that can work at once.
@@ -79,7 +79,7 @@ impl Structure {
         chunk: usize,
         config: &NetConfig,
     ) -> Result<Self, TrainError> {
-        let shapes = infer::shapes(&graph).map_err(TrainError::from)?;
+        let shapes = infer::shapes(&graph)?;
         let plan = Plan::new(&graph, &shapes, chunk);
         let mut norms = Vec::new();
         let mut norm_index = vec![None; graph.nodes.len()];
@@ -99,7 +99,16 @@ impl Structure {
         };
         let (norms_in, norms_reading) = (by_level(&|n| n.node), by_level(&|n| n.input));
         let norm_of_sum = norms_of_sums(&graph, &norm_index);
-        Ok(Structure { graph, plan, layers, norms, norm_index, norms_in, norms_reading, norm_of_sum })
+        Ok(Structure {
+            graph,
+            plan,
+            layers,
+            norms,
+            norm_index,
+            norms_in,
+            norms_reading,
+            norm_of_sum,
+        })
     }
 
     pub(crate) fn last(&self) -> &Step {
@@ -134,7 +143,8 @@ impl Structure {
 
 /// For each sum the first input that is a batch normalization with no other reader.
 fn norms_of_sums(graph: &Graph, norm_index: &[Option<usize>]) -> Vec<Option<usize>> {
-    let readers = |id: NodeId| graph.nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
+    let readers =
+        |id: NodeId| graph.nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
     let of_sum = |node: &onebit_model::Node| {
         let inputs = node.inputs.iter().filter(|_| node.op == Op::Add);
         inputs.filter(|i| readers(**i) == 1).find_map(|i| norm_index[i.0])
@@ -146,12 +156,12 @@ impl Net {
     /// A network with initial parameters drawn from `seed`.
     ///
     /// # Errors
-    /// A lowered graph, or one whose buffers would be larger than the limits.
+    /// A lowered graph, which has no batch normalization to train.
     pub fn new(graph: Verified<Graph>, config: NetConfig, seed: u64) -> Result<Self, TrainError> {
         if let Some(node) = graph.nodes.iter().find(|n| n.op == Op::Affine) {
             return Err(TrainError::Lowered { node: node.name.clone() });
         }
-        let shapes = infer::shapes(&graph).map_err(TrainError::from)?;
+        let shapes = infer::shapes(&graph)?;
         let (params, first) = initial(&graph, &shapes, seed);
         let images_per_chunk = config.batch.div_ceil(CHUNKS).max(1);
         let structure = Structure::new(graph, &first, images_per_chunk, &config)?;
@@ -170,7 +180,7 @@ impl Net {
     /// running statistics. `images` is NHWC, normalised, at most the planned batch.
     ///
     /// # Panics
-    /// If there are more images than planned, or not one label for each.
+    /// If there are more images than planned, the last one is not whole, or there is not one label for each.
     pub fn step(&mut self, images: &[f32], labels: &[u32], label_smoothing: f32) -> Loss {
         let classes = self.structure.graph.classes.len();
         self.step_with(images, |logits, gradient| {
@@ -181,7 +191,7 @@ impl Net {
     /// As [`Net::step`] with any loss: it gets the logits `[N, classes]` and writes their gradient.
     ///
     /// # Panics
-    /// If there are more images than planned.
+    /// If there are more images than planned or the last one is not whole.
     pub fn step_with(
         &mut self,
         images: &[f32],
@@ -196,13 +206,19 @@ impl Net {
         loss
     }
 
-    /// Logits `[N, classes]` of any number of images with the running statistics.
+    /// Logits `[N, classes]` of any number of images, NHWC and normalised, with the running statistics.
+    ///
+    /// # Panics
+    /// If the last image is not whole.
     pub fn predict(&mut self, images: &[f32]) -> Vec<f32> {
         self.predict_observed(images, &mut |_, _, _| {})
     }
 
     /// As [`Net::predict`]; `observe` is called with each image's index, the name of each sign node
     /// and the bits that it gave, pixel by pixel.
+    ///
+    /// # Panics
+    /// As [`Net::predict`].
     pub fn predict_observed(
         &mut self,
         images: &[f32],
@@ -223,10 +239,8 @@ impl Net {
     /// A copy of all parameters, as a checkpoint holds them.
     #[must_use]
     pub fn weights(&self) -> Weights {
-        let tensor = |p: &crate::params::Parameter| Tensor {
-            shape: p.shape.clone(),
-            data: Data::F32(p.value.clone()),
-        };
+        let tensor =
+            |p: &Parameter| Tensor { shape: p.shape.clone(), data: Data::F32(p.value.clone()) };
         let tensors = self.params.entries.iter().map(|p| (p.name.clone(), tensor(p))).collect();
         Weights { graph: (*self.structure.graph).clone(), tensors }
     }
@@ -255,7 +269,9 @@ impl Net {
     }
 
     fn load(&mut self, images: &[f32]) {
-        let share = self.images_per_chunk * self.structure.plan.steps[0].len;
+        let image = self.structure.plan.steps[0].len;
+        let share = self.images_per_chunk * image;
+        assert!(images.len().is_multiple_of(image), "whole images of {image} values");
         assert!(images.len() <= share * self.chunks.len(), "more images than the planned batch");
         let mut parts = images.chunks(share);
         for chunk in &mut self.chunks {

@@ -6,6 +6,7 @@ use onebit_model::file::{Container, FileError, Kind, container};
 use onebit_model::{Data, Tensor};
 use rayon::prelude::*;
 
+use crate::simd::vectorized;
 use crate::{Parameter, Params};
 
 /// Elements that one thread updates at a time.
@@ -180,14 +181,19 @@ impl Step {
     }
 
     fn update_chunk(&self, x: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) -> bool {
-        let mut finite = true;
-        for (((x, g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
-            finite &= g.is_finite();
-            let g = g + self.weight_decay * *x;
-            *m = self.beta1 * *m + self.rest1 * g;
-            *v = self.beta2 * *v + self.rest2 * g * g;
-            *x -= self.rate * *m / (v.sqrt() * self.root + self.eps);
-        }
-        finite
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut finite = true;
+                for (((x, g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
+                    finite &= g.is_finite();
+                    let g = g + self.weight_decay * *x;
+                    *m = self.beta1 * *m + self.rest1 * g;
+                    *v = self.beta2 * *v + self.rest2 * g * g;
+                    *x -= self.rate * *m / (v.sqrt() * self.root + self.eps);
+                }
+                finite
+            },
+        )
     }
 }

@@ -16,7 +16,7 @@ use crate::binarize::{Estimator, WeightEstimator};
 use crate::optim::AdamConfig;
 use crate::schedule::{Granularity, Schedule};
 
-/// A recipe. The same recipe and images give the same network, bit for bit.
+/// A recipe. The same recipe and images give the same network, bit for bit, on the same kind of CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {

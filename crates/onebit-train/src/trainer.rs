@@ -125,8 +125,8 @@ pub struct Summary {
 
 /// Trains a network, from the start or from the newest whole checkpoint.
 ///
-/// The same recipe and images give the same weights, bit for bit, on any number of threads (those of the current rayon
-/// pool) and however often the run was interrupted and resumed.
+/// The same recipe and images give the same weights, bit for bit, on the same kind of CPU, on any number of threads
+/// (those of the current rayon pool) and however often the run was interrupted and resumed.
 ///
 /// # Errors
 /// A recipe, data set or folder that cannot be used; a file that cannot be written; a loss or gradient that is not

@@ -1,3 +1,5 @@
+//! `2 - 2|u|` inside [-1, 1]: the derivative of `2u + u^2` below zero and `2u - u^2` above (Bi-Real Net, section 3.2).
+
 #[inline(always)]
 pub(super) fn derivative(u: f32) -> f32 {
     let d = 2.0 - 2.0 * u.abs();

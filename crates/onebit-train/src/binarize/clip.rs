@@ -1,3 +1,5 @@
+//! 1 up to a bound: the derivative of `clamp(u, -bound, bound)` (BinaryNet, section 1.3).
+
 #[inline(always)]
 pub(super) fn derivative(u: f32, bound: f32) -> f32 {
     if u.abs() <= bound { 1.0 } else { 0.0 }

@@ -1,3 +1,5 @@
+//! The derivative of `k tanh(t u)` (IR-Net, section 3.3).
+
 #[inline(always)]
 pub(super) fn derivative(u: f32, k: f32, t: f32) -> f32 {
     let h = (t * u).tanh();

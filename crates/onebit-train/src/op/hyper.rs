@@ -25,8 +25,8 @@ pub(crate) struct Hyper {
     param: usize,
 }
 
-/// What the forward pass computes for one image on the way to its outputs.
-struct Pass<'a> {
+/// What is computed for one image on the way to its outputs.
+struct Values<'a> {
     /// `[S*C]`
     statistics: &'a mut [f32],
     /// `[H]`, after the ReLU
@@ -44,20 +44,20 @@ impl Hyper {
         self.kind.statistics.count() * self.x.channels
     }
 
-    fn pass_len(&self) -> usize {
+    fn values_len(&self) -> usize {
         self.statistics_len() + self.kind.hidden + self.outputs
     }
 
-    fn pass<'a>(&self, buffer: &'a mut [f32]) -> Pass<'a> {
+    fn values<'a>(&self, buffer: &'a mut [f32]) -> Values<'a> {
         let (statistics, rest) = buffer.split_at_mut(self.statistics_len());
         let (hidden, rest) = rest.split_at_mut(self.kind.hidden);
-        Pass { statistics, hidden, raw: &mut rest[..self.outputs] }
+        Values { statistics, hidden, raw: &mut rest[..self.outputs] }
     }
 
     /// Everything up to the bound, for one image.
-    fn run(&self, params: &Params, x: &[f32], pass: &mut Pass<'_>) {
+    fn run(&self, params: &Params, x: &[f32], values: &mut Values<'_>) {
         let c = self.x.channels;
-        let (mean, second) = pass.statistics.split_at_mut(c);
+        let (mean, second) = values.statistics.split_at_mut(c);
         vectorized(
             #[inline(always)]
             || average(x, mean, |v, _| v, &[]),
@@ -80,11 +80,16 @@ impl Hyper {
         affine(
             params.value(self.param),
             params.value(self.param + 1),
-            pass.statistics,
-            pass.hidden,
+            values.statistics,
+            values.hidden,
         );
-        pass.hidden.iter_mut().for_each(|h| *h = h.max(0.0));
-        affine(params.value(self.param + 2), params.value(self.param + 3), pass.hidden, pass.raw);
+        values.hidden.iter_mut().for_each(|h| *h = h.max(0.0));
+        affine(
+            params.value(self.param + 2),
+            params.value(self.param + 3),
+            values.hidden,
+            values.raw,
+        );
     }
 
     /// Turns gradients of the outputs into those of the raw outputs, in place.
@@ -123,15 +128,15 @@ impl Hyper {
 
 impl Layer for Hyper {
     fn forward(&self, io: Forward<'_>) {
-        io.workspace.vectors.resize(self.pass_len(), 0.0);
-        let mut pass = self.pass(&mut io.workspace.vectors);
+        io.workspace.vectors.resize(self.values_len(), 0.0);
+        let mut values = self.values(&mut io.workspace.vectors);
         let images = io.x.chunks_exact(self.x.len()).zip(io.y.chunks_exact_mut(self.outputs));
         for (x, y) in images {
-            self.run(io.params, x, &mut pass);
+            self.run(io.params, x, &mut values);
             match self.kind.range {
-                HyperRange::Raw => y.copy_from_slice(pass.raw),
+                HyperRange::Raw => y.copy_from_slice(values.raw),
                 HyperRange::Sigmoid { lambda } => {
-                    for (y, v) in y.iter_mut().zip(&*pass.raw) {
+                    for (y, v) in y.iter_mut().zip(&*values.raw) {
                         *y = lambda * (2.0 * sigmoid(*v) - 1.0);
                     }
                 }
@@ -141,30 +146,30 @@ impl Layer for Hyper {
 
     fn backward(&self, io: Backward<'_>) {
         let (p, s, h) = (self.param, self.statistics_len(), self.kind.hidden);
-        let pass_len = self.pass_len();
-        io.workspace.vectors.resize(2 * pass_len, 0.0);
-        let (values, gradients) = io.workspace.vectors.split_at_mut(pass_len);
-        let mut pass = self.pass(values);
-        let Pass { statistics: gs, hidden: gh, raw: gv } = self.pass(gradients);
+        let values_len = self.values_len();
+        io.workspace.vectors.resize(2 * values_len, 0.0);
+        let (forward, gradients) = io.workspace.vectors.split_at_mut(values_len);
+        let mut values = self.values(forward);
+        let Values { statistics: gs, hidden: gh, raw: gv } = self.values(gradients);
         let mut gx = io.gx.into_buffer();
         for (image, x) in io.x.chunks_exact(self.x.len()).enumerate() {
-            self.run(io.params, x, &mut pass);
+            self.run(io.params, x, &mut values);
             gv.copy_from_slice(&io.gy[image * self.outputs..][..self.outputs]);
-            self.unbound(pass.raw, gv);
-            add_outer(&mut io.grads[p + 2], gv, pass.hidden);
+            self.unbound(values.raw, gv);
+            add_outer(&mut io.grads[p + 2], gv, values.hidden);
             add(&mut io.grads[p + 3], gv);
             transposed(io.params.value(p + 2), gv, &mut gh[..h]);
-            gh.iter_mut().zip(&*pass.hidden).for_each(|(g, h)| {
+            gh.iter_mut().zip(&*values.hidden).for_each(|(g, h)| {
                 if *h <= 0.0 {
                     *g = 0.0;
                 }
             });
-            add_outer(&mut io.grads[p], gh, pass.statistics);
+            add_outer(&mut io.grads[p], gh, values.statistics);
             add(&mut io.grads[p + 1], gh);
             transposed(io.params.value(p), gh, &mut gs[..s]);
             if let Some(gx) = &mut gx {
                 let gx = &mut gx[image * self.x.len()..][..self.x.len()];
-                self.spread(x, pass.statistics, gs, gx);
+                self.spread(x, values.statistics, gs, gx);
             }
         }
     }

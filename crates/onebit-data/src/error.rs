@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use onebit_files::Error as FileError;
+
 /// What went wrong with a data set, an image or an array, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,22 +15,9 @@ pub enum Error {
         /// What should be there.
         expected: String,
     },
-    /// The operating system refused to read a file.
-    #[error("{}: cannot be read: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The operating system refused to write a file.
-    #[error("{}: cannot be written: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// A file cannot be read or written, or is larger than what this crate agrees to load.
+    #[error(transparent)]
+    File(#[from] onebit_files::Error),
     /// A field of a file is not what the format asks for.
     #[error("{}: {field} is {found}, expected {expected}", path.display())]
     Format {
@@ -131,12 +120,14 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Spec { .. } | Self::Setting { .. } => ErrorKind::Usage,
+            Self::File(FileError::Read { .. } | FileError::Write { .. })
+            | Self::Download { .. } => ErrorKind::Io,
             Self::Format { .. }
             | Self::Limit { .. }
             | Self::Image { .. }
+            | Self::File(_)
             | Self::Checksum { .. } => ErrorKind::BadData,
             Self::Missing { .. } | Self::NotFetched { .. } => ErrorKind::MissingInput,
-            Self::Read { .. } | Self::Write { .. } | Self::Download { .. } => ErrorKind::Io,
         }
     }
 
@@ -144,11 +135,11 @@ impl Error {
         if source.kind() == io::ErrorKind::NotFound {
             return Self::Missing { path: path.to_owned(), expected: expected.to_owned() };
         }
-        Self::Read { path: path.to_owned(), source }
+        FileError::Read { path: path.to_owned(), source }.into()
     }
 
     pub(crate) fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write { path: path.to_owned(), source }
+        FileError::Write { path: path.to_owned(), source }.into()
     }
 
     pub(crate) fn format(

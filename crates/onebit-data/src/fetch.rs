@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
+use onebit_files::{AtomicFile, rename};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::files::{GZIP_MAGIC, Temporary, find_plain_or_gz};
+use crate::files::{GZIP_MAGIC, find_plain_or_gz};
 use crate::recipe::{Content, Download, Packing, Recipe};
 use crate::sets::SETS;
 
@@ -348,19 +349,17 @@ impl Staging {
         reader: &mut dyn Read,
     ) -> Result<(), Error> {
         let target = self.folder.join(content.file);
-        let mut file = Temporary::beside(&target)?;
-        check(origin, content, reader, &mut |bytes| file.write(bytes))?;
-        file.persist(&target)
+        let mut file = AtomicFile::create(&target)?;
+        check(origin, content, reader, &mut |bytes| Ok(file.write(bytes)?))?;
+        Ok(file.commit()?)
     }
 
     fn publish(self, folder: &Path, recipe: &Recipe<'_>) -> Result<(), Error> {
-        let refused = |source| Error::write(folder, source);
         if !folder.exists() {
-            return fs::rename(&self.folder, folder).map_err(refused);
+            return Ok(rename(&self.folder, folder)?);
         }
         for content in recipe.contents() {
-            fs::rename(self.folder.join(content.file), folder.join(content.file))
-                .map_err(refused)?;
+            rename(&self.folder.join(content.file), &folder.join(content.file))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -91,78 +91,10 @@ pub(crate) fn read_exactly(
 
 /// Reads a whole file that must not be longer than `limit` bytes.
 pub(crate) fn read_limited(path: &Path, limit: u64, expected: &str) -> Result<Vec<u8>, Error> {
-    let refused = |source| Error::read(path, source, expected);
-    let file = File::open(path).map_err(refused)?;
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(refused)?;
-    if bytes.len() as u64 > limit {
-        let more = format!("more than {limit} bytes");
-        return Err(Error::limit(path, "length", more, format!("{limit} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// Writes a file that is either whole or not there: a temporary file beside it, fsync, rename.
-pub(crate) fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
-    let mut temporary = Temporary::beside(path)?;
-    for part in parts {
-        temporary.write(part)?;
-    }
-    temporary.persist(path)
-}
-
-/// A file under a temporary name that disappears unless [`Temporary::persist`] is called.
-pub(crate) struct Temporary {
-    path: PathBuf,
-    file: File,
-    kept: bool,
-}
-
-impl Temporary {
-    /// A new file in the folder of `target`, named after it and after this process.
-    pub(crate) fn beside(target: &Path) -> Result<Self, Error> {
-        let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}.part", std::process::id()));
-        let path = target.with_file_name(name);
-        let file = File::create(&path).map_err(|source| Error::write(target, source))?;
-        Ok(Self { path, file, kept: false })
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|source| Error::write(&self.path, source))
-    }
-
-    /// Makes the content durable and gives the file its name, replacing what had it.
-    pub(crate) fn persist(mut self, target: &Path) -> Result<(), Error> {
-        let done = self
-            .file
-            .sync_all()
-            .and_then(|()| fs::rename(&self.path, target))
-            .and_then(|()| sync_folder(target));
-        done.map_err(|source| Error::write(target, source))?;
-        self.kept = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.kept {
-            fs::remove_file(&self.path).ok();
-        }
-    }
-}
-
-#[cfg(unix)]
-fn sync_folder(target: &Path) -> std::io::Result<()> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_target: &Path) -> std::io::Result<()> {
-    Ok(())
+    onebit_files::read_limited(path, limit).map_err(|error| match error {
+        onebit_files::Error::Read { path, source } => Error::read(&path, source, expected),
+        error => error.into(),
+    })
 }
 
 #[cfg(test)]
@@ -183,28 +115,5 @@ mod tests {
         assert_eq!(dir(&all[1..]).unwrap(), Path::new("/b/onebit"));
         assert_eq!(dir(&all[2..]).unwrap(), Path::new("/c/.local/share/onebit"));
         assert!(dir(&[]).unwrap_err().to_string().contains("ONEBIT_DATA is not set"));
-    }
-
-    #[test]
-    fn a_temporary_file_that_is_not_kept_disappears() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("target");
-        let mut temporary = Temporary::beside(&target).unwrap();
-        temporary.write(b"half").unwrap();
-        drop(temporary);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        write_atomically(&target, &[b"who", b"le"]).unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"whole");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_file_beyond_its_limit_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, [0; 10]).unwrap();
-        assert_eq!(read_limited(&path, 10, "").unwrap().len(), 10);
-        let error = read_limited(&path, 9, "").unwrap_err().to_string();
-        assert!(error.contains("length is more than 9 bytes"), "{error}");
     }
 }

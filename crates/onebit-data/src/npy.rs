@@ -2,8 +2,10 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use onebit_files::write_atomic;
+
 use crate::Error;
-use crate::files::{read_exactly, write_atomically};
+use crate::files::read_exactly;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;
@@ -61,12 +63,13 @@ pub fn write_npy_f32(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), E
     let text = format!("{{'descr': '{F32}', 'fortran_order': False, 'shape': {shape}, }}");
     let fixed = MAGIC.len() + 4;
     let length = (fixed + text.len() + 1).next_multiple_of(ALIGNMENT) - fixed;
-    let mut header = MAGIC.to_vec();
-    header.extend_from_slice(&[1, 0]);
-    header.extend_from_slice(&(length as u16).to_le_bytes());
-    header.extend_from_slice(format!("{text:<width$}\n", width = length - 1).as_bytes());
-    let bytes: Vec<u8> = data.iter().flat_map(|value| value.to_le_bytes()).collect();
-    write_atomically(path, &[&header, &bytes])
+    let mut file = Vec::with_capacity(fixed + length + size_of_val(data));
+    file.extend_from_slice(MAGIC);
+    file.extend_from_slice(&[1, 0]);
+    file.extend_from_slice(&(length as u16).to_le_bytes());
+    file.extend_from_slice(format!("{text:<width$}\n", width = length - 1).as_bytes());
+    file.extend(data.iter().flat_map(|value| value.to_le_bytes()));
+    Ok(write_atomic(path, &file)?)
 }
 
 fn read_header(path: &Path, reader: &mut dyn Read) -> Result<String, Error> {

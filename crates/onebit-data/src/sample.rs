@@ -3,8 +3,8 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use onebit_files::write_atomic;
 
-use crate::files::write_atomically;
 use crate::idx::{IMAGES_MAGIC, LABELS_MAGIC, file_name, find};
 use crate::{Error, Split, read_idx_images, read_idx_labels};
 
@@ -71,5 +71,5 @@ fn write_gz(path: &Path, header: &[u32], data: &[u8]) -> Result<(), Error> {
         .and_then(|()| encoder.write_all(data))
         .and_then(|()| encoder.finish())
         .map_err(|source| Error::write(path, source))?;
-    write_atomically(path, &[&bytes])
+    Ok(write_atomic(path, &bytes)?)
 }

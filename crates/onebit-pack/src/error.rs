@@ -92,3 +92,16 @@ pub enum PackError {
         reasons: String,
     },
 }
+
+impl From<onebit_files::Error> for PackError {
+    fn from(error: onebit_files::Error) -> Self {
+        use onebit_files::Error;
+        match error {
+            Error::Read { path, source } => Self::Read { path, source },
+            Error::Write { path, source } => Self::Write { path, source },
+            Error::TooLarge { path, limit } => Self::TooLarge { path, limit },
+            Error::BadManifest { path, reason } => Self::BadManifest { path, reason },
+            Error::Damaged { path, found, expected } => Self::Damaged { path, found, expected },
+        }
+    }
+}

@@ -9,27 +9,24 @@
 //!   manifest.json          length and SHA-256 of each of these, written last
 //! ```
 
-mod folder;
-
 use std::path::{Path, PathBuf};
 
+pub(crate) use onebit_files::recover;
+pub use onebit_files::{MANIFEST, WEIGHTS};
+use onebit_files::{Position, checkpoints, read_folder, remove_folder, write_folder};
 use onebit_model::Verified;
 use onebit_model::file::{Weights, read_weights, write_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use folder::{read_folder, remove_folder, subfolders, write_folder};
-pub(crate) use folder::{recover, write_file};
 
-/// Parameters and running statistics.
-pub const WEIGHTS: &str = "weights.safetensors";
 /// The optimizer's state.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// Where the run stands.
 pub const STATE: &str = "state.json";
-/// Length and SHA-256 of the other files.
-pub const MANIFEST: &str = "manifest.json";
 
+/// Largest file of a checkpoint that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 16 << 30;
 /// The newest checkpoints that stay, besides the best weights.
 const KEPT: usize = 2;
 
@@ -137,26 +134,26 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Writes a checkpoint into `checkpoints` and removes those that are no longer needed: all but the newest two, and
+/// Writes a checkpoint into `folder` and removes those that are no longer needed: all but the newest two, and
 /// any of a later epoch, which the run has gone back from. Returns its folder.
 ///
 /// # Errors
 /// A file that cannot be written; then nothing of it is left, and earlier checkpoints are as they were.
 pub fn save(
-    checkpoints: &Path,
+    folder: &Path,
     state: &State,
     weights: &Verified<Weights>,
     optimizer: Vec<u8>,
 ) -> Result<PathBuf, TrainError> {
-    let position = (state.epoch, state.step_in_epoch);
-    let path = checkpoints.join(folder_name(position));
+    let position = Position { epoch: state.epoch, step: state.step_in_epoch };
+    let path = folder.join(position.to_string());
     let mut files = common_files(&path, state, weights)?;
     files.insert(1, (OPTIMIZER, optimizer));
     write_folder(&path, &files)?;
-    let mut others: Vec<_> = list(checkpoints)?;
+    let mut others = checkpoints(folder)?;
     others.retain(|&(other, _)| other != position);
-    let earlier = others.iter().filter(|&&(other, _)| other < position).count();
-    let kept = earlier.saturating_sub(KEPT - 1)..earlier;
+    let ahead = others.iter().filter(|&&(other, _)| other > position).count();
+    let kept = ahead..ahead + KEPT - 1;
     for (i, (_, path)) in others.iter().enumerate() {
         if !kept.contains(&i) {
             remove_folder(path)?;
@@ -174,16 +171,16 @@ pub fn save_best(
     state: &State,
     weights: &Verified<Weights>,
 ) -> Result<(), TrainError> {
-    write_folder(path, &common_files(path, state, weights)?)
+    Ok(write_folder(path, &common_files(path, state, weights)?)?)
 }
 
-/// The newest checkpoint in `checkpoints` whose manifest fits its files; without such a folder, none.
+/// The newest checkpoint in `folder` whose manifest fits its files; without such a folder, none.
 ///
 /// # Errors
 /// The folder itself cannot be read.
-pub fn latest(checkpoints: &Path) -> Result<Latest, TrainError> {
+pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
     let mut skipped = Vec::new();
-    for (_, path) in list(checkpoints)?.into_iter().rev() {
+    for (_, path) in checkpoints(folder)? {
         match load(&path) {
             Ok(checkpoint) => return Ok(Latest { checkpoint: Some(checkpoint), skipped }),
             Err(error) => skipped.push(Skipped { path, reason: error.to_string() }),
@@ -197,7 +194,7 @@ pub fn latest(checkpoints: &Path) -> Result<Latest, TrainError> {
 /// # Errors
 /// A folder that cannot be removed.
 pub fn discard(skipped: &[Skipped]) -> Result<(), TrainError> {
-    skipped.iter().try_for_each(|skipped| remove_folder(&skipped.path))
+    Ok(skipped.iter().try_for_each(|skipped| remove_folder(&skipped.path))?)
 }
 
 /// Reads a checkpoint.
@@ -205,9 +202,8 @@ pub fn discard(skipped: &[Skipped]) -> Result<(), TrainError> {
 /// # Errors
 /// A file that is missing, does not fit the manifest, or holds something else.
 pub fn load(path: &Path) -> Result<Checkpoint, TrainError> {
-    let files = read_folder(path, &[WEIGHTS, OPTIMIZER, STATE])?;
-    let [weights, optimizer, state]: [Vec<u8>; 3] =
-        files.try_into().map_err(|_| TrainError::damaged(path, "a file is missing"))?;
+    let names = [WEIGHTS, OPTIMIZER, STATE];
+    let [weights, optimizer, state] = read_folder(path, names, MAX_FILE_BYTES)?;
     let state = parse_state(path, &state)?;
     Ok(Checkpoint {
         path: path.to_owned(),
@@ -222,13 +218,33 @@ pub fn load(path: &Path) -> Result<Checkpoint, TrainError> {
 /// # Errors
 /// As [`load`].
 pub fn load_weights(path: &Path) -> Result<(Verified<Weights>, State), TrainError> {
-    let files = read_folder(path, &[WEIGHTS, STATE])?;
-    let [weights, state]: [Vec<u8>; 2] =
-        files.try_into().map_err(|_| TrainError::damaged(path, "a file is missing"))?;
+    let [weights, state] = read_folder(path, [WEIGHTS, STATE], MAX_FILE_BYTES)?;
     Ok((parse_weights(path, &weights)?, parse_state(path, &state)?))
 }
 
-type Position = (usize, usize);
+/// Writes a file that is there in full or not at all.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    Ok(onebit_files::write_atomic(path, bytes)?)
+}
+
+impl From<onebit_files::Error> for TrainError {
+    fn from(error: onebit_files::Error) -> Self {
+        use onebit_files::Error;
+        match error {
+            Error::Read { path, source } => Self::Read { path, source },
+            Error::Write { path, source } => Self::Write { path, source },
+            Error::TooLarge { path, limit } => {
+                Self::damaged(&path, format!("is larger than the {limit} bytes allowed"))
+            }
+            Error::BadManifest { path, reason } => Self::Damaged { path, reason },
+            Error::Damaged { path, found, expected } => Self::damaged(
+                &path,
+                format!("has {found}, but manifest.json says {expected}, so the file is damaged"),
+            ),
+        }
+    }
+}
+
 type Files = Vec<(&'static str, Vec<u8>)>;
 
 fn common_files(
@@ -248,45 +264,4 @@ fn parse_weights(path: &Path, bytes: &[u8]) -> Result<Verified<Weights>, TrainEr
 
 fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, TrainError> {
     serde_json::from_slice(bytes).map_err(|e| TrainError::damaged(&path.join(STATE), e))
-}
-
-fn folder_name((epoch, step): Position) -> String {
-    match step {
-        0 => format!("epoch-{epoch:05}"),
-        _ => format!("epoch-{epoch:05}-step-{step:06}"),
-    }
-}
-
-fn position(name: &str) -> Option<Position> {
-    let numbers = name.strip_prefix("epoch-")?;
-    match numbers.split_once("-step-") {
-        None => Some((numbers.parse().ok()?, 0)),
-        Some((epoch, step)) => Some((epoch.parse().ok()?, step.parse().ok()?)),
-    }
-}
-
-/// All checkpoints, oldest first.
-fn list(checkpoints: &Path) -> Result<Vec<(Position, PathBuf)>, TrainError> {
-    let folders = subfolders(checkpoints)?.into_iter();
-    let mut found: Vec<_> =
-        folders.filter_map(|name| Some((position(&name)?, checkpoints.join(name)))).collect();
-    found.sort_unstable();
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_as_they_are_written() {
-        for place in [(0, 0), (5, 0), (5, 123), (123_456, 1_234_567)] {
-            assert_eq!(position(&folder_name(place)), Some(place));
-        }
-        assert_eq!(folder_name((5, 0)), "epoch-00005");
-        assert_eq!(folder_name((5, 123)), "epoch-00005-step-000123");
-        for other in ["epoch-", "epoch-x", "epoch-1-step-", "best", ".tmp-epoch-00005"] {
-            assert_eq!(position(other), None, "{other}");
-        }
-    }
 }

@@ -133,6 +133,29 @@ fn the_best_weights_are_replaced_and_come_without_an_optimizer() {
 }
 
 #[test]
+fn the_packer_finds_and_checks_what_the_trainer_writes() {
+    let run = tempdir().unwrap();
+    let packed = || onebit_pack::load_weights(run.path());
+    for (epoch, step) in [(9, 0), (10, 0), (10, 123)] {
+        put(&run.path().join("checkpoints"), epoch, step).unwrap();
+    }
+    let newest = run.path().join("checkpoints/epoch-00010-step-000123");
+    let found = packed().unwrap();
+    assert_eq!((found.path, found.weights), (newest.join(WEIGHTS), weights(10)));
+    let best = run.path().join("best");
+    save_best(&best, &state(7, 0), &weights(7)).unwrap();
+    let found = packed().unwrap();
+    assert_eq!((found.path, found.weights), (best.join(WEIGHTS), weights(7)));
+    for folder in [&best, &newest] {
+        fs::write(folder.join(STATE), "{}").unwrap();
+    }
+    let found = packed().unwrap();
+    assert_eq!(found.path, run.path().join("checkpoints/epoch-00010").join(WEIGHTS));
+    let skipped: Vec<_> = found.skipped.iter().map(|skipped| &skipped.folder).collect();
+    assert_eq!(skipped, [&best, &newest]);
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_named() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("file");

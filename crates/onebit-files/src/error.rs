@@ -1,0 +1,59 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a file or folder could not be read or written, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused to read a file or folder.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The operating system refused to write a file or folder. What was at its place before still is.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file above the limit.
+    #[error("{}: is larger than the {limit} bytes allowed", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A `manifest.json` that is none.
+    #[error("{}: is not a checkpoint's manifest: {reason}", path.display())]
+    BadManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file that is not what the manifest says.
+    #[error("{}: has {found}, the manifest beside it says {expected}: the checkpoint is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes or SHA-256.
+        found: String,
+        /// What the manifest says.
+        expected: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Write { path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,27 @@
+//! Files and checkpoint folders that are there in full or not at all.
+//!
+//! [`write_atomic`] and [`AtomicFile`] write one file. A checkpoint is a folder with a manifest, written by
+//! [`write_folder`] and read by [`read_folder`]; [`checkpoints`] lists those of a run.
+
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod checkpoints;
+mod error;
+mod folder;
+mod manifest;
+mod read;
+
+pub use atomic::{AtomicFile, rename, write_atomic};
+pub use checkpoints::{Position, checkpoints};
+pub use error::Error;
+pub use folder::{read_folder, recover, remove_folder, write_folder};
+pub use read::read_limited;
+
+/// A checkpoint's parameters and running statistics.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// Length and SHA-256 of the other files of a checkpoint.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Start of the name of what is being written; [`recover`] removes what an interrupted process left under it.
+const UNFINISHED: &str = ".tmp-";

@@ -1,4 +1,4 @@
-//! Random lowered models, and an independent interpreter of their graphs in f64.
+//! Random lowered models, and engines to run them.
 #![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests; each test uses a part")]
 
 pub(crate) mod interpret;
@@ -11,27 +11,7 @@ use onebit_model::{
     Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, bits, infer, op,
     packed_shape,
 };
-
-/// SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn uniform(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * ((self.next() >> 40) as f32 / (1u64 << 24) as f32)
-    }
-
-    pub(crate) fn floats(&mut self, len: usize, low: f32, high: f32) -> Vec<f32> {
-        (0..len).map(|_| self.uniform(low, high)).collect()
-    }
-}
+pub(crate) use onebit_testing::Random;
 
 /// A graph of `nodes` with as many classes as its last node has outputs.
 pub(crate) fn graph(nodes: Vec<(&str, Op, &[usize])>) -> Graph {

@@ -4,8 +4,9 @@ use onebit_engine::{Engine, Isa, Options};
 use onebit_model::file::Weights;
 use onebit_model::{Model, Verified, bits};
 use onebit_pack::{Agreement, Observed, lower};
+use onebit_testing::{Random, random_seed};
 
-use super::networks::{Random, build, configs, random_seed, random_weights};
+use super::networks::{build, configs, random_weights};
 use super::trained;
 
 const IMAGES: usize = 4;

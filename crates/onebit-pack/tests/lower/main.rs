@@ -3,18 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod engine;
-mod forward;
 mod networks;
 
 use onebit_model::file::Weights;
 use onebit_model::{
     Data, Geometry, Graph, Model, ModelError, Node, NodeId, Normalization, Op, PadValue, Tensor,
-    Threshold, Verified, WeightScale, bits,
+    Threshold, Verified, WeightScale,
 };
 use onebit_pack::{Inspection, PackError, lower};
+use onebit_testing::{Random, Signs, forward, packed_params, random_seed};
 
-use forward::forward;
-use networks::{Random, build, configs, random_seed, random_weights};
+use networks::{build, configs, random_weights};
 
 /// Rounding of folded constants to f32, relative to the largest value that takes part.
 const TOLERANCE: f64 = 1e-5;
@@ -57,6 +56,7 @@ pub(crate) fn trained(
     let mut patterns = Vec::new();
     let logits = forward(
         &weights.graph,
+        weights.graph.input_shape(),
         &|node, suffix| acting_weights(weights, node, suffix),
         image,
         &mut |node, _, margins| {
@@ -88,21 +88,9 @@ fn acting_weights(weights: &Verified<Weights>, node: &Node, suffix: &str) -> Vec
     acting.collect()
 }
 
-fn lowered(model: &Verified<Model>, image: &[f64], signs: forward::Signs<'_>) -> Vec<f64> {
-    let params = |node: &Node, suffix: &str| match &model.tensors[&node.param_name(suffix)] {
-        Tensor { data: Data::F32(values), .. } => values.iter().map(|&v| f64::from(v)).collect(),
-        Tensor { shape, data: Data::U64(words) } => {
-            let source = model.graph.nodes[node.inputs[0].0].name.clone();
-            let shapes = onebit_model::infer::shapes(&model.graph).unwrap();
-            let position = model.graph.nodes.iter().position(|n| n.name == source).unwrap();
-            let Op::ConvBin { geometry, .. } = node.op else { panic!("bits elsewhere") };
-            let channels = shapes[position].channels / geometry.groups;
-            let taps = words.chunks(shape[3]);
-            let values = taps.flat_map(|tap| (0..channels).map(|c| f64::from(bits::value(tap, c))));
-            values.collect()
-        }
-    };
-    forward(&model.graph, &params, image, signs)
+fn lowered(model: &Verified<Model>, image: &[f64], signs: Signs<'_>) -> Vec<f64> {
+    let params = |node: &Node, suffix: &str| packed_params(model, node, suffix);
+    forward(&model.graph, model.graph.input_shape(), &params, image, signs)
 }
 
 const GEOMETRY: Geometry =

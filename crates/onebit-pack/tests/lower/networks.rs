@@ -9,40 +9,7 @@ use onebit_model::arch::{
 use onebit_model::file::Weights;
 use onebit_model::op::Param;
 use onebit_model::{Data, Graph, Op, PadValue, Statistics, Tensor, Verified, WeightScale, infer};
-
-/// A new seed in every run, printed so that a failure can be repeated with `ONEBIT_TEST_SEED`.
-pub(crate) fn random_seed() -> u64 {
-    let seed = match std::env::var("ONEBIT_TEST_SEED") {
-        Ok(text) => text.parse().expect("ONEBIT_TEST_SEED is a number"),
-        Err(_) => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.expect("the clock is past 1970").as_nanos() as u64
-        }
-    };
-    println!("ONEBIT_TEST_SEED={seed}");
-    seed
-}
-
-/// SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in -1..1.
-    pub(crate) fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-
-    fn choose<T: Clone>(&mut self, from: &[T]) -> T {
-        from[(self.next() % from.len() as u64) as usize].clone()
-    }
-}
+use onebit_testing::Random;
 
 /// Every value of every option, one after another, then random combinations.
 pub(crate) fn configs(random: &mut Random) -> Vec<Config> {

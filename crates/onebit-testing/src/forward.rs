@@ -1,23 +1,23 @@
-//! A graph evaluated in f64, one naive loop for each operation, independent of the trainer and the engine.
-
 use onebit_model::{
-    Geometry, Graph, HyperRange, Node, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold,
-    infer,
+    Data, Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Shape, Shift, Slope,
+    Statistics, Threshold, bits, infer,
 };
 
 /// Values of a node's parameter; convolution weights as they act, scale included.
-pub(crate) type Params<'a> = &'a dyn Fn(&Node, &str) -> Vec<f64>;
+pub type Params<'a> = &'a dyn Fn(&Node, &str) -> Vec<f64>;
 /// Called with a sign node, its channels, and `x - threshold` of every element; gives the signs that are used.
-pub(crate) type Signs<'a> = &'a mut dyn FnMut(&Node, usize, &[f64]) -> Vec<bool>;
+pub type Signs<'a> = &'a mut dyn FnMut(&Node, usize, &[f64]) -> Vec<bool>;
 
-/// Logits of one NHWC image.
-pub(crate) fn forward(
+/// Logits of one NHWC image of the size `input` (channels, height, width): the graph evaluated in f64, one naive
+/// loop for each operation.
+pub fn forward(
     graph: &Graph,
+    input: [usize; 3],
     params: Params<'_>,
     image: &[f64],
     signs: Signs<'_>,
 ) -> Vec<f64> {
-    let shapes = infer::shapes(graph).unwrap();
+    let shapes = infer::shapes_for(graph, input).unwrap();
     let mut maps: Vec<Vec<f64>> = Vec::new();
     for (position, node) in graph.nodes.iter().enumerate() {
         let Some(first) = node.inputs.first() else {
@@ -26,9 +26,25 @@ pub(crate) fn forward(
         };
         let inputs: Vec<&[f64]> = node.inputs.iter().map(|id| maps[id.0].as_slice()).collect();
         let step = Step { node, x: shapes[first.0], y: shapes[position], params };
-        maps.push(step.compute(&inputs, signs));
+        let map = step.compute(&inputs, signs);
+        assert_eq!(map.len(), shapes[position].len(), "{}", node.name);
+        maps.push(map);
     }
     maps.pop().unwrap()
+}
+
+/// Values of a parameter of a lowered network, bits as -1 and +1.
+#[must_use]
+pub fn packed_params(model: &Model, node: &Node, suffix: &str) -> Vec<f64> {
+    let words = match &model.tensors[&node.param_name(suffix)].data {
+        Data::F32(values) => return values.iter().map(|&v| f64::from(v)).collect(),
+        Data::U64(words) => words,
+    };
+    let Op::ConvBin { geometry, .. } = node.op else { panic!("bits in {}", node.name) };
+    let NodeId(source) = node.inputs[0];
+    let channels = infer::shapes(&model.graph).unwrap()[source].channels / geometry.groups;
+    let taps = words.chunks(bits::words(channels));
+    taps.flat_map(|tap| (0..channels).map(|c| f64::from(bits::value(tap, c)))).collect()
 }
 
 struct Step<'a> {
@@ -59,11 +75,17 @@ impl Step<'_> {
                 pixels.flat_map(|(a, b)| [a, b].concat()).collect()
             }
             Op::ChannelShuffle { groups } => self.shuffle(x, groups),
-            Op::AvgPool { kernel, stride } => self.avg_pool(x, kernel, stride),
-            Op::GlobalAvgPool => self.moments(x, |x| x),
+            Op::AvgPool { kernel, stride } => self
+                .pool(x, [kernel, stride, 0], |taps| taps.iter().sum::<f64>() / taps.len() as f64),
+            Op::MaxPool { kernel, stride, padding } => {
+                self.pool(x, [kernel, stride, padding], |taps| {
+                    taps.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+                })
+            }
+            Op::GlobalAvgPool => self.moments(x, |_, x| x),
             Op::Linear { .. } => linear(&self.param("weight"), &self.param("bias"), x),
             Op::Hyper { statistics, range, .. } => self.hyper(x, statistics, range),
-            Op::Input { .. } | Op::MaxPool { .. } => panic!("not in these graphs"),
+            Op::Input { .. } => panic!("{} has an input", self.node.name),
         }
     }
 
@@ -156,34 +178,41 @@ impl Step<'_> {
         y
     }
 
-    fn avg_pool(&self, x: &[f64], kernel: usize, stride: usize) -> Vec<f64> {
+    fn pool(
+        &self,
+        x: &[f64],
+        [kernel, stride, padding]: [usize; 3],
+        f: impl Fn(&[f64]) -> f64,
+    ) -> Vec<f64> {
         let channels = self.x.channels;
         let mut y = Vec::with_capacity(self.y.len());
         for (oy, ox) in pixels(self.y) {
+            let taps = (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx)));
+            let inside: Vec<usize> = taps
+                .filter_map(|(ky, kx)| self.at(oy * stride + ky, ox * stride + kx, padding))
+                .collect();
             for c in 0..channels {
-                let rows = (0..kernel).map(|ky| (oy * stride + ky) * self.x.width + ox * stride);
-                let taps = rows.flat_map(|row| (0..kernel).map(move |kx| row + kx));
-                let sum: f64 = taps.map(|pixel| x[pixel * channels + c]).sum();
-                y.push(sum / (kernel * kernel) as f64);
+                let taps: Vec<f64> = inside.iter().map(|pixel| x[pixel * channels + c]).collect();
+                y.push(f(&taps));
             }
         }
         y
     }
 
-    fn moments(&self, x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
+    fn moments(&self, x: &[f64], f: impl Fn(usize, f64) -> f64) -> Vec<f64> {
         let channels = self.x.channels;
-        let sum = |c| x.iter().skip(c).step_by(channels).map(|&x| f(x)).sum::<f64>();
+        let sum = |c| x.iter().skip(c).step_by(channels).map(|&x| f(c, x)).sum::<f64>();
         (0..channels).map(|c| sum(c) / self.x.pixels() as f64).collect()
     }
 
     fn hyper(&self, x: &[f64], statistics: Statistics, range: HyperRange) -> Vec<f64> {
-        let mean = self.moments(x, |x| x);
+        let mean = self.moments(x, |_, x| x);
         let second = match statistics {
             Statistics::Mean => vec![],
-            Statistics::MeanThird => self.moments(x, |x| x * x * x),
+            Statistics::MeanThird => self.moments(x, |_, x| x.powi(3)),
             Statistics::MeanStd => {
-                let squares = self.moments(x, |x| x * x);
-                squares.iter().zip(&mean).map(|(s, m)| (s - m * m + 1e-5).sqrt()).collect()
+                let variance = self.moments(x, |c, x| (x - mean[c]).powi(2));
+                variance.iter().map(|v| (v + 1e-5).sqrt()).collect()
             }
         };
         let mut hidden = linear(&self.param("w1"), &self.param("b1"), &[mean, second].concat());

@@ -1,0 +1,15 @@
+//! What the tests of several crates share: an interpreter of graphs that knows nothing of the trainer and the
+//! engine, and random numbers.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "support for tests: what is wrong ends the test"
+)]
+
+mod forward;
+mod random;
+
+pub use forward::{Params, Signs, forward, packed_params};
+pub use random::{Random, random_seed};

@@ -7,6 +7,20 @@
 //! Numbers: a bit is `x > threshold`; counts are exact integers; floats are summed in one fixed order (lanes
 //! along output channels, taps and input channels in sequence) with fused multiply-add, so every [`Isa`] that
 //! has it gives identical bits. [`Isa::Portable`] multiplies and adds in two roundings.
+//!
+//! ```
+//! use onebit_engine::{Engine, Options};
+//! use onebit_model::file;
+//!
+//! # let bytes = include_bytes!("../../onebit-model/tests/file/tiny.onebit");
+//! let model = file::read_model(bytes)?;
+//! let engine = Engine::new(&model, Options::default())?;
+//! let image = [1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0]; // 2x2 pixels of 2 channels, normalised
+//! let mut logits = vec![0.0; engine.classes()];
+//! engine.run(&image, &mut logits, &mut engine.scratch())?;
+//! assert_eq!(logits, [3.0, 2.5]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![deny(unsafe_code)]
 

@@ -212,7 +212,7 @@ fn a_damaged_checkpoint_and_what_a_killed_process_leaves_do_no_harm() {
         Event::Resumed { skipped, epoch: 2, step: 0, .. } => Some(skipped.clone()),
         _ => None,
     });
-    let reason = format!("{}: does not have the length and SHA-256", weights.display());
+    let reason = format!("{}: has SHA-256 ", weights.display());
     assert!(skipped.unwrap()[0].reason.starts_with(&reason));
     assert_same(&out, &expected, 3, "resumed from the checkpoint before the damaged one");
     assert!(!out.join("checkpoints/.tmp-epoch-00009").exists());

@@ -10,6 +10,9 @@ use crate::Shape;
 /// Added to the variance by every batch normalization (PyTorch's default, unchanged by Bi-Real Net and ReActNet).
 pub const BATCH_NORM_EPS: f32 = 1e-5;
 
+/// Added to the variance before [`Op::Hyper`] takes its root.
+pub const HYPER_STD_EPS: f32 = 1e-5;
+
 /// One operation. Activations are maps of `channels x height x width`; layouts are NHWC in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -135,7 +138,7 @@ pub enum PadValue {
 pub enum WeightScale {
     /// None: the weights are +-1. The only kind in a packed file, where the scale is folded into what follows.
     None,
-    /// Mean of |W|, no gradient through it (Bi-Real Net, ReActNet; METHODS 1.3).
+    /// Mean of |W|, no gradient through it (Bi-Real Net, ReActNet).
     L1Detached,
     /// Mean of |W| with its gradient (XNOR-Net).
     L1Grad,
@@ -185,7 +188,7 @@ pub enum Shift {
 pub enum Statistics {
     /// The mean.
     Mean,
-    /// The mean, then the standard deviation `sqrt(var + 1e-5)`.
+    /// The mean, then the standard deviation `sqrt(var + HYPER_STD_EPS)`.
     MeanStd,
     /// The mean, then the third raw moment `E[x^3]`.
     MeanThird,

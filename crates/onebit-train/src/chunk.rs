@@ -7,7 +7,7 @@ use crate::net::Structure;
 use crate::op::batch_norm::{GradSums, Moments};
 use crate::op::{Backward, Forward, Gradient, Pass, Workspace};
 use crate::params::Params;
-use crate::plan::{Place, Send};
+use crate::plan::{Contribution, Place};
 
 /// Buffers of one chunk.
 pub(crate) struct Chunk {
@@ -83,7 +83,7 @@ impl Chunk {
         }
         for group in self.groups(structure.plan.group[level]) {
             for &id in &structure.plan.levels[level] {
-                self.forward_node(structure, params, id, group, pass);
+                self.forward_node(structure, params, id, group);
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
                     let step = &structure.plan.steps[id];
                     let x = span(step.value, step.len, group);
@@ -93,14 +93,7 @@ impl Chunk {
         }
     }
 
-    fn forward_node(
-        &mut self,
-        structure: &Structure,
-        params: &Params,
-        id: usize,
-        group: Group,
-        pass: Pass,
-    ) {
+    fn forward_node(&mut self, structure: &Structure, params: &Params, id: usize, group: Group) {
         let step = &structure.plan.steps[id];
         let node = &structure.graph.nodes[id];
         if matches!(node.op, Op::Input { .. }) || structure.is_in_sum(id) {
@@ -126,7 +119,6 @@ impl Chunk {
             norm.forward(params, x, Some(shortcut), &mut output[range], &mut workspace.vectors);
         } else if let Some(layer) = &structure.layers[id] {
             layer.forward(Forward {
-                pass,
                 images: group.images,
                 params,
                 x,
@@ -175,7 +167,7 @@ impl Chunk {
         let id = structure.norms[norm].node;
         let step = &structure.plan.steps[id];
         let (input, send) = (step.inputs[0], step.sends[0]);
-        if send == Send::Nothing {
+        if send == Contribution::Nothing {
             return;
         }
         let target = structure.plan.steps[input].grad;
@@ -185,7 +177,7 @@ impl Chunk {
         let mut workspace = core::mem::take(&mut self.workspace);
         let gy = &self.floats[step.grad.slot][gy];
         let x = self.float_input(structure, id, 0, group);
-        let first = send == Send::First;
+        let first = send == Contribution::First;
         let factors = &mut workspace.vectors;
         structure.norms[norm].backward(params, x, gy, &mut gx[range], first, factors);
         self.workspace = workspace;
@@ -245,13 +237,13 @@ impl Chunk {
             buffer.resize(group.images * source.shape.len(), 0.0);
             return Target { home: Home::Aside, range: 0..buffer.len(), buffer, first: true };
         }
-        if send == Send::Nothing {
+        if send == Contribution::Nothing {
             return Target::default();
         }
         let slot = source.grad.slot;
         let buffer = core::mem::take(&mut self.floats[slot]);
         let range = span(source.grad, source.shape.len(), group);
-        Target { home: Home::Slot(slot), buffer, range, first: send == Send::First }
+        Target { home: Home::Slot(slot), buffer, range, first: send == Contribution::First }
     }
 
     fn put_back(&mut self, position: usize, target: Target) {

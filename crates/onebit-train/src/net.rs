@@ -282,7 +282,7 @@ impl Net {
     fn forward(&mut self, pass: Pass) {
         let Net { params, structure, chunks, .. } = self;
         for layer in structure.layers.iter_mut().flatten() {
-            layer.prepare(params);
+            layer.prepare(params, pass);
         }
         if pass == Pass::Predict {
             structure.norms.iter_mut().for_each(|norm| norm.use_running(params));

@@ -29,7 +29,7 @@ pub(crate) struct Step {
     pub(crate) value: Place,
     pub(crate) grad: Place,
     /// For each input: whether a gradient is sent there, and whether it is the first one.
-    pub(crate) sends: Vec<Send>,
+    pub(crate) sends: Vec<Contribution>,
 }
 
 impl Step {
@@ -41,7 +41,7 @@ impl Step {
 
 /// What the backward pass of a node does with the gradient of one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Send {
+pub(crate) enum Contribution {
     /// Nothing: no parameter lies behind that input, or it shares this node's gradient buffer.
     Nothing,
     /// Writes it: this is the first contribution.
@@ -243,11 +243,11 @@ fn sends(
     level: &[usize],
     by_level: &[Vec<usize>],
     alias: &[usize],
-) -> Vec<Vec<Send>> {
+) -> Vec<Vec<Contribution>> {
     let nodes = &graph.nodes;
     let mut written = vec![false; nodes.len()];
-    let mut sends: Vec<Vec<Send>> =
-        nodes.iter().map(|n| vec![Send::Nothing; n.inputs.len()]).collect();
+    let mut sends: Vec<Vec<Contribution>> =
+        nodes.iter().map(|n| vec![Contribution::Nothing; n.inputs.len()]).collect();
     let mut send = |id: usize| {
         for (position, input) in nodes[id].inputs.iter().enumerate() {
             let shares = nodes[id].op == Op::Add && alias[input.0] == alias[id];
@@ -255,7 +255,7 @@ fn sends(
                 continue;
             }
             let first = !core::mem::replace(&mut written[input.0], true);
-            sends[id][position] = if first { Send::First } else { Send::More };
+            sends[id][position] = if first { Contribution::First } else { Contribution::More };
         }
     };
     for (depth, ids) in by_level.iter().enumerate().rev() {

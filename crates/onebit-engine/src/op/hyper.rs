@@ -1,11 +1,9 @@
+use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Statistics};
 
 use super::global_avg_pool::{global_avg_pool, scale};
 use super::{Linear, Source};
 use crate::kernel::{Kernels, Moment};
-
-/// Added to the variance under the square root of the standard deviation.
-const STD_EPS: f32 = 1e-5;
 
 /// DyBNN's hyper function: statistics of the map, a hidden layer with ReLU, an output layer.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Hyper {
         scale(second, self.pixels);
         if self.statistics == Statistics::MeanStd {
             for variance in second {
-                *variance = libm::sqrtf(*variance + STD_EPS);
+                *variance = libm::sqrtf(*variance + HYPER_STD_EPS);
             }
         }
     }

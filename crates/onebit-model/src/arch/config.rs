@@ -23,7 +23,7 @@ pub struct Config {
     /// Binary 3x3 convolutions of each stage; the architecture's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Vec<usize>>,
-    /// Factor on all widths (FTBNN's group execution widens and groups; METHODS 4.5).
+    /// Factor on all widths (FTBNN's group execution, in our form: widen and group).
     #[serde(default = "one")]
     pub width_multiplier: f32,
     /// Groups of the 3x3 binary convolutions, with a channel shuffle behind them when more than 1.
@@ -82,7 +82,7 @@ pub enum SignKind {
     Dysign,
 }
 
-/// The non-linear modules of FTBNN's study (METHODS 4.3).
+/// The non-linear modules that FTBNN's question, which one and where, is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nonlinearity {
@@ -100,7 +100,7 @@ pub enum Nonlinearity {
     Frprelu,
 }
 
-/// Where the non-linear module stands (METHODS 4.3).
+/// Where the non-linear module stands; the paper's own place is not public, the default is ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NonlinearityPosition {
@@ -120,13 +120,13 @@ pub enum Downsample {
     /// 2x2 average, real 1x1 convolution, BN (Bi-Real Net).
     #[default]
     Float,
-    /// 2x2 average, sign, binary 1x1 convolution, BN (METHODS 4.4, ours).
+    /// 2x2 average, sign, binary 1x1 convolution, BN (ours, in the spirit of FTBNN's compression).
     Binary,
     /// 2x2 average, channels duplicated (ReActNet-A); needs widths that double.
     Duplicate,
 }
 
-/// Options of DyBNN's hyper function; the paper's own values are not public (METHODS 5.1).
+/// Options of DyBNN's hyper function; the paper's own values are not public, all of these are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HyperConfig {

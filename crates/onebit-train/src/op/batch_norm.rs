@@ -34,6 +34,8 @@ pub(crate) struct Moments {
     deviation: Vec<f64>,
     block: Vec<f32>,
     total: Vec<f64>,
+    group_mean: Vec<f64>,
+    rounded: Vec<f32>,
 }
 
 /// Sums of the backward pass over some pixels, per channel: gradient, gradient times `x - mean`.
@@ -47,7 +49,7 @@ pub(crate) struct GradSums {
 impl Moments {
     pub(crate) fn clear(&mut self, channels: usize) {
         self.count = 0.0;
-        for values in [&mut self.mean, &mut self.deviation, &mut self.total] {
+        for values in [&mut self.mean, &mut self.deviation, &mut self.total, &mut self.group_mean] {
             values.clear();
             values.resize(channels, 0.0);
         }
@@ -59,17 +61,20 @@ impl Moments {
     pub(crate) fn add(&mut self, x: &[f32]) {
         let channels = self.mean.len();
         let count = (x.len() / channels) as f64;
+        self.group_mean.fill(0.0);
+        sum_blocks(x, &mut self.block, &mut self.group_mean, |value, _| value);
+        self.group_mean.iter_mut().for_each(|m| *m /= count);
+        self.rounded.clear();
+        self.rounded.extend(self.group_mean.iter().map(|m| *m as f32));
         self.total.fill(0.0);
-        sum_blocks(x, &mut self.block, &mut self.total, |value, _| value, &[]);
-        let mean: Vec<f32> = self.total.iter().map(|t| (t / count) as f32).collect();
-        let group_mean: Vec<f64> = self.total.iter().map(|t| t / count).collect();
-        self.total.fill(0.0);
-        let squared = |value: f32, mean: f32| (value - mean) * (value - mean);
-        sum_blocks(x, &mut self.block, &mut self.total, squared, &mean);
+        let rounded = &self.rounded;
+        sum_blocks(x, &mut self.block, &mut self.total, |value, c| {
+            (value - rounded[c]) * (value - rounded[c])
+        });
         for c in 0..channels {
-            let rounding = f64::from(mean[c]) - group_mean[c];
+            let rounding = f64::from(self.rounded[c]) - self.group_mean[c];
             let deviation = self.total[c] - count * rounding * rounding;
-            self.merge_channel(c, count, group_mean[c], deviation);
+            self.merge_channel(c, count, self.group_mean[c], deviation);
         }
         self.count += count;
     }
@@ -91,15 +96,9 @@ impl Moments {
     }
 }
 
-/// Adds `f(x, per_channel)` of each channel to `total`, in f32 over short blocks of pixels.
+/// Adds `f(x, channel)` of each channel to `total`, in f32 over short blocks of pixels.
 #[inline(always)]
-fn sum_blocks(
-    x: &[f32],
-    block: &mut [f32],
-    total: &mut [f64],
-    f: impl Fn(f32, f32) -> f32,
-    per_channel: &[f32],
-) {
+fn sum_blocks(x: &[f32], block: &mut [f32], total: &mut [f64], f: impl Fn(f32, usize) -> f32) {
     let channels = block.len();
     vectorized(
         #[inline(always)]
@@ -107,11 +106,8 @@ fn sum_blocks(
             for pixels in x.chunks(BLOCK * channels) {
                 block.fill(0.0);
                 for pixel in pixels.chunks_exact(channels) {
-                    if per_channel.is_empty() {
-                        block.iter_mut().zip(pixel).for_each(|(b, &v)| *b += f(v, 0.0));
-                    } else {
-                        let values = block.iter_mut().zip(pixel).zip(per_channel);
-                        values.for_each(|((b, &v), &p)| *b += f(v, p));
+                    for c in 0..channels {
+                        block[c] += f(pixel[c], c);
                     }
                 }
                 total.iter_mut().zip(&*block).for_each(|(t, b)| *t += f64::from(*b));
@@ -194,9 +190,7 @@ impl BatchNorm {
         factors: &mut Vec<f32>,
     ) {
         let c = self.channels;
-        factors.clear();
-        let weights = params.value(self.param).iter().zip(&self.inverse_std);
-        factors.extend(weights.map(|(w, s)| w * s));
+        self.write_factors(params, factors);
         let (factors, mean, bias) =
             (&factors[..c], &self.mean[..c], &params.value(self.param + 1)[..c]);
         let pixels = x.chunks_exact(c).zip(y.chunks_exact_mut(c));
@@ -219,6 +213,13 @@ impl BatchNorm {
                 }
             },
         );
+    }
+
+    /// `weight * inverse_std`.
+    fn write_factors(&self, params: &Params, factors: &mut Vec<f32>) {
+        factors.clear();
+        let weights = params.value(self.param).iter().zip(&self.inverse_std);
+        factors.extend(weights.map(|(w, s)| w * s));
     }
 
     /// Adds the pixels of `x` and of the output's gradient `gy` to `sums`.
@@ -276,9 +277,7 @@ impl BatchNorm {
         factors: &mut Vec<f32>,
     ) {
         let c = self.channels;
-        factors.clear();
-        let weights = params.value(self.param).iter().zip(&self.inverse_std);
-        factors.extend(weights.map(|(w, s)| w * s));
+        self.write_factors(params, factors);
         let (factors, mean) = (&factors[..c], &self.mean[..c]);
         let (grad_mean, grad_slope) = (&self.grad_mean[..c], &self.grad_slope[..c]);
         vectorized(

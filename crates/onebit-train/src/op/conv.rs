@@ -3,7 +3,7 @@
 use onebit_model::{Geometry, Shape};
 
 use super::window::{Source, Window};
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, Pass};
 use crate::params::Params;
 
 pub(crate) struct Conv {
@@ -20,7 +20,7 @@ impl Conv {
 }
 
 impl Layer for Conv {
-    fn prepare(&mut self, params: &Params) {
+    fn prepare(&mut self, params: &Params, _pass: Pass) {
         self.window.turned(params.value(self.param), None, &mut self.turned);
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct ConvBin {
     scale: Vec<f32>,
     turned: Vec<f32>,
     pad: PadValue,
-    /// The engine's kernel, which gives the same exact sums as the matrix product, faster.
+    /// In training steps: the engine's kernel, which gives the same exact sums as the matrix product, faster.
     popcount: Option<BinaryConvolution>,
 }
 
@@ -60,7 +60,7 @@ impl ConvBin {
 }
 
 impl Layer for ConvBin {
-    fn prepare(&mut self, params: &Params) {
+    fn prepare(&mut self, params: &Params, pass: Pass) {
         let latent = params.value(self.param);
         let filter = self.filter_len();
         if self.binarize {
@@ -79,12 +79,12 @@ impl Layer for ConvBin {
         } else {
             self.weight.copy_from_slice(latent);
         }
-        self.popcount = self.binarize.then(|| self.packed());
+        self.popcount = (self.binarize && pass == Pass::Train).then(|| self.packed());
         self.window.turned(&self.weight, Some(&self.scale), &mut self.turned);
     }
 
     fn forward(&self, io: Forward<'_>) {
-        if let (Some(popcount), Pass::Train) = (&self.popcount, io.pass) {
+        if let Some(popcount) = &self.popcount {
             let words = io.x_bits.len() / io.images;
             let images =
                 io.x_bits.chunks_exact(words).zip(io.y.chunks_exact_mut(self.window.y.len()));
@@ -105,15 +105,15 @@ impl Layer for ConvBin {
         if !self.binarize {
             return;
         }
+        let sums = match self.scale_kind {
+            WeightScale::None | WeightScale::L1Detached => Vec::new(),
+            WeightScale::Learned | WeightScale::L1Grad => {
+                self.sign_sums(&params.entries[self.param].grad)
+            }
+        };
         if self.scale_kind == WeightScale::Learned {
-            let sums = self.sign_sums(&params.entries[self.param].grad);
             params.entries[self.param + 1].grad.copy_from_slice(&sums);
         }
-        let bound = self.latent_bound;
-        let sums = match self.scale_kind {
-            WeightScale::L1Grad => self.sign_sums(&params.entries[self.param].grad),
-            _ => Vec::new(),
-        };
         let filter = self.filter_len();
         let entry = &mut params.entries[self.param];
         let filters = entry.grad.chunks_exact_mut(filter).zip(entry.value.chunks_exact(filter));
@@ -124,7 +124,7 @@ impl Layer for ConvBin {
                 WeightScale::L1Grad => (self.scale[o], sums[o] / filter as f32),
             };
             for (i, (g, l)) in grad.iter_mut().zip(latent).enumerate() {
-                let masked = if l.abs() <= bound { factor * *g } else { 0.0 };
+                let masked = if l.abs() <= self.latent_bound { factor * *g } else { 0.0 };
                 *g = masked + shared * self.weight[o * filter + i];
             }
         }

@@ -1,13 +1,11 @@
 //! DyBNN's hyper function: statistics of each channel, two small linear layers, a bounded output.
 
+use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Shape, Statistics};
 
 use super::{Backward, Forward, Layer};
 use crate::params::Params;
 use crate::simd::vectorized;
-
-/// Added to the variance before its root is taken.
-const STD_EPS: f32 = 1e-5;
 
 /// Attributes of a hyper function.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +68,7 @@ impl Hyper {
                     #[inline(always)]
                     || average(x, second, |v, m| (v - m) * (v - m), mean),
                 );
-                second.iter_mut().for_each(|v| *v = (*v + STD_EPS).sqrt());
+                second.iter_mut().for_each(|v| *v = (*v + HYPER_STD_EPS).sqrt());
             }
             Statistics::MeanThird => vectorized(
                 #[inline(always)]

@@ -1,11 +1,13 @@
 //! One file for each operation: its forward pass, its backward pass, their test.
 
 pub(crate) mod batch_norm;
+mod columns;
 mod concat;
 mod conv;
 mod conv_bin;
 mod hyper;
 mod linear;
+mod padded;
 mod pool;
 mod prelu;
 mod shuffle;
@@ -21,7 +23,7 @@ pub(crate) use window::Workspace;
 /// An operation of the graph with its shapes and parameter indices.
 pub(crate) trait Layer: Send + Sync {
     /// Derives what the passes need from the parameters, once before every step.
-    fn prepare(&mut self, _params: &Params) {}
+    fn prepare(&mut self, _params: &Params, _pass: Pass) {}
 
     /// Computes the output of `io.images` images.
     fn forward(&self, io: Forward<'_>);
@@ -33,7 +35,7 @@ pub(crate) trait Layer: Send + Sync {
     fn finish(&self, _params: &mut Params) {}
 }
 
-/// What a forward pass is for.
+/// What the forward pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// A training step: batch statistics, binary convolutions by the engine's kernel.
@@ -45,7 +47,6 @@ pub(crate) enum Pass {
 
 /// Views of a group of images in the forward pass. Maps are NHWC.
 pub(crate) struct Forward<'a> {
-    pub(crate) pass: Pass,
     pub(crate) images: usize,
     pub(crate) params: &'a Params,
     /// First input: floats, or `x_bits` where it is a bit map.
@@ -93,6 +94,11 @@ impl<'a> Gradient<'a> {
         }
         Some(self.data)
     }
+}
+
+/// The hyper function's `len` offsets for one image, empty when there are none.
+fn offsets(x2: &[f32], image: usize, len: usize) -> &[f32] {
+    if x2.is_empty() { x2 } else { &x2[image * len..][..len] }
 }
 
 /// The layer of a node; batch normalizations and inputs are part of the walk itself.

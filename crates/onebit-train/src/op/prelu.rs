@@ -2,7 +2,7 @@
 
 use onebit_model::{Shape, Shift, Slope};
 
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, offsets};
 use crate::params::Params;
 use crate::simd::vectorized;
 
@@ -14,16 +14,8 @@ pub(crate) struct Prelu {
     param: usize,
 }
 
-/// Per-channel vectors of one image, each `[C]`.
+/// Per-channel parameters of one image, or sums of their gradients, each `[C]`.
 struct Vectors<'a> {
-    slope_pos: &'a mut [f32],
-    slope_neg: &'a mut [f32],
-    shift_x: &'a mut [f32],
-    shift_y: &'a mut [f32],
-}
-
-/// Per-channel sums of one image, each `[C]`.
-struct Sums<'a> {
     slope_pos: &'a mut [f32],
     slope_neg: &'a mut [f32],
     shift_x: &'a mut [f32],
@@ -74,7 +66,7 @@ impl Prelu {
         }
     }
 
-    fn add_sums(&self, sums: &Sums<'_>, grads: &mut [Vec<f32>], g_offsets: Option<&mut [f32]>) {
+    fn add_sums(&self, sums: &Vectors<'_>, grads: &mut [Vec<f32>], g_offsets: Option<&mut [f32]>) {
         let mut add = |index: usize, sum: &[f32]| {
             grads[index].iter_mut().zip(sum).for_each(|(g, s)| *g += s);
         };
@@ -104,7 +96,7 @@ impl Layer for Prelu {
         io.workspace.vectors.resize(4 * c, 0.0);
         for image in 0..io.images {
             let mut v = vectors(&mut io.workspace.vectors, c);
-            self.fill(io.params, offsets(io.x2, image, c), &mut v);
+            self.fill(io.params, offsets(io.x2, image, 2 * c), &mut v);
             let x = &io.x[image * len..][..len];
             let y = &mut io.y[image * len..][..len];
             vectorized(
@@ -122,10 +114,9 @@ impl Layer for Prelu {
         for image in 0..io.images {
             let (values, sums) = io.workspace.vectors.split_at_mut(4 * c);
             let mut v = vectors(values, c);
-            self.fill(io.params, offsets(io.x2, image, c), &mut v);
+            self.fill(io.params, offsets(io.x2, image, 2 * c), &mut v);
             sums.fill(0.0);
-            let Vectors { slope_pos, slope_neg, shift_x, shift_y } = vectors(sums, c);
-            let mut sums = Sums { slope_pos, slope_neg, shift_x, shift_y };
+            let mut sums = vectors(sums, c);
             let x = &io.x[image * len..][..len];
             let gy = &io.gy[image * len..][..len];
             let gx = &mut gx[image * len..][..len];
@@ -137,11 +128,6 @@ impl Layer for Prelu {
             self.add_sums(&sums, io.grads, g);
         }
     }
-}
-
-/// Offsets of one image, empty when there are none.
-fn offsets(x2: &[f32], image: usize, c: usize) -> &[f32] {
-    if x2.is_empty() { x2 } else { &x2[image * 2 * c..][..2 * c] }
 }
 
 fn vectors(buffer: &mut [f32], c: usize) -> Vectors<'_> {
@@ -171,7 +157,7 @@ fn rectify_back(
     gy: &[f32],
     gx: &mut [f32],
     first: bool,
-    sums: &mut Sums<'_>,
+    sums: &mut Vectors<'_>,
 ) {
     let c = v.slope_pos.len();
     let (p, q, sx) = (&v.slope_pos[..c], &v.slope_neg[..c], &v.shift_x[..c]);

@@ -2,7 +2,7 @@
 
 use onebit_model::{Shape, Threshold, bits};
 
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, offsets};
 use crate::binarize::Estimator;
 use crate::params::Params;
 use crate::simd::vectorized;
@@ -68,17 +68,17 @@ impl Layer for Sign {
                 Estimator::ApproxSign => {
                     straight_through(x, thresholds, gy, gx, first, sums, |u| {
                         Estimator::ApproxSign.derivative(u)
-                    })
+                    });
                 }
                 Estimator::Clip { bound } => {
                     straight_through(x, thresholds, gy, gx, first, sums, |u| {
                         Estimator::Clip { bound }.derivative(u)
-                    })
+                    });
                 }
                 Estimator::Ede { k, t } => {
                     straight_through(x, thresholds, gy, gx, first, sums, |u| {
                         Estimator::Ede { k, t }.derivative(u)
-                    })
+                    });
                 }
             }
             if self.threshold != Threshold::Zero {
@@ -90,11 +90,6 @@ impl Layer for Sign {
             }
         }
     }
-}
-
-/// Offsets of one image, empty when there are none.
-fn offsets(x2: &[f32], image: usize, len: usize) -> &[f32] {
-    if x2.is_empty() { x2 } else { &x2[image * len..][..len] }
 }
 
 #[inline(always)]

@@ -94,7 +94,7 @@ pub(super) fn normalize(
 /// Forward pass of one layer; bits come back as +-1.
 fn forward(layer: &mut impl Layer, params: &Params, inputs: &Inputs<'_>, pass: Pass) -> Vec<f32> {
     let mut workspace = Workspace::default();
-    layer.prepare(params);
+    layer.prepare(params, pass);
     let len = inputs.gy.len();
     let (floats, words) = match inputs.bit_channels {
         None => (len, 0),
@@ -102,7 +102,6 @@ fn forward(layer: &mut impl Layer, params: &Params, inputs: &Inputs<'_>, pass: P
     };
     let (mut y, mut y_bits) = (vec![f32::NAN; floats], vec![u64::MAX; words]);
     layer.forward(Forward {
-        pass,
         images: inputs.images,
         params,
         x: inputs.x,

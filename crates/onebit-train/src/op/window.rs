@@ -67,7 +67,7 @@ impl Window {
             return;
         }
         self.with_floats(x, workspace, |x, workspace| {
-            self.forward_columns(x, weight, y, workspace)
+            self.forward_columns(x, weight, y, workspace);
         });
         if let Some(scale) = scale {
             scale_channels(y, scale);

@@ -149,9 +149,10 @@ pub enum Stem {
     #[serde(rename = "conv3x3")]
     Conv3x3,
     /// 3x3 stride 2 to C/2, 3x3 in 4 groups, 3x3 in 8 groups to C, each with BN, ReLU in between, 3x3 maximum
-    /// stride 2 (after MeliusNet's).
+    /// stride 2 (after MeliusNet's, as we remember it).
     Grouped,
-    /// 3x3 stride 2 to C/4, BN, ReLU, 3x3 depthwise stride 2, BN, 1x1 to C, BN (QuickNet's).
+    /// 3x3 stride 2 to C/4, BN, ReLU, 3x3 depthwise stride 2, BN, 1x1 to C, BN (QuickNet's convolutions; where BN
+    /// stands is ours).
     Quick,
 }
 

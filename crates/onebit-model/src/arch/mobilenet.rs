@@ -3,9 +3,10 @@
 //! ReActNet-A follows its official code: a 3x3 stem without activation, then blocks of a 3x3 half and a 1x1 half, each
 //! with its own shortcut. A shortcut that changes resolution is a 2x2 average. A block that doubles its channels has
 //! two 1x1 convolutions on the same bits, adds the block's map to each, and concatenates them. That B and C make
-//! these ten convolutions real, in 4 groups and in 1, follows the paper (section 5) as far as its operation counts
-//! confirm it; that they keep both shortcuts is our reading. The form for small images has a stem of stride 1.
-//! FTBNN's and DyBNN's modules at every place of ReActNet's are our reading of their abstracts.
+//! these ten convolutions real, in 4 groups and in 1, is how we remember the paper, and gives the FLOPs and BOPs that
+//! it prints; that both shortcuts stay and the sign in front goes is ours. The form for small images, with a stem of
+//! stride 1, is ours. FTBNN and DyBNN have published no code: FPReLU, or DySign and DyPReLU, at every place of RSign
+//! and RPReLU is our reading of their abstracts.
 //!
 //! Official checkpoints name the same parts `feature.0.conv1`, `feature.0.bn1` (here `stem.conv`, `stem.bn`), and in
 //! block I `feature.I.` `move11.bias` (here `feature.I.3x3.sign.threshold`, negated), `binary_3x3` (`3x3.conv`),

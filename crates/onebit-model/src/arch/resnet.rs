@@ -8,8 +8,8 @@
 //! are ours.
 //!
 //! Official checkpoints name the same parts `conv1`, `bn1` (here `stem.conv`, `stem.bn`), and in block B of layer L
-//! `layerL.B.` `move0.bias` (here `stageL.B.sign.threshold`, negated), `binary_conv.weight` or `.weights`
-//! (`stageL.B.conv.weight`), `bn1` (`stageL.B.bn`), `move1.bias`, `prelu.weight`, `move2.bias` (`stageL.B.prelu.`
+//! `layerL.B.` `move0.bias` (here `stageL.B.sign.threshold`, negated), `binary_conv.weight` or, flat, `.weights`
+//! (`stageL.B.conv.weight`, OIHW there), `bn1` (`stageL.B.bn`), `move1.bias`, `prelu.weight`, `move2.bias` (`stageL.B.prelu.`
 //! `shift_x` negated, `slope_neg`, `shift_y`), `downsample.1`, `downsample.2` (`stageL.B.down.conv`,
 //! `stageL.B.down.bn`), and `fc`.
 

@@ -40,8 +40,8 @@ fn dybnn(input: [usize; 3]) -> Verified<Model> {
     let mut config = Config::new("resnet-small", Method::Dybnn);
     config.widths = Some(vec![24, 48]);
     config.blocks = Some(vec![1, 2]);
-    config.groups = 2;
-    config.downsample = Downsample::Binary;
+    config.groups = Some(2);
+    config.downsample = Some(Downsample::Binary);
     let graph = arch::build(&config, &Task::unnamed(input, 10)).unwrap();
     lowered(&graph, &mut Random(1))
 }

@@ -58,7 +58,7 @@ fn check_config(config: &Config, input: [usize; 3], seed: u64) {
 fn every_method_with_every_downsample() {
     for (seed, method) in METHODS.into_iter().enumerate() {
         for downsample in [Downsample::Float, Downsample::Binary, Downsample::Duplicate] {
-            let config = Config { downsample, ..small(method) };
+            let config = Config { downsample: Some(downsample), ..small(method) };
             check_config(&config, [3, 10, 12], 100 + seed as u64);
         }
     }
@@ -87,12 +87,12 @@ fn every_nonlinearity_at_every_position() {
 fn groups_with_channel_shuffle() {
     for (seed, method) in METHODS.into_iter().enumerate() {
         for groups in [2, 3] {
-            let mut config = Config { groups, ..small(method) };
-            config.downsample = Downsample::Binary;
+            let mut config = Config { groups: Some(groups), ..small(method) };
+            config.downsample = Some(Downsample::Binary);
             check_config(&config, [3, 8, 8], 300 + seed as u64);
         }
     }
-    let mut config = Config { groups: 2, ..small(Method::Reactnet) };
+    let mut config = Config { groups: Some(2), ..small(Method::Reactnet) };
     config.widths = Some(vec![128, 256]);
     check_config(&config, [3, 6, 6], 310);
 }
@@ -100,7 +100,7 @@ fn groups_with_channel_shuffle() {
 #[test]
 fn one_padding() {
     for (seed, method) in METHODS.into_iter().enumerate() {
-        let config = Config { padding: PadValue::One, groups: 3, ..small(method) };
+        let config = Config { padding: PadValue::One, groups: Some(3), ..small(method) };
         check_config(&config, [3, 10, 6], 400 + seed as u64);
     }
 }

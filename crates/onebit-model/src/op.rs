@@ -359,6 +359,12 @@ fn prelu_params(c: usize, slope: Slope, shift: Shift) -> Vec<Param> {
 }
 
 impl Geometry {
+    /// An odd window padded so that stride 1 keeps the size.
+    #[must_use]
+    pub const fn same(out_channels: usize, kernel: usize, stride: usize, groups: usize) -> Self {
+        Geometry { out_channels, kernel, stride, padding: kernel / 2, groups }
+    }
+
     /// Shape `[O, k, k, I/groups]` of the weights for `channels` input channels.
     #[must_use]
     pub fn weight_shape(&self, channels: usize) -> Vec<usize> {

@@ -9,8 +9,10 @@ const METHODS: [Method; 4] = [Method::Bireal, Method::Reactnet, Method::Ftbnn, M
 #[test]
 fn resnet20_costs_what_the_literature_says() {
     // Counted by hand: 40.1 M binary operations, 0.0107e8 OPs.
-    let config =
-        Config { downsample: Downsample::Duplicate, ..Config::new("resnet20", Method::Bireal) };
+    let config = Config {
+        downsample: Some(Downsample::Duplicate),
+        ..Config::new("resnet20", Method::Bireal)
+    };
     let graph = arch::build(&config, &Task::unnamed([3, 32, 32], 10)).unwrap();
     let cost = Cost::of(&graph, [3, 32, 32]).unwrap();
     assert_eq!(cost.bops(), 40_108_032);
@@ -68,7 +70,7 @@ fn impossible_options_are_named() {
     let message = arch::build(&config, &task).unwrap_err().to_string();
     assert!(message.contains("blocks"), "{message}");
     config.blocks = None;
-    config.groups = 3;
+    config.groups = Some(3);
     let message = arch::build(&config, &task).unwrap_err().to_string();
     assert!(message.contains("groups is 3"), "{message}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use onebit_data::{Batch, Loader, LoaderConfig, OpenOptions, Split};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
-    self, Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Task,
+    self, Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Stem, Task,
 };
 use onebit_model::file::{Weights, read_model, write_model};
 use onebit_model::{Graph, Model, Normalization, PadValue, Statistics, Verified, WeightScale};
@@ -24,7 +24,7 @@ const COMPARED: usize = 2 * BATCH;
 #[test]
 fn the_engine_agrees_with_the_trainer_on_every_network() {
     let (images, task) = images();
-    for (name, config) in networks() {
+    for (name, config) in networks().into_iter().chain(families()) {
         let graph = arch::build(&config, &task).expect("a network");
         let mut net = trained(&graph, &images);
         let trainer = observe_trainer(&mut net, &images);
@@ -54,11 +54,14 @@ fn networks() -> Vec<(&'static str, Config)> {
         ("ReActNet", network(Method::Reactnet, |_| {})),
         ("FTBNN", network(Method::Ftbnn, |_| {})),
         ("DyBNN", network(Method::Dybnn, |_| {})),
-        ("groups and shuffle", network(Method::Ftbnn, |c| c.groups = 2)),
-        ("binary downsampling", network(Method::Dybnn, |c| c.downsample = Downsample::Binary)),
+        ("groups and shuffle", network(Method::Ftbnn, |c| c.groups = Some(2))),
+        (
+            "binary downsampling",
+            network(Method::Dybnn, |c| c.downsample = Some(Downsample::Binary)),
+        ),
         (
             "duplicate downsampling",
-            network(Method::Reactnet, |c| c.downsample = Downsample::Duplicate),
+            network(Method::Reactnet, |c| c.downsample = Some(Downsample::Duplicate)),
         ),
         (
             "module before BN",
@@ -78,7 +81,7 @@ fn networks() -> Vec<(&'static str, Config)> {
         (
             "grouped with one-padding and a learned scale",
             network(Method::Ftbnn, |c| {
-                (c.groups, c.padding) = (4, PadValue::One);
+                (c.groups, c.padding) = (Some(4), PadValue::One);
                 c.weight_scale = WeightScale::Learned;
             }),
         ),
@@ -90,6 +93,48 @@ fn networks() -> Vec<(&'static str, Config)> {
                 c.nonlinearity = Some(Nonlinearity::Frprelu);
             }),
         ),
+    ]
+}
+
+/// Every family and stem, at a size that these images take.
+fn families() -> Vec<(&'static str, Config)> {
+    let network = |arch, widths: &[usize], change: fn(&mut Config)| {
+        let mut config = Config::named(arch);
+        config.widths = Some(widths.to_vec());
+        change(&mut config);
+        config
+    };
+    let stem = |stem| {
+        let mut config = network("reactnet18", &[16], |c| c.blocks = Some(vec![1]));
+        config.stem = Some(stem);
+        config
+    };
+    vec![
+        ("DyBNN in ReActNet-A's layout", network("dybnn-a-cifar", &[8, 16, 16, 32], |_| {})),
+        (
+            "groups in ReActNet-A's layout",
+            network("ftbnn-a-cifar", &[8, 16, 16, 32], |c| c.groups = Some(2)),
+        ),
+        ("ReActNet-B", network("reactnet-b", &[8, 16, 32], |c| c.stem = Some(Stem::Small))),
+        (
+            "ReActNet-C, module before the sums",
+            network("reactnet-c", &[8, 16, 32], |c| {
+                c.stem = Some(Stem::Strided);
+                c.nonlinearity_position = NonlinearityPosition::BeforeAdd;
+            }),
+        ),
+        ("VGG-small", network("vgg-small", &[8, 8, 16, 16], |_| {})),
+        (
+            "VGG-small, dynamic module before BN",
+            network("vgg-small", &[8, 8, 16], |c| {
+                c.method = Some(Method::Dybnn);
+                c.nonlinearity_position = NonlinearityPosition::BeforeBn;
+            }),
+        ),
+        ("7x7 stem", stem(Stem::Full)),
+        ("3x3 stem and maximum", stem(Stem::Conv3x3)),
+        ("grouped stem", stem(Stem::Grouped)),
+        ("quick stem", stem(Stem::Quick)),
     ]
 }
 

@@ -1,9 +1,9 @@
-//! The residual block around one 3x3 binary convolution; every method of the papers is an option of it.
+//! The residual block around one binary convolution; every method of the papers is an option of it.
 
 use alloc::format;
 
 use super::builder::Builder;
-use super::{ArchError, Config, Downsample, NonlinearityPosition, bad_option};
+use super::{ArchError, Downsample, NonlinearityPosition, Options, bad_option};
 use crate::{Geometry, NodeId, Op, Shift, Threshold};
 
 /// A map under construction: the node and its channels.
@@ -13,45 +13,94 @@ pub(super) struct Map {
     pub(super) channels: usize,
 }
 
-/// `act(BN(conv(sign(x))) + shortcut(x))`, with the module where `config` puts it.
+/// What is added to the output of a block that changes the resolution.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shortcut {
+    /// The input at the output's resolution and channels, as `options.downsample` says (Bi-Real Net).
+    Projected,
+    /// The input at the output's resolution (ReActNet-A, whose channels change elsewhere).
+    Pooled,
+}
+
+/// `act(BN(conv(sign(x))) + shortcut(x))`, with the module where `options` puts it: `name.sign`, `name.conv`,
+/// `name.bn`, `name.add`, `name.prelu`; the hyper functions `name.sign_hyper` and `name.prelu_hyper`; the shortcut's
+/// nodes `name.down.*`.
 pub(super) fn residual(
     b: &mut Builder,
-    config: &Config,
+    options: &Options<'_>,
     name: &str,
     x: Map,
-    out_channels: usize,
-    stride: usize,
+    geometry: Geometry,
+    shortcut: Shortcut,
 ) -> Result<Map, ArchError> {
-    let position = config.nonlinearity_position;
-    let bits = sign(b, config, name, x);
-    let geometry = Geometry { out_channels, kernel: 3, stride, padding: 1, groups: config.groups };
-    let mut y = b.conv_bin(name, bits, geometry, config.padding, config.weight_scale);
+    let bits = sign(b, options, name, x);
+    let conv = conv_bin(b, options, name, bits, geometry);
+    let y = normalized(b, options, name, conv, geometry)?;
+    let shortcut = match shortcut {
+        Shortcut::Projected => projected(b, options, name, x, geometry)?,
+        Shortcut::Pooled => pooled(b, &format!("{name}.down"), x, geometry.stride),
+    };
+    let y = b.add(&format!("{name}.add"), Op::Add, &[y, shortcut]);
+    last_module(b, options, name, Map { node: y, channels: geometry.out_channels })
+}
+
+/// `name.conv`, binary.
+pub(super) fn conv_bin(
+    b: &mut Builder,
+    options: &Options<'_>,
+    name: &str,
+    bits: NodeId,
+    geometry: Geometry,
+) -> NodeId {
+    b.conv_bin(name, bits, geometry, options.config.padding, options.config.weight_scale)
+}
+
+/// What stands between a convolution and the addition: BN, the module if it stands here, the shuffle of groups.
+pub(super) fn normalized(
+    b: &mut Builder,
+    options: &Options<'_>,
+    name: &str,
+    conv: NodeId,
+    geometry: Geometry,
+) -> Result<NodeId, ArchError> {
+    let position = options.config.nonlinearity_position;
+    let map = |node| Map { node, channels: geometry.out_channels };
+    let mut y = conv;
     if position == NonlinearityPosition::BeforeBn {
-        y = nonlinearity(b, config, name, Map { node: y, channels: out_channels })?;
+        y = nonlinearity(b, options, name, map(y))?;
     }
     y = b.batch_norm(name, y);
     if position == NonlinearityPosition::BeforeAdd {
-        y = nonlinearity(b, config, name, Map { node: y, channels: out_channels })?;
+        y = nonlinearity(b, options, name, map(y))?;
     }
-    if config.groups > 1 {
-        let shuffle = Op::ChannelShuffle { groups: config.groups };
+    if geometry.groups > 1 {
+        let shuffle = Op::ChannelShuffle { groups: geometry.groups };
         y = b.add(&format!("{name}.shuffle"), shuffle, &[y]);
     }
-    let shortcut = shortcut(b, config, name, x, out_channels, stride)?;
-    y = b.add(&format!("{name}.add"), Op::Add, &[y, shortcut]);
-    if position == NonlinearityPosition::AfterAdd {
-        y = nonlinearity(b, config, name, Map { node: y, channels: out_channels })?;
-    }
-    Ok(Map { node: y, channels: out_channels })
+    Ok(y)
 }
 
-fn sign(b: &mut Builder, config: &Config, name: &str, x: Map) -> NodeId {
-    let threshold = config.threshold();
+/// The module, if it stands at the end of the block.
+pub(super) fn last_module(
+    b: &mut Builder,
+    options: &Options<'_>,
+    name: &str,
+    x: Map,
+) -> Result<Map, ArchError> {
+    if options.config.nonlinearity_position != NonlinearityPosition::AfterAdd {
+        return Ok(x);
+    }
+    Ok(Map { node: nonlinearity(b, options, name, x)?, ..x })
+}
+
+/// `name.sign`, with its hyper function if it is dynamic.
+pub(super) fn sign(b: &mut Builder, options: &Options<'_>, name: &str, x: Map) -> NodeId {
+    let threshold = options.threshold();
     let sign = format!("{name}.sign");
     if threshold != Threshold::Dynamic {
         return b.add(&sign, Op::Sign { threshold }, &[x.node]);
     }
-    let hyper = &config.hyper;
+    let hyper = &options.config.hyper;
     let op = Op::Hyper {
         statistics: hyper.statistics,
         hidden: hyper.hidden(x.channels),
@@ -62,15 +111,20 @@ fn sign(b: &mut Builder, config: &Config, name: &str, x: Map) -> NodeId {
     b.add(&sign, Op::Sign { threshold }, &[x.node, offsets])
 }
 
-fn nonlinearity(b: &mut Builder, config: &Config, name: &str, x: Map) -> Result<NodeId, ArchError> {
-    let Some((slope, shift)) = config.prelu()? else {
+fn nonlinearity(
+    b: &mut Builder,
+    options: &Options<'_>,
+    name: &str,
+    x: Map,
+) -> Result<NodeId, ArchError> {
+    let Some((slope, shift)) = options.prelu()? else {
         return Ok(x.node);
     };
     let prelu = format!("{name}.prelu");
     if shift != Shift::Dynamic {
         return Ok(b.add(&prelu, Op::Prelu { slope, shift }, &[x.node]));
     }
-    let hyper = &config.hyper;
+    let hyper = &options.config.hyper;
     let op = Op::Hyper {
         statistics: hyper.statistics,
         hidden: hyper.hidden(x.channels),
@@ -81,30 +135,28 @@ fn nonlinearity(b: &mut Builder, config: &Config, name: &str, x: Map) -> Result<
     Ok(b.add(&prelu, Op::Prelu { slope, shift }, &[x.node, offsets]))
 }
 
-fn shortcut(
+fn projected(
     b: &mut Builder,
-    config: &Config,
+    options: &Options<'_>,
     name: &str,
     x: Map,
-    out_channels: usize,
-    stride: usize,
+    geometry: Geometry,
 ) -> Result<NodeId, ArchError> {
+    let Geometry { out_channels, stride, .. } = geometry;
     if stride == 1 && x.channels == out_channels {
         return Ok(x.node);
     }
     let name = format!("{name}.down");
-    let pooled = if stride == 1 {
-        x.node
-    } else {
-        b.add(&format!("{name}.pool"), Op::AvgPool { kernel: 2, stride }, &[x.node])
-    };
-    let geometry = Geometry { out_channels, kernel: 1, stride: 1, padding: 0, groups: 1 };
-    match config.downsample {
-        Downsample::Float => Ok(b.conv_bn(&name, pooled, geometry)),
+    let pooled = pooled(b, &name, x, stride);
+    let pointwise = Geometry::same(out_channels, 1, 1, 1);
+    match options.downsample {
+        Downsample::Float => Ok(b.conv_bn(&name, pooled, pointwise)),
+        Downsample::FloatGrouped => {
+            Ok(b.conv_bn(&name, pooled, Geometry { groups: 4, ..pointwise }))
+        }
         Downsample::Binary => {
-            let pooled = Map { node: pooled, channels: x.channels };
-            let bits = sign(b, config, &name, pooled);
-            let y = b.conv_bin(&name, bits, geometry, config.padding, config.weight_scale);
+            let bits = sign(b, options, &name, Map { node: pooled, channels: x.channels });
+            let y = conv_bin(b, options, &name, bits, pointwise);
             Ok(b.batch_norm(&name, y))
         }
         Downsample::Duplicate if out_channels == 2 * x.channels => {
@@ -114,4 +166,11 @@ fn shortcut(
             Err(bad_option("downsample", "duplicate", "widths that double from stage to stage"))
         }
     }
+}
+
+fn pooled(b: &mut Builder, name: &str, x: Map, stride: usize) -> NodeId {
+    if stride == 1 {
+        return x.node;
+    }
+    b.add(&format!("{name}.pool"), Op::AvgPool { kernel: 2, stride }, &[x.node])
 }

@@ -55,7 +55,13 @@ impl Builder {
     #[must_use]
     pub fn classifier(mut self, x: NodeId) -> Graph {
         let pooled = self.add("pool", Op::GlobalAvgPool, &[x]);
-        self.add("fc", Op::Linear { out_features: self.task.classes.len() }, &[pooled]);
+        self.flat_classifier(pooled)
+    }
+
+    /// The classifier on all values of a map, `fc`; the finished graph.
+    #[must_use]
+    pub fn flat_classifier(mut self, x: NodeId) -> Graph {
+        self.add("fc", Op::Linear { out_features: self.task.classes.len() }, &[x]);
         Graph {
             arch: self.arch,
             normalization: self.task.normalization,

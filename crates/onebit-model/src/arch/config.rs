@@ -3,32 +3,35 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArchError, bad_option};
-use crate::{HyperRange, PadValue, Slope, Statistics, Threshold, WeightScale, op};
+use crate::{HyperRange, PadValue, Statistics, WeightScale};
 
 /// The `[network]` section of a recipe: an architecture and the options of its blocks.
 ///
-/// `method` sets `sign`, `nonlinearity` and `dyprelu` together; each can be overridden.
+/// An option that is absent has the architecture's own value ([`super::Defaults`]). `method` sets `sign`,
+/// `nonlinearity` and `dyprelu` together; each can be overridden.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Name of the architecture.
     pub arch: String,
     /// The paper whose block is built.
-    #[serde(default)]
-    pub method: Method,
-    /// Output channels of each stage; the architecture's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+    /// Output channels of each stage (residual networks), or of the stem and each block or convolution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub widths: Option<Vec<usize>>,
-    /// Binary 3x3 convolutions of each stage; the architecture's own when absent.
+    /// Binary 3x3 convolutions of each stage; only residual networks have stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Vec<usize>>,
     /// Factor on all widths (FTBNN's group execution, in our form: widen and group).
-    #[serde(default = "one")]
-    pub width_multiplier: f32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width_multiplier: Option<f32>,
     /// Groups of the 3x3 binary convolutions, with a channel shuffle behind them when more than 1.
-    #[serde(default = "one_group")]
-    pub groups: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
+    /// The real convolutions at the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
     /// How activations become bits; the method's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign: Option<SignKind>,
@@ -41,9 +44,9 @@ pub struct Config {
     /// Where the non-linear module stands in the block.
     #[serde(default)]
     pub nonlinearity_position: NonlinearityPosition,
-    /// The shortcut of blocks that change resolution.
-    #[serde(default)]
-    pub downsample: Downsample,
+    /// The 1x1 convolutions where the channels change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downsample: Option<Downsample>,
     /// What padded taps of binary convolutions count.
     #[serde(default = "zero_padding")]
     pub padding: PadValue,
@@ -56,13 +59,12 @@ pub struct Config {
 }
 
 /// The paper whose block is built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Bi-Real Net: plain sign, no further non-linearity.
     Bireal,
     /// ReActNet: RSign and RPReLU.
-    #[default]
     Reactnet,
     /// FTBNN-style: RSign and FPReLU.
     Ftbnn,
@@ -113,17 +115,45 @@ pub enum NonlinearityPosition {
     BeforeBn,
 }
 
-/// Shortcut of a block that halves the resolution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The 1x1 convolutions where the channels change: the shortcut in residual networks, the two pointwise
+/// convolutions of a block that doubles its channels in ReActNet-A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Downsample {
-    /// 2x2 average, real 1x1 convolution, BN (Bi-Real Net).
-    #[default]
+    /// Real. Residual networks: 2x2 average, 1x1 convolution, BN (Bi-Real Net). ReActNet-A: makes it ReActNet-C.
     Float,
-    /// 2x2 average, sign, binary 1x1 convolution, BN (ours, in the spirit of FTBNN's compression).
+    /// Real, in 4 groups. ReActNet-A: makes it ReActNet-B. In residual networks it is ours.
+    FloatGrouped,
+    /// Binary. ReActNet-A: its own. Residual networks: 2x2 average, sign, 1x1 convolution, BN (ours, in the
+    /// spirit of FTBNN's compression).
     Binary,
-    /// 2x2 average, channels duplicated (ReActNet-A); needs widths that double.
+    /// None. Residual networks: 2x2 average, channels duplicated (the shortcut of ReActNet-A); needs widths
+    /// that double.
     Duplicate,
+}
+
+/// The real convolutions at the image. Inner widths are fractions of the stem's output channels C.
+///
+/// `full`, `strided` and `small` come from Bi-Real Net's and ReActNet's code; which stem FTBNN compresses to is not
+/// public, so that `conv3x3`, `grouped` and `quick` are our choice of known cheap ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stem {
+    /// 7x7 stride 2, BN, 3x3 maximum stride 2 (Bi-Real Net, ReActNet-18).
+    Full,
+    /// 3x3 stride 2, BN, no pooling (ReActNet-A).
+    Strided,
+    /// 3x3 stride 1, BN, no pooling (small images).
+    Small,
+    /// 3x3 stride 2, BN, 3x3 maximum stride 2.
+    #[serde(rename = "conv3x3")]
+    Conv3x3,
+    /// 3x3 stride 2 to C/2, 3x3 in 4 groups, 3x3 in 8 groups to C, each with BN, ReLU in between, 3x3 maximum
+    /// stride 2 (after MeliusNet's, as we remember it).
+    Grouped,
+    /// 3x3 stride 2 to C/4, BN, ReLU, 3x3 depthwise stride 2, BN, 1x1 to C, BN (QuickNet's convolutions; where BN
+    /// stands is ours).
+    Quick,
 }
 
 /// Options of DyBNN's hyper function; the paper's own values are not public, all of these are ours.
@@ -178,74 +208,33 @@ impl HyperConfig {
 }
 
 impl Config {
-    /// An architecture with the options of a method.
+    /// An architecture as it is.
     #[must_use]
-    pub fn new(arch: impl Into<String>, method: Method) -> Self {
+    pub fn named(arch: impl Into<String>) -> Self {
         Config {
             arch: arch.into(),
-            method,
+            method: None,
             widths: None,
             blocks: None,
-            width_multiplier: one(),
-            groups: one_group(),
+            width_multiplier: None,
+            groups: None,
+            stem: None,
             sign: None,
             nonlinearity: None,
             dyprelu: None,
             nonlinearity_position: NonlinearityPosition::default(),
-            downsample: Downsample::default(),
+            downsample: None,
             padding: zero_padding(),
             weight_scale: l1_detached(),
             hyper: HyperConfig::default(),
         }
     }
 
-    pub(super) fn threshold(&self) -> Threshold {
-        let own = match self.method {
-            Method::Bireal => SignKind::Plain,
-            Method::Reactnet | Method::Ftbnn => SignKind::Rsign,
-            Method::Dybnn => SignKind::Dysign,
-        };
-        match self.sign.unwrap_or(own) {
-            SignKind::Plain => Threshold::Zero,
-            SignKind::Rsign => Threshold::Static,
-            SignKind::Dysign => Threshold::Dynamic,
-        }
+    /// An architecture with the options of a method.
+    #[must_use]
+    pub fn new(arch: impl Into<String>, method: Method) -> Self {
+        Config { method: Some(method), ..Config::named(arch) }
     }
-
-    /// Slope and shift of the non-linear module, `None` for no module.
-    pub(super) fn prelu(&self) -> Result<Option<(Slope, op::Shift)>, ArchError> {
-        let own = match self.method {
-            Method::Bireal => Nonlinearity::None,
-            Method::Reactnet | Method::Dybnn => Nonlinearity::Rprelu,
-            Method::Ftbnn => Nonlinearity::Fprelu,
-        };
-        let nonlinearity = self.nonlinearity.unwrap_or(own);
-        let (slope, shift) = match nonlinearity {
-            Nonlinearity::None => return self.no_module(),
-            Nonlinearity::Relu => (Slope::Relu, op::Shift::None),
-            Nonlinearity::Prelu => (Slope::Negative, op::Shift::None),
-            Nonlinearity::Rprelu => (Slope::Negative, op::Shift::Static),
-            Nonlinearity::Fprelu => (Slope::Both, op::Shift::None),
-            Nonlinearity::Frprelu => (Slope::Both, op::Shift::Static),
-        };
-        let dynamic = self.dyprelu.unwrap_or(self.method == Method::Dybnn);
-        Ok(Some((slope, if dynamic { op::Shift::Dynamic } else { shift })))
-    }
-
-    fn no_module(&self) -> Result<Option<(Slope, op::Shift)>, ArchError> {
-        match self.dyprelu {
-            Some(true) => Err(bad_option("dyprelu", true, "a nonlinearity other than none")),
-            _ => Ok(None),
-        }
-    }
-}
-
-fn one() -> f32 {
-    1.0
-}
-
-fn one_group() -> usize {
-    1
 }
 
 fn zero_padding() -> PadValue {

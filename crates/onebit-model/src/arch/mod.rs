@@ -1,11 +1,16 @@
-//! Architectures: each a function from a [`Config`] to a [`Graph`].
+//! Architectures: each a function from [`Options`] to a [`Graph`].
 //!
-//! A new architecture is one file here and one line in [`ARCHITECTURES`].
+//! A new architecture is a function in the file of its family here and one line in [`ARCHITECTURES`].
 
 mod block;
 mod builder;
 mod config;
-mod resnet_small;
+mod list;
+mod mobilenet;
+mod options;
+mod resnet;
+mod stem;
+mod vgg;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -14,33 +19,12 @@ use alloc::vec::Vec;
 pub use builder::Builder;
 pub use config::{
     Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Range, SignKind,
+    Stem,
 };
+pub use list::{ARCHITECTURES, Architecture};
+pub use options::{Defaults, Options};
 
 use crate::{Graph, GraphError, Normalization, Verified};
-
-/// An architecture that can be asked for by name.
-pub struct Architecture {
-    /// Name on the command line and in recipes.
-    pub name: &'static str,
-    /// One line for lists.
-    pub about: &'static str,
-    /// Builds the graph.
-    pub graph: fn(&Config, &Task) -> Result<Graph, ArchError>,
-}
-
-/// All architectures.
-pub const ARCHITECTURES: &[Architecture] = &[
-    Architecture {
-        name: "resnet20",
-        about: "residual blocks of 16, 32 and 64 channels, 6 each (small images)",
-        graph: resnet_small::resnet20,
-    },
-    Architecture {
-        name: "resnet-small",
-        about: "residual blocks with `widths` and `blocks` of your own (small images)",
-        graph: resnet_small::resnet_small,
-    },
-];
 
 /// What a network is for: the data set decides it, not the architecture.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,17 +78,25 @@ pub enum ArchError {
     },
 }
 
+/// The architecture of that name.
+///
+/// # Errors
+/// There is none.
+pub fn find(name: &str) -> Result<&'static Architecture, ArchError> {
+    ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| ArchError::Unknown {
+        name: name.to_string(),
+        known: ARCHITECTURES.iter().map(|a| a.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
 /// Builds and verifies the graph of `config.arch`.
 ///
 /// # Errors
 /// Unknown name, impossible option, or an input that the network cannot take.
 pub fn build(config: &Config, task: &Task) -> Result<Verified<Graph>, ArchError> {
-    let found = ARCHITECTURES.iter().find(|a| a.name == config.arch);
-    let architecture = found.ok_or_else(|| ArchError::Unknown {
-        name: config.arch.clone(),
-        known: ARCHITECTURES.iter().map(|a| a.name).collect::<Vec<_>>().join(", "),
-    })?;
-    let graph = (architecture.graph)(config, task)?;
+    let architecture = find(&config.arch)?;
+    let options = Options::new(config, &architecture.defaults)?;
+    let graph = (architecture.graph)(&options, task)?;
     Verified::<Graph>::new(graph)
         .map_err(|source| ArchError::Graph { arch: config.arch.clone(), source })
 }

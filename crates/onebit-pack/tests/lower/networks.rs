@@ -26,7 +26,7 @@ pub(crate) fn configs(random: &mut Random) -> Vec<Config> {
         vary(&mut configs, &|c| c.nonlinearity_position = position);
     }
     for downsample in DOWNSAMPLES {
-        vary(&mut configs, &|c| c.downsample = downsample);
+        vary(&mut configs, &|c| c.downsample = Some(downsample));
     }
     for scale in SCALES {
         vary(&mut configs, &|c| c.weight_scale = scale);
@@ -41,7 +41,7 @@ pub(crate) fn configs(random: &mut Random) -> Vec<Config> {
         });
     }
     vary(&mut configs, &|c| c.padding = PadValue::One);
-    vary(&mut configs, &|c| c.groups = 2);
+    vary(&mut configs, &|c| c.groups = Some(2));
     vary(&mut configs, &|c| c.widths = Some(vec![64, 130]));
     vary(&mut configs, &|c| c.hyper.range = Range::Raw);
     configs.extend((0..20).map(|_| random_config(random)));
@@ -77,12 +77,12 @@ fn random_config(random: &mut Random) -> Config {
     let signs = [SignKind::Plain, SignKind::Rsign, SignKind::Dysign];
     let nonlinearity = random.choose(&NONLINEARITIES);
     Config {
-        groups: random.choose(&[1, 2, 3]),
+        groups: Some(random.choose(&[1, 2, 3])),
         sign: Some(random.choose(&signs)),
         nonlinearity: Some(nonlinearity),
         dyprelu: Some(nonlinearity != Nonlinearity::None && random.next().is_multiple_of(2)),
         nonlinearity_position: random.choose(&POSITIONS),
-        downsample: random.choose(&DOWNSAMPLES),
+        downsample: Some(random.choose(&DOWNSAMPLES)),
         padding: random.choose(&[PadValue::Zero, PadValue::One]),
         weight_scale: random.choose(&SCALES),
         hyper: HyperConfig { statistics: random.choose(&STATISTICS), ..HyperConfig::default() },

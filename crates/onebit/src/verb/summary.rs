@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use onebit_model::arch::{self, ARCHITECTURES, Config, Method, Task};
+use onebit_model::arch::{self, ARCHITECTURES, Config, Task};
 use onebit_model::cost::{Cost, LayerCost};
 use onebit_model::Graph;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::size::{InputSize, show};
 const EXAMPLES: &str = "\
 Examples:
   onebit summary resnet20                            for 3x32x32 images of 10 classes
+  onebit summary reactnet-a                          for 3x224x224 images of 1,000 classes
   onebit summary resnet20 --set method=ftbnn         with FTBNN's blocks
   onebit summary resnet-small --input 1x28x28 --set widths=[16,32] --set blocks=[2,2]
   onebit summary a.onebit --json | jq .ops           of a packed file
@@ -102,25 +103,14 @@ fn graph(args: &Args) -> anyhow::Result<Graph> {
 }
 
 fn from_name(args: &Args) -> anyhow::Result<Graph> {
-    let (input, classes) = default_task(&args.network);
-    let input = args.input.map_or(input, |size| size.0);
-    let classes = args.classes.map_or(classes, |n| n as usize);
+    let architecture = arch::find(&args.network)?;
+    let input = args.input.map_or(architecture.input, |size| size.0);
+    let classes = args.classes.map_or(architecture.classes, |n| n as usize);
     let config = config(&args.network, &args.set)?;
     Ok(arch::build(&config, &Task::unnamed(input, classes))?.into_inner())
 }
 
-fn default_task(arch: &str) -> ([usize; 3], usize) {
-    match arch {
-        "resnet20" | "resnet-small" | "vgg-small" => ([3, 32, 32], 10),
-        name if name.ends_with("-cifar") => ([3, 32, 32], 10),
-        _ => ([3, 224, 224], 1000),
-    }
-}
-
 fn config(arch: &str, set: &[Set]) -> anyhow::Result<Config> {
-    if set.is_empty() {
-        return Ok(Config::new(arch, Method::default()));
-    }
     let mut table = TomlTable::new();
     table.insert("arch".to_owned(), arch.into());
     for set in set {

@@ -71,7 +71,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     check_device(&args.device)?;
     let recipe = recipe(&args)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.recipe));
-    let title = format!("{} {:?}", recipe.network.arch, recipe.network.method).to_lowercase();
+    let method = recipe.network.method.map_or_else(String::new, |method| format!(" {method:?}"));
+    let title = format!("{}{method}", recipe.network.arch).to_lowercase();
     let summary = run_training::run(recipe, &out, args.resume, args.threads)?;
     let curves = run_training::draw_curves(&out, &title)?;
     if summary.interrupted {

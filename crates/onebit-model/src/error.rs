@@ -88,7 +88,7 @@ pub enum GraphError {
         node: String,
         /// Window side.
         kernel: usize,
-        /// Shape of the input.
+        /// Height and width of the input.
         input: String,
         /// Padding on each side.
         padding: usize,

@@ -182,7 +182,7 @@ fn infer_window(
         _ => Err(GraphError::WindowTooLarge {
             node: node.name.clone(),
             kernel,
-            input: x.to_string(),
+            input: format!("{}x{}", x.height, x.width),
             padding,
         }),
     }

@@ -176,7 +176,7 @@ fn missing_keys_and_sections_are_named() {
     let error = error_of(|text| text.replace("epochs = 3", ""));
     assert_eq!(error.to_string(), "recipe.toml: train.epochs is missing");
     let error = error_of(|text| text.replace("[network]\narch = \"resnet20\"", ""));
-    assert_eq!(error.to_string(), "recipe.toml: network is missing");
+    assert_eq!(error.to_string(), "recipe.toml: the section [network] is missing");
 }
 
 #[test]

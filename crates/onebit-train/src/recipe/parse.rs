@@ -100,6 +100,9 @@ fn explain(error: &toml::de::Error, origin: &str) -> TrainError {
             let hint = hint(unknown, known, key);
             return TrainError::UnknownKey { origin: origin.to_owned(), key: key(unknown), hint };
         }
+        [missing, ..] if message.starts_with("missing field") && section.is_empty() => {
+            format!("the section [{missing}] is missing")
+        }
         [missing, ..] if message.starts_with("missing field") => {
             format!("{} is missing", key(missing))
         }

@@ -20,8 +20,10 @@ impl Conv {
 }
 
 impl Layer for Conv {
-    fn prepare(&mut self, params: &Params, _pass: Pass) {
-        self.window.turned(params.value(self.param), None, &mut self.turned);
+    fn prepare(&mut self, params: &Params, pass: Pass) {
+        if pass == Pass::Train {
+            self.window.turned(params.value(self.param), None, &mut self.turned);
+        }
     }
 
     fn forward(&self, io: Forward<'_>) {

@@ -80,7 +80,9 @@ impl Layer for ConvBin {
             self.weight.copy_from_slice(latent);
         }
         self.popcount = (self.binarize && pass == Pass::Train).then(|| self.packed());
-        self.window.turned(&self.weight, Some(&self.scale), &mut self.turned);
+        if pass == Pass::Train {
+            self.window.turned(&self.weight, Some(&self.scale), &mut self.turned);
+        }
     }
 
     fn forward(&self, io: Forward<'_>) {

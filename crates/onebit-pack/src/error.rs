@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use onebit_model::file::FileError;
 use onebit_model::{GraphError, ModelError};
 
+use crate::export::MAX_ONNX_BYTES;
+
 /// Why a checkpoint could not be packed, or a file not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -90,6 +92,38 @@ pub enum PackError {
         path: PathBuf,
         /// What is wrong with each.
         reasons: String,
+    },
+    /// An image size that the network cannot be exported for.
+    #[error("the network does not take {}x{}x{} images: {source}", .input[0], .input[1], .input[2])]
+    ExportInput {
+        /// Channels, height and width.
+        input: [usize; 3],
+        /// Why.
+        source: GraphError,
+    },
+    /// An image size that gives a linear layer another number of inputs than it has weights for.
+    #[error(
+        "the network does not take {}x{}x{} images: they give node `{node}` {found} inputs, its weights are for \
+         {expected}",
+        .input[0], .input[1], .input[2]
+    )]
+    ExportLinear {
+        /// Channels, height and width.
+        input: [usize; 3],
+        /// The linear layer.
+        node: String,
+        /// Inputs that it would get.
+        found: usize,
+        /// Inputs that it has weights for.
+        expected: usize,
+    },
+    /// A network whose float weights exceed what an ONNX file can hold.
+    #[error(
+        "the network has {bytes} bytes as float32, an ONNX file holds at most {MAX_ONNX_BYTES}"
+    )]
+    ExportTooLarge {
+        /// How large the file would be.
+        bytes: u64,
     },
 }
 

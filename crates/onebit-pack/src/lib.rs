@@ -2,11 +2,12 @@
 //!
 //! [`load_weights`] finds and checks a checkpoint, [`lower`] folds and packs it, `onebit_model::file` turns the
 //! result into bytes and [`write_atomic`] puts them on disk. [`Agreement`] then compares what the trainer and the
-//! engine compute, and [`Inspection`] describes a packed file.
+//! engine compute, [`Inspection`] describes a packed file, and [`export`] turns it into files of other programs.
 #![forbid(unsafe_code)]
 
 mod checkpoint;
 mod error;
+pub mod export;
 pub mod fold;
 mod inspect;
 mod io;

@@ -1,5 +1,5 @@
 //! What the tests of several crates share: an interpreter of graphs that knows nothing of the trainer and the
-//! engine, and random numbers.
+//! engine, random numbers, and networks made of them.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -9,7 +9,9 @@
 )]
 
 mod forward;
+mod network;
 mod random;
 
 pub use forward::{Params, Signs, forward, packed_params};
+pub use network::{balance_signs, balanced_weights};
 pub use random::{Random, random_seed};

@@ -1,0 +1,9 @@
+//! A packed network in the formats of other programs.
+
+mod builder;
+mod onnx;
+mod proto;
+#[cfg(test)]
+mod tests;
+
+pub use onnx::{IR_VERSION, MAX_ONNX_BYTES, OPSET, Onnx, to_onnx};

@@ -1,0 +1,418 @@
+use onebit_model::op::HYPER_STD_EPS;
+use onebit_model::{
+    Geometry, HyperRange, Model, ModelError, Node, NodeId, Op, PadValue, Shape, Shift, Slope,
+    Statistics, Threshold, Verified, bits, infer,
+};
+use prost::Message;
+
+use super::builder::{Builder, int, ints};
+use super::proto::{AttributeProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use crate::PackError;
+
+/// Version of ONNX's operators that an exported network uses.
+pub const OPSET: i64 = 13;
+/// Version of ONNX's own format, the one that came with [`OPSET`].
+pub const IR_VERSION: i64 = 7;
+/// Largest ONNX file, in bytes: protobuf's limit.
+pub const MAX_ONNX_BYTES: u64 = (1 << 31) - 1;
+
+const INPUT: &str = "input";
+const LOGITS: &str = "logits";
+
+/// A network as an ONNX file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Onnx {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Number of ONNX nodes.
+    pub nodes: usize,
+    /// `[channels, height, width]` of the images that it takes.
+    pub input: [usize; 3],
+}
+
+/// The float twin of a packed network: an ONNX graph of float32 operators whose binary weights are the numbers +-1.
+///
+/// It maps `input` `[N, channels, height, width]`, the normalised images, to `logits` `[N, classes]`. Height and
+/// width are those of `size` (channels, height, width), or the network's own. A value has the name of our node, what
+/// is computed on the way to it is `node/step`, and a parameter `node/suffix`; the value of the first node is
+/// `input`. Architecture, normalization and class names are metadata. The same model gives the same bytes.
+///
+/// # Errors
+/// The network does not take images of this size, or the file would exceed [`MAX_ONNX_BYTES`].
+pub fn to_onnx(model: &Verified<Model>, size: Option<[usize; 3]>) -> Result<Onnx, PackError> {
+    let input = size.unwrap_or_else(|| model.graph.input_shape());
+    let shapes = infer::shapes_for(&model.graph, input)
+        .map_err(|source| PackError::ExportInput { input, source })?;
+    check_bytes(parameter_bytes(model)?)?;
+    let mut exporter = Exporter { model, input, shapes, onnx: Builder::default() };
+    for id in model.graph.ids() {
+        exporter.node(id)?;
+    }
+    exporter.logits();
+    let nodes = exporter.onnx.len();
+    let file = exporter.finish();
+    check_bytes(file.encoded_len() as u64)?;
+    Ok(Onnx { bytes: file.encode_to_vec(), nodes, input })
+}
+
+fn check_bytes(bytes: u64) -> Result<(), PackError> {
+    if bytes > MAX_ONNX_BYTES { Err(PackError::ExportTooLarge { bytes }) } else { Ok(()) }
+}
+
+fn parameter_bytes(model: &Verified<Model>) -> Result<u64, PackError> {
+    let shapes = infer::shapes(&model.graph)?;
+    let params = model.graph.ids().flat_map(|id| model.graph.params(id, &shapes));
+    Ok(params.map(|param| 4 * param.len() as u64).sum())
+}
+
+struct Exporter<'a> {
+    model: &'a Verified<Model>,
+    input: [usize; 3],
+    shapes: Vec<Shape>,
+    onnx: Builder,
+}
+
+/// A node of the network, what it reads, and what its value is called in the ONNX graph.
+struct Step<'a> {
+    node: &'a Node,
+    /// First input.
+    x: String,
+    /// Shape of the first input.
+    shape: Shape,
+    /// Second input, or nothing.
+    other: String,
+    /// The value that it computes.
+    y: String,
+}
+
+impl Step<'_> {
+    /// Name of a value computed on the way, or of a parameter.
+    fn part(&self, name: &str) -> String {
+        format!("{}/{name}", self.node.name)
+    }
+}
+
+impl Exporter<'_> {
+    fn node(&mut self, id: NodeId) -> Result<(), PackError> {
+        let node = &self.model.graph.nodes[id.0];
+        let Some(&first) = node.inputs.first() else { return Ok(()) };
+        let other = node.inputs.get(1).map(|&id| self.value(id)).unwrap_or_default();
+        let (x, shape, y) = (self.value(first), self.shapes[first.0], self.value(id));
+        let step = Step { node, x, shape, other, y };
+        let (inputs, y) = ([&*step.x, &*step.other], step.y.clone());
+        match node.op {
+            Op::Input { .. } => {}
+            Op::BatchNorm => {
+                let (node, what) = (node.name.clone(), "batch normalization");
+                return Err(ModelError::NotLowered { node, what }.into());
+            }
+            Op::Conv { geometry } => self.conv(&step, geometry),
+            Op::ConvBin { geometry, pad, .. } => self.conv_bin(&step, geometry, pad),
+            Op::Affine => self.affine(&step),
+            Op::Sign { threshold } => self.sign(&step, threshold),
+            Op::Prelu { slope, shift } => self.prelu(&step, slope, shift),
+            Op::Add => _ = self.onnx.node("Add", &inputs, y, vec![]),
+            Op::Concat => _ = self.onnx.node("Concat", &inputs, y, vec![int("axis", 1)]),
+            Op::ChannelShuffle { groups } => self.shuffle(&step, groups),
+            Op::AvgPool { kernel, stride } => {
+                self.onnx.node("AveragePool", &inputs[..1], y, window([kernel; 2], stride, 0));
+            }
+            Op::MaxPool { kernel, stride, padding } => {
+                self.onnx.node("MaxPool", &inputs[..1], y, window([kernel; 2], stride, padding));
+            }
+            Op::GlobalAvgPool => _ = self.onnx.node("GlobalAveragePool", &inputs[..1], y, vec![]),
+            Op::Linear { out_features } => {
+                self.linear(&step, (&step.x, shape), ["weight", "bias"], out_features, y)?;
+            }
+            Op::Hyper { statistics, hidden, outputs, range } => {
+                let units = step.part("hidden");
+                self.hyper_hidden(&step, statistics, hidden, units.clone())?;
+                self.hyper_outputs(&step, (&units, hidden), outputs, range)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Name of a node's value. `input` and `logits` are the graph's own.
+    fn value(&self, id: NodeId) -> String {
+        match self.model.graph.nodes[id.0].name.as_str() {
+            _ if id.0 == 0 => INPUT.to_owned(),
+            name @ (INPUT | LOGITS) => format!("{name}/value"),
+            name => name.to_owned(),
+        }
+    }
+
+    fn conv(&mut self, step: &Step<'_>, geometry: Geometry) {
+        let shape = [
+            geometry.out_channels,
+            geometry.kernel,
+            geometry.kernel,
+            step.shape.channels / geometry.groups,
+        ];
+        let values = self.model.floats(step.node, "weight");
+        let weight = self.weight(step, "weight", values, shape);
+        self.convolution(&[&step.x, &weight], geometry, step.y.clone());
+    }
+
+    fn conv_bin(&mut self, step: &Step<'_>, geometry: Geometry, pad: PadValue) {
+        let Geometry { out_channels, kernel, padding, groups, .. } = geometry;
+        let channels = step.shape.channels / groups;
+        let words = self.model.words(step.node, "weight").chunks(bits::words(channels));
+        let values: Vec<f32> =
+            words.flat_map(|tap| (0..channels).map(|c| bits::value(tap, c))).collect();
+        let weight = self.weight(step, "weight", &values, [out_channels, kernel, kernel, channels]);
+        if pad == PadValue::Zero || padding == 0 {
+            self.convolution(&[&step.x, &weight], geometry, step.y.clone());
+            return;
+        }
+        let p = padding as i64;
+        let pads = self.onnx.ints(step.part("pads"), &[0, 0, p, p, 0, 0, p, p]);
+        let one = self.onnx.scalar("/one", 1.0);
+        let padded = self.onnx.node("Pad", &[&step.x, &pads, &one], step.part("padded"), vec![]);
+        let geometry = Geometry { padding: 0, ..geometry };
+        self.convolution(&[&padded, &weight], geometry, step.y.clone());
+    }
+
+    fn convolution(&mut self, inputs: &[&str], geometry: Geometry, y: String) {
+        let Geometry { kernel, stride, padding, groups, .. } = geometry;
+        let mut attributes = window([kernel; 2], stride, padding);
+        attributes.push(int("group", groups));
+        self.onnx.node("Conv", inputs, y, attributes);
+    }
+
+    fn affine(&mut self, step: &Step<'_>) {
+        let scale = self.per_channel(step, "scale");
+        let shift = self.per_channel(step, "shift");
+        let scaled = self.onnx.node("Mul", &[&step.x, &scale], step.part("scaled"), vec![]);
+        self.onnx.node("Add", &[&scaled, &shift], step.y.clone(), vec![]);
+    }
+
+    fn sign(&mut self, step: &Step<'_>, threshold: Threshold) {
+        let limit = match threshold {
+            Threshold::Zero => self.onnx.scalar("/zero", 0.0),
+            Threshold::Static => self.per_channel(step, "threshold"),
+            Threshold::Dynamic => {
+                let own = self.per_channel(step, "threshold");
+                self.onnx.node("Add", &[&own, &step.other], step.part("limit"), vec![])
+            }
+        };
+        let above = self.onnx.node("Greater", &[&step.x, &limit], step.part("above"), vec![]);
+        let one = self.onnx.scalar("/one", 1.0);
+        let minus_one = self.onnx.scalar("/minus_one", -1.0);
+        self.onnx.node("Where", &[&above, &one, &minus_one], step.y.clone(), vec![]);
+    }
+
+    fn prelu(&mut self, step: &Step<'_>, slope: Slope, shift: Shift) {
+        let shifts = match shift {
+            Shift::None => None,
+            Shift::Static => Some(["shift_x", "shift_y"].map(|name| self.per_channel(step, name))),
+            Shift::Dynamic => Some(self.dynamic_shifts(step)),
+        };
+        let Some([shift_x, shift_y]) = shifts else {
+            return self.slopes(step, &step.x, slope, step.y.clone());
+        };
+        let moved = self.onnx.node("Sub", &[&step.x, &shift_x], step.part("moved"), vec![]);
+        let bent = step.part("bent");
+        self.slopes(step, &moved, slope, bent.clone());
+        self.onnx.node("Add", &[&bent, &shift_y], step.y.clone(), vec![]);
+    }
+
+    fn dynamic_shifts(&mut self, step: &Step<'_>) -> [String; 2] {
+        let [x, y] = ["offset_x", "offset_y"].map(|name| step.part(name));
+        let sizes = self.onnx.ints(step.part("sizes"), &[step.shape.channels as i64; 2]);
+        let outputs = vec![x.clone(), y.clone()];
+        let axis = vec![int("axis", 1)];
+        self.onnx.nodes("Split", &[&step.other, &sizes], step.part("offsets"), outputs, axis);
+        let (own_x, own_y) = (self.per_channel(step, "shift_x"), self.per_channel(step, "shift_y"));
+        [
+            self.onnx.node("Add", &[&own_x, &x], step.part("moved_by"), vec![]),
+            self.onnx.node("Add", &[&own_y, &y], step.part("lifted_by"), vec![]),
+        ]
+    }
+
+    fn slopes(&mut self, step: &Step<'_>, x: &str, slope: Slope, y: String) {
+        match slope {
+            Slope::Relu => _ = self.onnx.node("Relu", &[x], y, vec![]),
+            Slope::Negative => {
+                let negative = self.per_channel(step, "slope_neg");
+                self.onnx.node("PRelu", &[x, &negative], y, vec![]);
+            }
+            Slope::Both => {
+                let positive = self.per_channel(step, "slope_pos");
+                let negative = self.per_channel(step, "slope_neg");
+                let zero = self.onnx.scalar("/zero", 0.0);
+                let above = self.onnx.node("Greater", &[x, &zero], step.part("above"), vec![]);
+                let inputs = [&*above, &*positive, &*negative];
+                let slope = self.onnx.node("Where", &inputs, step.part("slope"), vec![]);
+                self.onnx.node("Mul", &[x, &slope], y, vec![]);
+            }
+        }
+    }
+
+    fn shuffle(&mut self, step: &Step<'_>, groups: usize) {
+        let Shape { channels, height, width, .. } = step.shape;
+        let (size, pixels) = (channels / groups, [height as i64, width as i64]);
+        let split = [0, groups as i64, size as i64, pixels[0], pixels[1]];
+        let split = self.onnx.ints(step.part("split"), &split);
+        let merged =
+            self.onnx.ints(step.part("merged"), &[0, channels as i64, pixels[0], pixels[1]]);
+        let grouped = self.onnx.node("Reshape", &[&step.x, &split], step.part("grouped"), vec![]);
+        let order = vec![ints("perm", &[0, 2, 1, 3, 4])];
+        let shuffled = self.onnx.node("Transpose", &[&grouped], step.part("shuffled"), order);
+        self.onnx.node("Reshape", &[&shuffled, &merged], step.y.clone(), vec![]);
+    }
+
+    /// A convolution whose window is the whole map `x`.
+    fn linear(
+        &mut self,
+        step: &Step<'_>,
+        (x, shape): (&str, Shape),
+        [weight, bias]: [&str; 2],
+        outputs: usize,
+        y: String,
+    ) -> Result<(), PackError> {
+        let values = self.model.floats(step.node, weight);
+        if values.len() != outputs * shape.len() {
+            return Err(PackError::ExportLinear {
+                input: self.input,
+                node: step.node.name.clone(),
+                found: shape.len(),
+                expected: values.len() / outputs,
+            });
+        }
+        let Shape { channels, height, width, .. } = shape;
+        let kernel = self.weight(step, weight, values, [outputs, height, width, channels]);
+        let bias = self.vector(step, bias, &[outputs]);
+        self.onnx.node("Conv", &[x, &kernel, &bias], y, window([height, width], 1, 0));
+        Ok(())
+    }
+
+    /// Statistics of the map and the hidden layer.
+    fn hyper_hidden(
+        &mut self,
+        step: &Step<'_>,
+        statistics: Statistics,
+        hidden: usize,
+        y: String,
+    ) -> Result<(), PackError> {
+        let read = self.statistics(step, statistics);
+        let shape = Shape::float(statistics.count() * step.shape.channels, 1, 1);
+        let linear = step.part("linear1");
+        self.linear(step, (&read, shape), ["w1", "b1"], hidden, linear.clone())?;
+        self.onnx.node("Relu", &[&linear], y, vec![]);
+        Ok(())
+    }
+
+    fn statistics(&mut self, step: &Step<'_>, statistics: Statistics) -> String {
+        let x = &*step.x;
+        let mean = self.onnx.node("GlobalAveragePool", &[x], step.part("mean"), vec![]);
+        let second = match statistics {
+            Statistics::Mean => return mean,
+            Statistics::MeanStd => {
+                let d = self.onnx.node("Sub", &[x, &mean], step.part("centred"), vec![]);
+                let squares = self.onnx.node("Mul", &[&d, &d], step.part("squares"), vec![]);
+                let variance = step.part("variance");
+                let variance = self.onnx.node("GlobalAveragePool", &[&squares], variance, vec![]);
+                let eps = self.onnx.scalar("/eps", HYPER_STD_EPS);
+                let sum = self.onnx.node("Add", &[&variance, &eps], step.part("padded"), vec![]);
+                self.onnx.node("Sqrt", &[&sum], step.part("std"), vec![])
+            }
+            Statistics::MeanThird => {
+                let squares = self.onnx.node("Mul", &[x, x], step.part("squares"), vec![]);
+                let cubes = self.onnx.node("Mul", &[&squares, x], step.part("cubes"), vec![]);
+                self.onnx.node("GlobalAveragePool", &[&cubes], step.part("third"), vec![])
+            }
+        };
+        let (inputs, axis) = ([&*mean, &*second], vec![int("axis", 1)]);
+        self.onnx.node("Concat", &inputs, step.part("statistics"), axis)
+    }
+
+    /// The output layer and its bound.
+    fn hyper_outputs(
+        &mut self,
+        step: &Step<'_>,
+        units: (&str, usize),
+        outputs: usize,
+        range: HyperRange,
+    ) -> Result<(), PackError> {
+        let units = (units.0, Shape::float(units.1, 1, 1));
+        let HyperRange::Sigmoid { lambda } = range else {
+            return self.linear(step, units, ["w2", "b2"], outputs, step.y.clone());
+        };
+        let linear = step.part("linear2");
+        self.linear(step, units, ["w2", "b2"], outputs, linear.clone())?;
+        let sigmoid = self.onnx.node("Sigmoid", &[&linear], step.part("sigmoid"), vec![]);
+        let two = self.onnx.scalar("/two", 2.0);
+        let one = self.onnx.scalar("/one", 1.0);
+        let doubled = self.onnx.node("Mul", &[&sigmoid, &two], step.part("doubled"), vec![]);
+        let unit = self.onnx.node("Sub", &[&doubled, &one], step.part("unit"), vec![]);
+        let lambda = self.onnx.floats(step.part("lambda"), &[], [lambda].into_iter());
+        self.onnx.node("Mul", &[&unit, &lambda], step.y.clone(), vec![]);
+        Ok(())
+    }
+
+    /// The last value as a vector, channels innermost.
+    fn logits(&mut self) {
+        let last = NodeId(self.shapes.len() - 1);
+        let mut value = self.value(last);
+        if self.shapes[last.0].pixels() > 1 {
+            let order = vec![ints("perm", &[0, 2, 3, 1])];
+            value = self.onnx.node("Transpose", &[&value], "/channels_last".to_owned(), order);
+        }
+        self.onnx.node("Flatten", &[&value], LOGITS.to_owned(), vec![int("axis", 1)]);
+    }
+
+    /// A parameter that is the same for all pixels.
+    fn per_channel(&mut self, step: &Step<'_>, suffix: &str) -> String {
+        self.vector(step, suffix, &[step.shape.channels, 1, 1])
+    }
+
+    fn vector(&mut self, step: &Step<'_>, suffix: &str, dims: &[usize]) -> String {
+        let values = self.model.floats(step.node, suffix);
+        self.onnx.floats(step.part(suffix), dims, values.iter().copied())
+    }
+
+    /// A constant `[O, I, height, width]` of `values` `[O, height, width, I]`.
+    fn weight(
+        &mut self,
+        step: &Step<'_>,
+        suffix: &str,
+        values: &[f32],
+        ohwi: [usize; 4],
+    ) -> String {
+        let [outputs, height, width, inputs] = ohwi;
+        let taps = height * width;
+        let filters = (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i)));
+        let oihw = filters
+            .flat_map(|(o, i)| (0..taps).map(move |tap| values[(o * taps + tap) * inputs + i]));
+        self.onnx.floats(step.part(suffix), &[outputs, inputs, height, width], oihw)
+    }
+
+    fn finish(self) -> ModelProto {
+        let graph = &self.model.graph;
+        let normalization = &graph.normalization;
+        let metadata = [
+            ("arch", graph.arch.clone()),
+            ("mean", format!("{:?}", normalization.mean)),
+            ("std", format!("{:?}", normalization.std)),
+            ("classes", serde_json::Value::from(graph.classes.clone()).to_string()),
+        ];
+        let metadata =
+            metadata.map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value });
+        let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
+        let (input, classes) = ((INPUT, &self.input[..]), [graph.classes.len()]);
+        ModelProto {
+            ir_version: Some(IR_VERSION),
+            producer_name: "onebit".to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: Some(self.onnx.finish(graph.arch.clone(), input, (LOGITS, &classes))),
+            opset_import: vec![opset],
+            metadata_props: metadata.into(),
+        }
+    }
+}
+
+/// Attributes of a window; pads are those of the top, left, bottom and right.
+fn window(kernel: [usize; 2], stride: usize, padding: usize) -> Vec<AttributeProto> {
+    vec![ints("kernel_shape", &kernel), ints("strides", &[stride; 2]), ints("pads", &[padding; 4])]
+}

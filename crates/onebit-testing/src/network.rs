@@ -6,6 +6,9 @@ use onebit_model::{Data, Graph, Model, Node, Op, Shape, Tensor, Verified, Weight
 
 use crate::{Random, forward, packed_params};
 
+/// Square of the golden section.
+const GOLDEN: f64 = 0.381_966;
+
 /// Random weights that keep every activation near unit size, as trained ones do.
 #[must_use]
 pub fn balanced_weights(graph: Verified<Graph>, random: &mut Random) -> Verified<Weights> {
@@ -84,13 +87,13 @@ pub fn balance_signs(model: Verified<Model>, input: [usize; 3], image: &[f64]) -
     Verified::<Model>::new(model).unwrap()
 }
 
-/// The middle of the widest gap between neighbours near the median of a channel: sums of +-1 take few values, and
-/// none may lie on the threshold.
+/// A number inside the widest gap between neighbours near the median of a channel. Sums of +-1 take few values, and
+/// none may lie on the threshold, so that the gap is cut at no simple fraction.
 fn middle(values: &[f64], channel: usize, channels: usize) -> f64 {
     let mut sorted: Vec<f64> = values.iter().skip(channel).step_by(channels).copied().collect();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len() - 1;
     let pairs = sorted[last * 3 / 10..=(last * 7).div_ceil(10)].windows(2);
     let widest = pairs.max_by(|a, b| (a[1] - a[0]).total_cmp(&(b[1] - b[0])));
-    widest.map_or(sorted[0], |pair| (pair[0] + pair[1]) / 2.0)
+    widest.map_or(sorted[0], |pair| pair[0] + GOLDEN * (pair[1] - pair[0]))
 }

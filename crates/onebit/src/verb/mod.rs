@@ -30,6 +30,7 @@ verbs! {
     eval
     pack
     run
+    export
     predict
     bench
     inspect

@@ -1,0 +1,68 @@
+use std::path::PathBuf;
+
+use onebit_pack::export::{OPSET, to_onnx};
+use serde::Serialize;
+
+use crate::model_file::{self, Packed};
+use crate::output::{self, Align, Table, thousands};
+use crate::size::InputSize;
+
+const EXAMPLES: &str = "\
+Examples:
+  onebit export a.onebit -o a.onnx                       for images of the size it was trained with
+  onebit export a.onebit -o a.onnx --input 3x320x320     for larger ones
+
+The ONNX network takes what `onebit run` takes and gives the same logits, in any program that reads ONNX:
+  session = onnxruntime.InferenceSession(\"a.onnx\")
+  logits = session.run(None, {\"input\": x})[0]          x: float32 [N, channels, height, width], normalised
+Its metadata holds mean and std of the normalization and the class names, as JSON.
+Its weights are +1 and -1 as 32-bit floats: it is larger and slower than the packed file.";
+
+/// Writes a packed model as a float network in the ONNX format, for other programs
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Packed model
+    file: PathBuf,
+    /// The ONNX file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Channels, height and width of the images [default: those of the model]
+    #[arg(long, value_name = "CxHxW")]
+    input: Option<InputSize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Done {
+    output: PathBuf,
+    bytes: u64,
+    opset: i64,
+    nodes: usize,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Packed { model, bytes } = model_file::read(&args.file)?;
+    let onnx = to_onnx(&model, args.input.map(|size| size.0))?;
+    onebit_pack::write_atomic(&args.output, &onnx.bytes)?;
+    let (output, nodes) = (args.output, onnx.nodes);
+    let done = Done { output, bytes: onnx.bytes.len() as u64, opset: OPSET, nodes };
+    if args.json {
+        return output::json(&done);
+    }
+    let mut table = Table::new([("", Align::Left), ("bytes", Align::Right), ("file", Align::Left)]);
+    for (name, size, path) in
+        [("packed", bytes, &args.file), ("ONNX", done.bytes, &done.output)]
+    {
+        table.row([name.to_owned(), thousands(size), path.display().to_string()]);
+    }
+    let (path, [c, h, w]) = (done.output.display(), onnx.input);
+    output::text(&format!(
+        "{}{nodes} nodes of opset {OPSET}, float32: input [N, {c}, {h}, {w}], logits [N, {classes}]\n\
+         run it: onnxruntime.InferenceSession(\"{path}\").run(None, {{\"input\": x}}) with the x of `onebit run`\n",
+        table.render(),
+        classes = model.graph.classes.len(),
+    ))
+}

@@ -1,0 +1,186 @@
+"""Does ONNX Runtime compute what the engine computes?
+
+Exports packed networks with `onebit export` and compares, image by image, every sign and every logit with the engine.
+Without --models, the networks are all architectures at full size and some options, with random weights.
+
+    pip install numpy onnx onnxruntime pillow
+    cargo build --release --bins --examples
+    python scripts/check_export.py --images FOLDER                       # JPEG or PNG files at any depth
+    python scripts/check_export.py --images X.npy --models a.onebit ...  # X: what `onebit run` takes
+
+Exit code 1 where logits of an image without a flipped sign differ by more than rounding explains.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from PIL import Image
+
+# As in onebit_pack::prove, in standard deviations of the logits.
+MAX_LOGIT_DIFFERENCE = 1e-5
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+NETWORKS = """
+birealnet18 birealnet34 reactnet18 reactnet34 reactnet-a reactnet-b reactnet-c
+ftbnn18 ftbnn18-compressed ftbnn18-grouped-2x2g ftbnn18-grouped-2x4g ftbnn-a dybnn18 dybnn-a
+resnet20 resnet-small vgg-small birealnet18-cifar reactnet18-cifar ftbnn18-cifar dybnn18-cifar
+reactnet-a-cifar ftbnn-a-cifar dybnn-a-cifar
+""".split() + [
+    '{"arch":"reactnet18","padding":"one","stem":"grouped"}',
+    '{"arch":"dybnn18","nonlinearity":"frprelu","hyper":{"statistics":"mean_std"}}',
+    '{"arch":"dybnn18-cifar","nonlinearity_position":"before_bn","hyper":{"statistics":"mean_third","range":"raw"}}',
+    '{"arch":"ftbnn18-cifar","nonlinearity_position":"before_add","downsample":"duplicate","stem":"conv3x3"}',
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, required=True, help="folder of images, or .npy")
+    parser.add_argument("--target", type=Path, default="target/release", help="where cargo puts onebit")
+    parser.add_argument("--networks", nargs="*", default=NETWORKS, help="names, or JSON of a network section")
+    parser.add_argument("--models", nargs="*", type=Path, help="packed files in place of random networks")
+    parser.add_argument("--count", type=int, default=8, help="images")
+    arguments = parser.parse_args()
+    programs = Programs(arguments.target)
+    print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}, {arguments.count} images")
+    print(HEADER, flush=True)
+    wrong = False
+    for network in arguments.models or arguments.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            row = check(programs, network, arguments, Path(folder))
+        wrong |= row["difference"] > MAX_LOGIT_DIFFERENCE
+        print(LINE.format(**row), flush=True)
+    sys.exit(int(wrong))
+
+
+HEADER = (
+    "network                          nodes     MB  classes  +1 signs  flipped  same top-1  difference"
+    "  optimised: flipped  same top-1"
+)
+LINE = (
+    "{name:<32} {nodes:>5} {mb:>6.1f} {classes:>8} {ones:>9} {flipped:>8} {top1:>11} {difference:>11.1e}"
+    " {opt_flipped:>19} {opt_top1:>11}"
+)
+
+
+class Programs:
+    def __init__(self, target):
+        self.target = target
+
+    def onebit(self, *arguments):
+        return json.loads(run(self.target / "onebit", *arguments, "--json"))
+
+    def example(self, name, *arguments):
+        run(self.target / "examples" / name, *arguments)
+
+
+def run(*command):
+    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def check(programs, network, arguments, folder):
+    """Compares one network; returns the row of the table."""
+    packed = network
+    if not arguments.models:
+        packed = folder / "random.onebit"
+        arch = json.loads(network)["arch"] if network.startswith("{") else network
+        size = [int(side) for side in programs.onebit("summary", arch)["input"].split("x")]
+        images = load(arguments.images, size, IMAGENET, arguments.count, second_half=True)
+        np.save(folder / "calibration.npy", images)
+        programs.example("random_model", network, folder / "calibration.npy", packed)
+    exported = programs.onebit("export", packed, "-o", folder / "model.onnx")
+    model = onnx.load(folder / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == exported["opset"] and len(model.graph.node) == exported["nodes"]
+    check_weights(model.graph)
+    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props if entry.key != "arch"}
+    size = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]]
+    images = load(arguments.images, size, (metadata["mean"], metadata["std"]), arguments.count)
+    np.save(folder / "images.npy", images)
+    programs.onebit("run", packed, "--input", folder / "images.npy", "--output", folder / "logits.npy")
+    programs.example("signs", packed, folder / "images.npy", folder / "signs.npy")
+    logits, signs = np.load(folder / "logits.npy"), np.load(folder / "signs.npy", mmap_mode="r")
+    assert logits.shape[1] == len(metadata["classes"])
+    plain = Comparison(model, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, images, logits, signs)
+    optimised = Comparison(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, images, logits, signs)
+    n = len(images)
+    return {
+        "name": packed.name if arguments.models else short(network),
+        "nodes": exported["nodes"],
+        "mb": exported["bytes"] / 1e6,
+        "classes": len(set(logits.argmax(1))),
+        "ones": f"{100 * np.mean(signs[0] > 0):.0f}%",
+        "flipped": f"{plain.flipped}/{n}",
+        "top1": f"{plain.same_top1}/{n}",
+        "difference": plain.difference,
+        "opt_flipped": f"{optimised.flipped}/{n}",
+        "opt_top1": f"{optimised.same_top1}/{n}",
+    }
+
+
+def short(network):
+    if not network.startswith("{"):
+        return network
+    words = json.loads(network)
+    return words.pop("arch") + " " + ",".join(str(v) for v in words.values())[:16]
+
+
+def load(path, size, normalization, count, second_half=False):
+    """`count` images as float32 [N, C, H, W], spread over the folder; the second half is other images."""
+    if path.suffix == ".npy":
+        return np.load(path)[:count]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    chosen = [files[(2 * i + second_half) * len(files) // (2 * count)] for i in range(count)]
+    channels, height, width = size
+    pixels = [Image.open(f).convert("RGB" if channels == 3 else "L").resize((width, height)) for f in chosen]
+    values = np.stack([np.asarray(image, np.float32).reshape(height, width, channels) for image in pixels])
+    mean, std = (np.asarray(values, np.float32) for values in normalization)
+    return np.ascontiguousarray(((values / 255 - mean) / std).transpose(0, 3, 1, 2))
+
+
+def sign_nodes(graph):
+    return [node for node in graph.node if node.op_type == "Where" and list(node.input[1:]) == ["/one", "/minus_one"]]
+
+
+def check_weights(graph):
+    """Weights of convolutions that read signs are +1 and -1, nothing else."""
+    signs = {node.output[0] for node in sign_nodes(graph)}
+    signs |= {node.output[0] for node in graph.node if node.op_type == "Pad" and node.input[0] in signs}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[0] in signs:
+            weight = onnx.numpy_helper.to_array(constants[node.input[1]])
+            assert np.all(np.abs(weight) == 1), node.name
+
+
+class Comparison:
+    """Signs and logits of ONNX Runtime against those of the engine."""
+
+    def __init__(self, model, level, images, logits, signs):
+        shown = onnx.ModelProto()
+        shown.CopyFrom(model)
+        names = [node.output[0] for node in sign_nodes(model.graph)]
+        shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        session = onnxruntime.InferenceSession(
+            shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self.flipped, self.same_top1, self.difference = 0, 0, 0.0
+        for image, expected, bits in zip(images, logits, signs):
+            found, *maps = session.run(["logits"] + names, {"input": image[None]})
+            self.same_top1 += int(found[0].argmax() == expected.argmax())
+            if not np.array_equal(np.concatenate([m.ravel() for m in maps]), bits):
+                self.flipped += 1
+                continue
+            self.difference = max(self.difference, np.abs(found[0] - expected).max() / logits.std())
+
+
+if __name__ == "__main__":
+    main()

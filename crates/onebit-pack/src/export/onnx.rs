@@ -55,7 +55,7 @@ pub fn to_onnx(model: &Verified<Model>, size: Option<[usize; 3]>) -> Result<Onnx
     Ok(Onnx { bytes: file.encode_to_vec(), nodes, input })
 }
 
-fn check_bytes(bytes: u64) -> Result<(), PackError> {
+pub(super) fn check_bytes(bytes: u64) -> Result<(), PackError> {
     if bytes > MAX_ONNX_BYTES { Err(PackError::ExportTooLarge { bytes }) } else { Ok(()) }
 }
 

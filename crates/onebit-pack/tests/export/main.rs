@@ -5,8 +5,11 @@
 mod networks;
 
 use onebit_engine::{Engine, Options};
-use onebit_model::arch::Config;
-use onebit_model::{Model, Op, Verified, bits};
+use onebit_model::arch::{Config, Method, Task};
+use onebit_model::{
+    Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Shift, Slope, Statistics,
+    Threshold, Verified, WeightScale, bits,
+};
 use onebit_pack::export::to_onnx;
 use onebit_pack::prove::Report;
 use onebit_pack::{Agreement, Disagreement, Observed, lower};
@@ -32,6 +35,61 @@ fn every_network_computes_the_same_elsewhere() {
         flipped += report.flipped_images;
     }
     assert!(flipped as f64 <= MAX_FLIPPED_SHARE * images as f64, "{flipped} of {images} images");
+}
+
+#[test]
+fn a_network_can_be_exported_for_another_size() {
+    let mut random = Random(random_seed());
+    let config = Config { groups: Some(2), ..Config::new("resnet20", Method::Dybnn) };
+    let model = balanced(&config, &mut random);
+    compare(&model, [3, 24, 20], &mut random).unwrap();
+}
+
+/// The output is a map, nodes have the names that ONNX's input and output have, and a linear layer is in the middle.
+#[test]
+fn unusual_graphs_compute_the_same_elsewhere() {
+    let mut random = Random(random_seed());
+    let prelu = Op::Prelu { slope: Slope::Relu, shift: Shift::None };
+    let nodes: [(&str, Op, &[usize]); 7] = [
+        ("image", Op::Input { channels: 3, height: 6, width: 5 }, &[]),
+        ("logits", Op::AvgPool { kernel: 3, stride: 2 }, &[0]),
+        ("input", prelu, &[1]),
+        ("middle", Op::Linear { out_features: 6 }, &[2]),
+        (
+            "offsets",
+            Op::Hyper {
+                statistics: Statistics::MeanStd,
+                hidden: 3,
+                outputs: 3,
+                range: HyperRange::Raw,
+            },
+            &[3],
+        ),
+        ("sign", Op::Sign { threshold: Threshold::Dynamic }, &[1, 4]),
+        (
+            "last",
+            Op::ConvBin {
+                geometry: Geometry::same(2, 3, 1, 1),
+                pad: PadValue::One,
+                scale: WeightScale::None,
+            },
+            &[5],
+        ),
+    ];
+    let nodes = nodes.map(|(name, op, inputs)| {
+        let inputs = inputs.iter().map(|&input| NodeId(input)).collect();
+        Node { name: name.to_owned(), op, inputs }
+    });
+    let task = Task::unnamed([3, 6, 5], 2 * 2 * 2);
+    let graph = Graph {
+        arch: "unusual".to_owned(),
+        normalization: task.normalization,
+        classes: task.classes,
+        nodes: nodes.into(),
+    };
+    let graph = Verified::<Graph>::new(graph).unwrap();
+    let model = lower(&balanced_weights(graph, &mut random)).unwrap();
+    compare(&model, [3, 6, 5], &mut random).unwrap();
 }
 
 fn balanced(config: &Config, random: &mut Random) -> Verified<Model> {
@@ -79,7 +137,7 @@ fn run_elsewhere(model: &Verified<Model>, input: [usize; 3], images: &[Vec<f32>]
     let [channels, height, width] = input;
     let batch = images.iter().flat_map(|image| planes(image, channels)).collect();
     let batch = Value::from_shape(&[images.len(), channels, height, width], batch).unwrap();
-    let is_sign = |node: &&onebit_model::Node| matches!(node.op, Op::Sign { .. });
+    let is_sign = |node: &&Node| matches!(node.op, Op::Sign { .. });
     let signs: Vec<&str> =
         model.graph.nodes.iter().filter(is_sign).map(|node| node.name.as_str()).collect();
     let outputs: Vec<_> =

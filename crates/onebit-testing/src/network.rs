@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use onebit_model::file::Weights;
 use onebit_model::op::Param;
-use onebit_model::{Data, Graph, Model, Node, Op, Shape, Tensor, Verified, WeightScale, infer};
+use onebit_model::{
+    Data, Graph, Model, Node, Op, Shape, Statistics, Tensor, Verified, WeightScale, infer,
+};
 
 use crate::{Random, forward, packed_params};
 
@@ -24,9 +26,10 @@ pub fn balanced_weights(graph: Verified<Graph>, random: &mut Random) -> Verified
     Verified::<Weights>::new(Weights { graph: graph.into_inner(), tensors }).unwrap()
 }
 
-/// Latent binary weights are uniform in -1 to 1, so that their mean size is a half.
+/// Latent binary weights are uniform in -1 to 1, so that their mean size is a half. Third moments are large numbers.
 fn draw(graph: &Graph, shapes: &[Shape], node: &Node, param: &Param, random: &mut Random) -> f32 {
     match (&node.op, param.suffix) {
+        (Op::Hyper { statistics: Statistics::MeanThird, .. }, "w1") => 0.02 * random.float(),
         (Op::Conv { .. } | Op::Linear { .. } | Op::Hyper { .. }, "weight" | "w1" | "w2") => {
             (3.0 / per_output(&param.shape)).sqrt() * random.float()
         }

@@ -16,7 +16,7 @@ fn read_by_every_verb(file: &Path, folder: &Path) -> Vec<Outcome> {
     let (x, image, file) = (folder.join("x.npy"), folder.join("image.png"), text(file));
     npy(&x, "<f4", &[1, 1, 28, 28]);
     png(&image, 28, 28);
-    let y = folder.join("y.npy");
+    let (y, onnx) = (folder.join("y.npy"), folder.join("y.onnx"));
     let outcomes = vec![
         onebit(&["verify", file]),
         onebit(&["inspect", file]),
@@ -25,8 +25,9 @@ fn read_by_every_verb(file: &Path, folder: &Path) -> Vec<Outcome> {
         onebit(&["eval", file, "--data", "fashion-mnist-sample"]),
         onebit(&["predict", file, text(&image)]),
         onebit(&["run", file, "--input", text(&x), "--output", text(&y)]),
+        onebit(&["export", file, "--output", text(&onnx)]),
     ];
-    assert!(!y.exists(), "logits of a bad model");
+    assert!(!y.exists() && !onnx.exists(), "something made of a bad model");
     outcomes
 }
 
@@ -102,6 +103,24 @@ fn arrays_that_do_not_fit() {
     onebit(&["run", text(&model), "--input", text(&x), "--output", text(&y)]).failed(65);
     fs::remove_file(&x).expect("removed");
     onebit(&["run", text(&model), "--input", text(&x), "--output", text(&y)]).failed(66);
+}
+
+#[test]
+fn an_export_that_cannot_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = packed(folder.path());
+    let onnx = folder.path().join("a.onnx");
+    fs::write(&onnx, "an earlier file").expect("written");
+    let export = |size| onebit(&["export", text(&model), "-o", text(&onnx), "--input", size]);
+    for size in ["3x28x28", "1x1x70000"] {
+        let outcome = export(size);
+        let sentence = outcome.failed(65);
+        assert!(sentence.contains("small.onebit") && sentence.contains(size), "{sentence}");
+    }
+    export("28x28").failed(64);
+    assert_eq!(fs::read(&onnx).expect("a file"), b"an earlier file");
+    let nowhere = folder.path().join("missing/a.onnx");
+    onebit(&["export", text(&model), "-o", text(&nowhere)]).failed(74);
 }
 
 #[test]

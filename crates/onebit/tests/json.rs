@@ -158,6 +158,28 @@ fn run_gives_the_logits_of_predict() {
 }
 
 #[test]
+fn export() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let onnx = folder.path().join("small.onnx");
+    let export = |size: &str| {
+        let mut command = common::program();
+        command.args(["export", "--json", "--input", size]).arg(&file).arg("-o").arg(&onnx);
+        common::Outcome::from(command.output().expect("the program starts")).json()
+    };
+    let (small, large) = (export("1x28x28"), export("1x40x36"));
+    for json in [&small, &large] {
+        assert_eq!(keys(json), ["bytes", "nodes", "opset", "output"]);
+        assert_eq!(json["opset"], 13);
+        assert_eq!(json["output"], onnx.to_str().expect("UTF-8"));
+        assert!(json["nodes"].as_u64().expect("a number") > 20, "{json}");
+    }
+    assert_eq!(small["nodes"], large["nodes"]);
+    let bytes = std::fs::metadata(&onnx).expect("a file").len();
+    assert_eq!(large["bytes"], bytes);
+}
+
+#[test]
 fn the_other_verbs_print_one_object() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = packed(folder.path());

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use anyhow::Context;
 use onebit_pack::export::{OPSET, to_onnx};
 use serde::Serialize;
 
@@ -45,7 +46,8 @@ struct Done {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Packed { model, bytes } = model_file::read(&args.file)?;
-    let onnx = to_onnx(&model, args.input.map(|size| size.0))?;
+    let onnx = to_onnx(&model, args.input.map(|size| size.0))
+        .with_context(|| args.file.display().to_string())?;
     onebit_pack::write_atomic(&args.output, &onnx.bytes)?;
     let (output, nodes) = (args.output, onnx.nodes);
     let done = Done { output, bytes: onnx.bytes.len() as u64, opset: OPSET, nodes };

@@ -6,14 +6,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, root, run, say};
+use crate::python::python_with;
+use crate::{cargo, root, say};
 
 /// Rounds of every program at every number of threads.
 const ROUNDS: usize = 5;
 
 /// Times both programs at 1 and 2 threads and prints medians and ratios.
 pub(crate) fn step() -> Result<()> {
-    let python = python_with_torch()?;
+    let python = python_with("venv-bench", "import torch", &["torch", "numpy"])?;
     let ours = bench_binary()?;
     let script = root().join("scripts/pytorch_step.py");
     let mut table =
@@ -39,29 +40,6 @@ pub(crate) fn step() -> Result<()> {
         commit(),
     ));
     Ok(())
-}
-
-/// Python of a private environment with PyTorch, made when it is not there.
-fn python_with_torch() -> Result<PathBuf> {
-    if let Some(python) = env::var_os("ONEBIT_BENCH_PYTHON") {
-        return Ok(python.into());
-    }
-    let venv = root().join("target/venv-bench");
-    let python = venv.join("bin/python");
-    let has_torch = Command::new(&python).args(["-c", "import torch"]).output();
-    if has_torch.is_ok_and(|output| output.status.success()) {
-        return Ok(python);
-    }
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(&venv);
-    run(make, "Python 3 with its venv module is needed to measure PyTorch")?;
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "torch", "numpy"]);
-    run(
-        install,
-        "PyTorch could not be installed; set ONEBIT_BENCH_PYTHON to a Python that has it",
-    )?;
-    Ok(python)
 }
 
 fn bench_binary() -> Result<PathBuf> {

@@ -1,8 +1,10 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`.
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `check-export`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
+mod export;
+mod python;
 
 use std::env;
 use std::ffi::OsString;
@@ -16,7 +18,10 @@ const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
 cargo xtask test          all tests, and those of onebit without the trainer
 cargo xtask check         format, lints, documentation, dependencies
-cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)";
+cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
+cargo xtask check-export FOLDER
+                          exported networks in ONNX Runtime against the engine, on the images of a folder
+                          (installs ONNX Runtime below target/)";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -29,6 +34,7 @@ fn main() -> ExitCode {
         Some("test") => none(&rest).and_then(|()| test()),
         Some("check") => none(&rest).and_then(|()| check()),
         Some("bench") => bench(&rest),
+        Some("check-export") => export::check_export(&rest),
         Some("help" | "--help" | "-h") => return say(HELP),
         _ => Err(anyhow::anyhow!("there is no such task, choose one of:\n{HELP}")),
     };

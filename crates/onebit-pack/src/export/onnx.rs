@@ -143,14 +143,9 @@ impl Exporter<'_> {
     }
 
     fn conv(&mut self, step: &Step<'_>, geometry: Geometry) {
-        let shape = [
-            geometry.out_channels,
-            geometry.kernel,
-            geometry.kernel,
-            step.shape.channels / geometry.groups,
-        ];
-        let values = self.model.floats(step.node, "weight");
-        let weight = self.weight(step, "weight", values, shape);
+        let Geometry { out_channels, kernel, groups, .. } = geometry;
+        let shape = [out_channels, kernel, kernel, step.shape.channels / groups];
+        let weight = self.weight(step, "weight", self.model.floats(step.node, "weight"), shape);
         self.convolution(&[&step.x, &weight], geometry, step.y.clone());
     }
 
@@ -251,11 +246,9 @@ impl Exporter<'_> {
 
     fn shuffle(&mut self, step: &Step<'_>, groups: usize) {
         let Shape { channels, height, width, .. } = step.shape;
-        let (size, pixels) = (channels / groups, [height as i64, width as i64]);
-        let split = [0, groups as i64, size as i64, pixels[0], pixels[1]];
-        let split = self.onnx.ints(step.part("split"), &split);
-        let merged =
-            self.onnx.ints(step.part("merged"), &[0, channels as i64, pixels[0], pixels[1]]);
+        let [c, h, w, groups] = [channels, height, width, groups].map(|extent| extent as i64);
+        let split = self.onnx.ints(step.part("split"), &[0, groups, c / groups, h, w]);
+        let merged = self.onnx.ints(step.part("merged"), &[0, c, h, w]);
         let grouped = self.onnx.node("Reshape", &[&step.x, &split], step.part("grouped"), vec![]);
         let order = vec![ints("perm", &[0, 2, 1, 3, 4])];
         let shuffled = self.onnx.node("Transpose", &[&grouped], step.part("shuffled"), order);
@@ -400,12 +393,16 @@ impl Exporter<'_> {
         let metadata =
             metadata.map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value });
         let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
-        let (input, classes) = ((INPUT, &self.input[..]), [graph.classes.len()]);
+        let logits = self.shapes.last().map_or(0, |shape| shape.len());
         ModelProto {
             ir_version: Some(IR_VERSION),
             producer_name: "onebit".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            graph: Some(self.onnx.finish(graph.arch.clone(), input, (LOGITS, &classes))),
+            graph: Some(self.onnx.finish(
+                graph.arch.clone(),
+                (INPUT, &self.input),
+                (LOGITS, &[logits]),
+            )),
             opset_import: vec![opset],
             metadata_props: metadata.into(),
         }

@@ -5,7 +5,7 @@ use onebit_model::{Model, Normalization, PadValue, Verified, bits};
 use onebit_testing::{Random, balanced_weights};
 use prost::Message;
 
-use super::proto::{FLOAT, GraphProto, ModelProto};
+use super::proto::{FLOAT, GraphProto, ModelProto, ValueInfoProto};
 use super::{IR_VERSION, MAX_ONNX_BYTES, OPSET, to_onnx};
 use crate::{PackError, lower};
 
@@ -56,15 +56,13 @@ fn the_file_says_what_it_is() {
 #[test]
 fn input_and_output_are_batches() {
     let graph = graph(&small());
-    let extents = |value: &super::proto::ValueInfoProto| {
+    let extents = |value: &ValueInfoProto| {
         let tensor = value.r#type.clone().unwrap().tensor_type.unwrap();
         assert_eq!(tensor.elem_type, FLOAT);
-        let (batch, rest) = {
-            let mut dims = tensor.shape.unwrap().dim;
-            (dims.remove(0), dims)
-        };
+        let mut dims = tensor.shape.unwrap().dim;
+        let batch = dims.remove(0);
         assert_eq!((batch.dim_param.as_deref(), batch.dim_value), (Some("N"), None));
-        rest.iter().map(|dim| dim.dim_value.unwrap()).collect::<Vec<_>>()
+        dims.iter().map(|dim| dim.dim_value.unwrap()).collect::<Vec<_>>()
     };
     let ([input], [output]) = (&*graph.input, &*graph.output) else { panic!("{:?}", graph.input) };
     assert_eq!((&*input.name, extents(input)), ("input", vec![2, 8, 8]));

@@ -9,6 +9,7 @@ mod checkpoint;
 mod error;
 pub mod fold;
 mod inspect;
+pub mod int8;
 mod io;
 mod lower;
 mod pack;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use toml::Table as TomlTable;
 
 use crate::failure::Failure;
-use crate::layers::{real_layers_table, weight_bits};
+use crate::layers::real_layers_table;
 use crate::model_file;
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::set::Set;
@@ -197,7 +197,7 @@ impl Layer {
             params: cost.float_params + cost.binary_params,
             flops: cost.flops,
             bops: cost.bops,
-            bits: weight_bits(cost),
+            bits: cost.bits(),
         }
     }
 }

@@ -41,7 +41,7 @@ resnet20 resnet-small vgg-small birealnet18-cifar reactnet18-cifar ftbnn18-cifar
 reactnet-a-cifar ftbnn-a-cifar dybnn-a-cifar
 """.split() + [
     '{"arch":"reactnet18","padding":"one","stem":"grouped"}',
-    '{"arch":"dybnn18","nonlinearity":"frprelu","hyper":{"statistics":"mean_std"}}',
+    '{"arch":"dybnn18","nonlinearity":"frprelu","hyper":{"statistics":"mean_std","sharing":"block"}}',
     '{"arch":"dybnn18-cifar","nonlinearity_position":"before_bn","hyper":{"statistics":"mean_third","range":"raw"}}',
     '{"arch":"ftbnn18-cifar","nonlinearity_position":"before_add","downsample":"duplicate","stem":"conv3x3"}',
 ]

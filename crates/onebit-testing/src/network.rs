@@ -29,15 +29,15 @@ pub fn balanced_weights(graph: Verified<Graph>, random: &mut Random) -> Verified
 /// Latent binary weights are uniform in -1 to 1, so that their mean size is a half. Third moments are large numbers.
 fn draw(graph: &Graph, shapes: &[Shape], node: &Node, param: &Param, random: &mut Random) -> f32 {
     match (&node.op, param.suffix) {
-        (Op::Hyper { statistics: Statistics::MeanThird, .. }, "w1") => 0.02 * random.float(),
-        (Op::Conv { .. } | Op::Linear { .. } | Op::Hyper { .. }, "weight" | "w1" | "w2") => {
-            (3.0 / per_output(&param.shape)).sqrt() * random.float()
+        (Op::HyperTrunk { statistics: Statistics::MeanThird, .. }, "weight") => {
+            0.02 * random.float()
         }
         (Op::ConvBin { .. }, "weight") => random.float(),
-        (Op::ConvBin { .. }, "scale") => random.uniform(0.4, 0.6),
         (Op::BatchNorm, "weight") => {
             random.choose(&[1.0, 1.0, 1.0, -1.0]) * random.uniform(0.6, 1.4)
         }
+        (Op::ConvBin { .. }, "scale") => random.uniform(0.4, 0.6),
+        (_, "weight") => (3.0 / per_output(&param.shape)).sqrt() * random.float(),
         (Op::BatchNorm, "running_var") => {
             convolution_variance(graph, shapes, node) * random.uniform(0.8, 1.2)
         }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{
     Geometry, HyperRange, Model, ModelError, Node, NodeId, Op, PadValue, Shape, Shift, Slope,
@@ -92,7 +94,7 @@ impl Step<'_> {
     }
 }
 
-impl Exporter<'_> {
+impl<'a> Exporter<'a> {
     fn node(&mut self, id: NodeId) -> Result<(), PackError> {
         let node = &self.model.graph.nodes[id.0];
         let Some(&first) = node.inputs.first() else { return Ok(()) };
@@ -121,14 +123,11 @@ impl Exporter<'_> {
                 self.onnx.node("MaxPool", &inputs[..1], y, window([kernel; 2], stride, padding));
             }
             Op::GlobalAvgPool => _ = self.onnx.node("GlobalAveragePool", &inputs[..1], y, vec![]),
-            Op::Linear { out_features } => {
-                self.linear(&step, (&step.x, shape), ["weight", "bias"], out_features, y)?;
+            Op::Linear { out_features } => self.linear(&step, (&step.x, shape), out_features, y)?,
+            Op::HyperTrunk { statistics, hidden, .. } => {
+                self.hyper_trunk(&step, statistics, hidden)?;
             }
-            Op::Hyper { statistics, hidden, outputs, range } => {
-                let units = step.part("hidden");
-                self.hyper_hidden(&step, statistics, hidden, units.clone())?;
-                self.hyper_outputs(&step, (&units, hidden), outputs, range)?;
-            }
+            Op::HyperHead { outputs, range, .. } => self.hyper_head(&step, outputs, range)?,
         }
         Ok(())
     }
@@ -145,7 +144,7 @@ impl Exporter<'_> {
     fn conv(&mut self, step: &Step<'_>, geometry: Geometry) {
         let Geometry { out_channels, kernel, groups, .. } = geometry;
         let shape = [out_channels, kernel, kernel, step.shape.channels / groups];
-        let weight = self.weight(step, "weight", self.model.floats(step.node, "weight"), shape);
+        let weight = self.weight(step, &self.weights(step.node), shape);
         self.convolution(&[&step.x, &weight], geometry, step.y.clone());
     }
 
@@ -155,7 +154,7 @@ impl Exporter<'_> {
         let words = self.model.words(step.node, "weight").chunks(bits::words(channels));
         let values: Vec<f32> =
             words.flat_map(|tap| (0..channels).map(|c| bits::value(tap, c))).collect();
-        let weight = self.weight(step, "weight", &values, [out_channels, kernel, kernel, channels]);
+        let weight = self.weight(step, &values, [out_channels, kernel, kernel, channels]);
         if pad == PadValue::Zero || padding == 0 {
             self.convolution(&[&step.x, &weight], geometry, step.y.clone());
             return;
@@ -260,11 +259,10 @@ impl Exporter<'_> {
         &mut self,
         step: &Step<'_>,
         (x, shape): (&str, Shape),
-        [weight, bias]: [&str; 2],
         outputs: usize,
         y: String,
     ) -> Result<(), PackError> {
-        let values = self.model.floats(step.node, weight);
+        let values = self.weights(step.node);
         if values.len() != outputs * shape.len() {
             return Err(PackError::ExportLinear {
                 input: self.input,
@@ -274,25 +272,33 @@ impl Exporter<'_> {
             });
         }
         let Shape { channels, height, width, .. } = shape;
-        let kernel = self.weight(step, weight, values, [outputs, height, width, channels]);
-        let bias = self.vector(step, bias, &[outputs]);
-        self.onnx.node("Conv", &[x, &kernel, &bias], y, window([height, width], 1, 0));
+        let weight = self.weight(step, &values, [outputs, height, width, channels]);
+        let bias = self.vector(step, "bias", &[outputs]);
+        self.onnx.node("Conv", &[x, &weight, &bias], y, window([height, width], 1, 0));
         Ok(())
     }
 
-    /// Statistics of the map and the hidden layer.
-    fn hyper_hidden(
+    /// Weights of a layer, those of 8 bits as the floats that they act as.
+    fn weights(&self, node: &Node) -> Cow<'a, [f32]> {
+        let (integers, scale) = self.model.integers(node, "weight");
+        if scale.is_empty() {
+            return Cow::Borrowed(self.model.floats(node, "weight"));
+        }
+        let rows = integers.chunks(integers.len() / scale.len()).zip(scale);
+        Cow::Owned(rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect())
+    }
+
+    fn hyper_trunk(
         &mut self,
         step: &Step<'_>,
         statistics: Statistics,
         hidden: usize,
-        y: String,
     ) -> Result<(), PackError> {
         let read = self.statistics(step, statistics);
         let shape = Shape::float(statistics.count() * step.shape.channels, 1, 1);
-        let linear = step.part("linear1");
-        self.linear(step, (&read, shape), ["w1", "b1"], hidden, linear.clone())?;
-        self.onnx.node("Relu", &[&linear], y, vec![]);
+        let linear = step.part("linear");
+        self.linear(step, (&read, shape), hidden, linear.clone())?;
+        self.onnx.node("Relu", &[&linear], step.y.clone(), vec![]);
         Ok(())
     }
 
@@ -320,20 +326,18 @@ impl Exporter<'_> {
         self.onnx.node("Concat", &inputs, step.part("statistics"), axis)
     }
 
-    /// The output layer and its bound.
-    fn hyper_outputs(
+    fn hyper_head(
         &mut self,
         step: &Step<'_>,
-        units: (&str, usize),
         outputs: usize,
         range: HyperRange,
     ) -> Result<(), PackError> {
-        let units = (units.0, Shape::float(units.1, 1, 1));
+        let units = (&*step.x, step.shape);
         let HyperRange::Sigmoid { lambda } = range else {
-            return self.linear(step, units, ["w2", "b2"], outputs, step.y.clone());
+            return self.linear(step, units, outputs, step.y.clone());
         };
-        let linear = step.part("linear2");
-        self.linear(step, units, ["w2", "b2"], outputs, linear.clone())?;
+        let linear = step.part("linear");
+        self.linear(step, units, outputs, linear.clone())?;
         let sigmoid = self.onnx.node("Sigmoid", &[&linear], step.part("sigmoid"), vec![]);
         let two = self.onnx.scalar("/two", 2.0);
         let one = self.onnx.scalar("/one", 1.0);
@@ -366,19 +370,13 @@ impl Exporter<'_> {
     }
 
     /// A constant `[O, I, height, width]` of `values` `[O, height, width, I]`.
-    fn weight(
-        &mut self,
-        step: &Step<'_>,
-        suffix: &str,
-        values: &[f32],
-        ohwi: [usize; 4],
-    ) -> String {
+    fn weight(&mut self, step: &Step<'_>, values: &[f32], ohwi: [usize; 4]) -> String {
         let [outputs, height, width, inputs] = ohwi;
         let taps = height * width;
         let filters = (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i)));
         let oihw = filters
             .flat_map(|(o, i)| (0..taps).map(move |tap| values[(o * taps + tap) * inputs + i]));
-        self.onnx.floats(step.part(suffix), &[outputs, inputs, height, width], oihw)
+        self.onnx.floats(step.part("weight"), &[outputs, inputs, height, width], oihw)
     }
 
     fn finish(self) -> ModelProto {

@@ -7,8 +7,8 @@ mod networks;
 use onebit_engine::{Engine, Options};
 use onebit_model::arch::{Config, Method, Task};
 use onebit_model::{
-    Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Shift, Slope, Statistics,
-    Threshold, Verified, WeightScale, bits,
+    Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Precision, Shift, Slope,
+    Statistics, Threshold, Verified, WeightScale, bits,
 };
 use onebit_pack::export::to_onnx;
 use onebit_pack::prove::Report;
@@ -49,32 +49,17 @@ fn a_network_can_be_exported_for_another_size() {
 #[test]
 fn unusual_graphs_compute_the_same_elsewhere() {
     let mut random = Random(random_seed());
-    let prelu = Op::Prelu { slope: Slope::Relu, shift: Shift::None };
-    let nodes: [(&str, Op, &[usize]); 7] = [
+    let (statistics, precision) = (Statistics::MeanStd, Precision::I8);
+    let (geometry, pad) = (Geometry::same(2, 3, 1, 1), PadValue::One);
+    let nodes: [(&str, Op, &[usize]); 8] = [
         ("image", Op::Input { channels: 3, height: 6, width: 5 }, &[]),
         ("logits", Op::AvgPool { kernel: 3, stride: 2 }, &[0]),
-        ("input", prelu, &[1]),
+        ("input", Op::Prelu { slope: Slope::Relu, shift: Shift::None }, &[1]),
         ("middle", Op::Linear { out_features: 6 }, &[2]),
-        (
-            "offsets",
-            Op::Hyper {
-                statistics: Statistics::MeanStd,
-                hidden: 3,
-                outputs: 3,
-                range: HyperRange::Raw,
-            },
-            &[3],
-        ),
-        ("sign", Op::Sign { threshold: Threshold::Dynamic }, &[1, 4]),
-        (
-            "last",
-            Op::ConvBin {
-                geometry: Geometry::same(2, 3, 1, 1),
-                pad: PadValue::One,
-                scale: WeightScale::None,
-            },
-            &[5],
-        ),
+        ("trunk", Op::HyperTrunk { statistics, hidden: 3, precision }, &[3]),
+        ("head", Op::HyperHead { outputs: 3, range: HyperRange::Raw, precision }, &[4]),
+        ("sign", Op::Sign { threshold: Threshold::Dynamic }, &[1, 5]),
+        ("last", Op::ConvBin { geometry, pad, scale: WeightScale::None }, &[6]),
     ];
     let nodes = nodes.map(|(name, op, inputs)| {
         let inputs = inputs.iter().map(|&input| NodeId(input)).collect();

@@ -1,9 +1,10 @@
 //! Small networks of every architecture family, every method and every option that changes the graph.
 
 use onebit_model::arch::{
-    self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, Stem, Task,
+    self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, Sharing, Stem,
+    Task,
 };
-use onebit_model::{Graph, PadValue, Statistics, Verified, WeightScale};
+use onebit_model::{Graph, PadValue, Precision, Statistics, Verified, WeightScale};
 
 pub(crate) const INPUT: [usize; 3] = [3, 16, 16];
 
@@ -58,6 +59,7 @@ fn options(method: Method, configs: &mut Vec<Config>) {
             vary(&|c| (c.hyper.statistics, c.hyper.range) = (statistics, range));
         }
     }
+    vary(&|c| (c.hyper.sharing, c.hyper.precision) = (Sharing::Block, Precision::F32));
     vary(&|c| c.padding = PadValue::One);
     vary(&|c| c.groups = Some(2));
     vary(&|c| (c.groups, c.padding) = (Some(4), PadValue::One));

@@ -83,7 +83,7 @@ fn balanced(config: &Config, random: &mut Random) -> Verified<Model> {
     balance_signs(model, INPUT, &image)
 }
 
-/// One NHWC image, or NCHW: noise has no direction.
+/// An NHWC image of noise.
 fn image([channels, height, width]: [usize; 3], random: &mut Random) -> Vec<f32> {
     random.floats(channels * height * width, -1.7, 1.7)
 }

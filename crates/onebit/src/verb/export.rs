@@ -13,11 +13,12 @@ Examples:
   onebit export a.onebit -o a.onnx                       for images of the size it was trained with
   onebit export a.onebit -o a.onnx --input 3x320x320     for larger ones
 
-The ONNX network takes what `onebit run` takes and gives the same logits, in any program that reads ONNX:
+The ONNX network takes what `onebit run` takes and gives the same logits:
   session = onnxruntime.InferenceSession(\"a.onnx\")
-  logits = session.run(None, {\"input\": x})[0]          x: float32 [N, channels, height, width], normalised
-Its metadata holds mean and std of the normalization and the class names, as JSON.
-Its weights are +1 and -1 as 32-bit floats: it is larger and slower than the packed file.";
+  logits = session.run(None, {\"input\": x})[0]
+with x float32 [N, channels, height, width], normalised. Its metadata holds mean and std of the
+normalization and the class names, as JSON. Its weights are +1 and -1 as 32-bit floats: it is
+larger and slower than the packed file.";
 
 /// Writes a packed model as a float network in the ONNX format, for other programs
 #[derive(clap::Args)]

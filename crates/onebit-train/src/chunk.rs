@@ -49,7 +49,13 @@ impl Chunk {
 
     /// Output of the last node for this chunk's images.
     pub(crate) fn logits(&self, structure: &Structure) -> &[f32] {
-        let step = structure.last();
+        self.map(structure, structure.plan.steps.len() - 1)
+    }
+
+    /// Output for this chunk's images of a node that keeps it, such as an observed one.
+    pub(crate) fn map(&self, structure: &Structure, id: usize) -> &[f32] {
+        let step = &structure.plan.steps[id];
+        assert!(step.value.whole, "the output of a node that does not keep it");
         &self.floats[step.value.slot][..self.images * step.len]
     }
 

@@ -63,7 +63,7 @@ pub struct Layer {
     /// Linearity of the convolution; absent if all channels are constant.
     pub r2: Option<f64>,
     /// Linearity of the block that begins here; absent where the convolution belongs to the block of an earlier one.
-    pub block: Option<Linearity>,
+    pub linearity: Option<Linearity>,
 }
 
 /// Linearity of a block in its input. Absent: fewer pixels than input channels were seen, the map is constant, or its
@@ -147,7 +147,7 @@ impl LayerProbe {
             qe_weights: self.convolution.qe_weights(),
             qe_activations: self.convolution.qe_activations(),
             r2,
-            block: self.block.as_ref().map(LinearityProbe::measured),
+            linearity: self.block.as_ref().map(LinearityProbe::measured),
         }
     }
 }

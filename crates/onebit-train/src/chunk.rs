@@ -52,10 +52,12 @@ impl Chunk {
         self.map(structure, structure.plan.steps.len() - 1)
     }
 
-    /// Output for this chunk's images of a node that keeps it, such as an observed one.
+    /// Output for this chunk's images of a node that keeps it, such as an observed one; batch normalizations that
+    /// a sum computes itself have none.
     pub(crate) fn map(&self, structure: &Structure, id: usize) -> &[f32] {
         let step = &structure.plan.steps[id];
-        assert!(step.value.whole, "the output of a node that does not keep it");
+        let is_kept = step.value.whole && !structure.is_in_sum(id);
+        assert!(is_kept, "the output of `{}` is not kept", structure.graph.nodes[id].name);
         &self.floats[step.value.slot][..self.images * step.len]
     }
 

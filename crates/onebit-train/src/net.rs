@@ -99,7 +99,7 @@ impl Structure {
             plan.levels.iter().map(level).collect::<Vec<_>>()
         };
         let (norms_in, norms_reading) = (by_level(&|n| n.node), by_level(&|n| n.input));
-        let norm_of_sum = norms_of_sums(&graph, &norm_index, observed);
+        let norm_of_sum = norms_of_sums(&graph, &norm_index);
         Ok(Structure {
             graph,
             plan,
@@ -142,18 +142,13 @@ impl Structure {
     }
 }
 
-/// For each sum the first input that is a batch normalization with no other reader and not observed.
-fn norms_of_sums(
-    graph: &Graph,
-    norm_index: &[Option<usize>],
-    observed: &[NodeId],
-) -> Vec<Option<usize>> {
+/// For each sum the first input that is a batch normalization with no other reader.
+fn norms_of_sums(graph: &Graph, norm_index: &[Option<usize>]) -> Vec<Option<usize>> {
     let readers =
         |id: NodeId| graph.nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
     let of_sum = |node: &onebit_model::Node| {
         let inputs = node.inputs.iter().filter(|_| node.op == Op::Add);
-        let mut own = inputs.filter(|i| readers(**i) == 1 && !observed.contains(i));
-        own.find_map(|i| norm_index[i.0])
+        inputs.filter(|i| readers(**i) == 1).find_map(|i| norm_index[i.0])
     };
     graph.nodes.iter().map(of_sum).collect()
 }

@@ -90,8 +90,11 @@ mod tests {
 
     use super::*;
 
-    /// Input, modules and output of each block, and the convolutions that begin none.
-    fn found(config: &Config) -> (Vec<(String, Vec<String>, String)>, Vec<String>) {
+    /// Input, modules and output.
+    type Names = (String, Vec<String>, String);
+
+    /// The blocks, and the convolutions that begin none.
+    fn found(config: &Config) -> (Vec<Names>, Vec<String>) {
         let graph = arch::build(config, &Task::unnamed([3, 32, 32], 10)).unwrap();
         let name = |id: &NodeId| graph.nodes[id.0].name.clone();
         let (mut blocks, mut others) = (Vec::new(), Vec::new());

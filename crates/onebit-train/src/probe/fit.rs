@@ -184,10 +184,13 @@ mod tests {
         let mut columns = columns(7, 211);
         // A mean a thousand times the deviation.
         columns[1].iter_mut().for_each(|v| *v += 1000.0);
-        for p in 0..211 {
-            columns[2][p] += 0.7 * columns[0][p];
-            columns[6][p] += 2.0 * columns[2][p] - columns[3][p];
-        }
+        let add = |columns: &mut [Vec<f32>], to: usize, factor: f32, from: usize| {
+            let from = columns[from].clone();
+            columns[to].iter_mut().zip(from).for_each(|(v, other)| *v += factor * other);
+        };
+        add(&mut columns, 2, 0.7, 0);
+        add(&mut columns, 6, 2.0, 2);
+        add(&mut columns, 6, -1.0, 3);
         let (features, targets) = columns.split_at(5);
         for (found, target) in fitted(features, targets).into_iter().zip(targets) {
             assert_close(found, naive(features, target));

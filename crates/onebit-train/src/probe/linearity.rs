@@ -9,6 +9,9 @@ use crate::net::Net;
 use crate::op::{AvgPool, Forward, Layer, Workspace};
 use crate::params::Params;
 
+/// Most sums of products that are kept for a block, 1 GiB of them.
+const MAX_PRODUCTS: usize = 1 << 27;
+
 /// Sums over all images of one block.
 pub(super) struct LinearityProbe {
     block: Block,
@@ -26,15 +29,20 @@ impl LinearityProbe {
         let (x, y) = (shapes[block.input.0], shapes[block.output.0]);
         let module_inputs: Vec<NodeId> =
             block.modules.iter().map(|module| graph.nodes[module.0].inputs[0]).collect();
-        let mut targets: Vec<NodeId> = [block.output].into_iter().collect();
+        let mut targets = vec![block.output];
         targets.extend(block.modules.iter().chain(&module_inputs));
         targets.sort_unstable();
         targets.dedup();
         let pool = Pool::new(x, y);
         let fits = |id: &NodeId| pool.is_some() && extents(shapes[id.0]) == extents(y);
-        let targets: Vec<(NodeId, usize)> =
+        let mut targets: Vec<(NodeId, usize)> =
             targets.into_iter().filter(fits).map(|id| (id, shapes[id.0].channels)).collect();
-        let fit = Fit::new(x.channels, targets.iter().map(|(_, channels)| channels).sum());
+        let columns = |targets: &[(NodeId, usize)]| targets.iter().map(|(_, c)| c).sum::<usize>();
+        if x.channels.saturating_mul(x.channels + columns(&targets)) > MAX_PRODUCTS {
+            targets.clear();
+        }
+        let features = if targets.is_empty() { 0 } else { x.channels };
+        let fit = Fit::new(features, columns(&targets));
         LinearityProbe { block, module_inputs, pool: pool.unwrap_or_default(), targets, fit }
     }
 

@@ -66,8 +66,9 @@ pub struct Layer {
     pub linearity: Option<Linearity>,
 }
 
-/// Linearity of a block in its input. Absent: fewer pixels than input channels were seen, the map is constant, or its
-/// extents are not those of the block's input divided by a whole number.
+/// Linearity of a block in its input. Absent: no more pixels than input channels were seen, the map is constant, its
+/// extents are not those of the block's input divided by a whole number, or the channels are too many (more than
+/// 2^27 products of them).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Linearity {
     /// What the block's non-linear module reads; absent if the block has none.

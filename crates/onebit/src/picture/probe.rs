@@ -145,7 +145,7 @@ fn draw_key<B: DrawingBackend>(
     Ok(())
 }
 
-/// A chart with a caption and a description of the x axis; with the names of the series if `named`.
+/// A chart of shares, with a caption and a description of the x axis; with the names of the series if `named`.
 fn panel<B: DrawingBackend>(
     area: &Area<B>,
     scale: Scale,
@@ -176,7 +176,7 @@ fn panel<B: DrawingBackend>(
         .axis_style(TEXT.stroke_width(scale.lines))
         .label_style(font(11.0 * scale.text))
         .axis_desc_style(font(11.0 * scale.text))
-        .y_label_formatter(&|v| label(*v, high - low))
+        .y_label_formatter(&|&v| if v > 1.0 { String::new() } else { label(v, high - low) })
         .draw()?;
     for Series { name, color, points } in series {
         let style = color.stroke_width(2 * scale.lines);

@@ -208,7 +208,7 @@ fn strides_groups_and_thresholds_as_naive_loops_have_them() {
     assert_near("qe_weights", layer.qe_weights, error(&w, &binary), ROUNDING);
     assert_near("qe_activations", layer.qe_activations, error(&u, &q), ROUNDING);
     assert_near("r2", layer.r2, r2, ROUNDING);
-    assert_eq!(layer.linearity.unwrap().before_module, None);
+    assert_eq!(layer.linearity, None, "4 x 5 pixels are no whole fraction of 7 x 9");
 }
 
 /// A block whose convolution BN silences, so that the sum is its input, with a ReLU behind it.
@@ -232,7 +232,7 @@ fn silent_block(channels: usize) -> Verified<Weights> {
 fn a_rectifier_lowers_the_linearity_of_its_block() {
     let images = normals(2, 32 * 8 * 256);
     let layer = measured(&silent_block(8), Stage::BinaryWeights, &images).remove(0);
-    let Linearity { before_module, after_module, block } = layer.linearity.unwrap();
+    let Linearity { before_module, after_module, block, .. } = layer.linearity.unwrap();
     assert_near("before", before_module, 1.0, ROUNDING);
     // Of max(x, 0) for normal x, cov(x, max(x, 0))^2 / var(max(x, 0)) = (1/4) / (1/2 - 1/(2 pi)); 65,536 values have a
     // standard error of about 0.002.
@@ -244,8 +244,14 @@ fn a_rectifier_lowers_the_linearity_of_its_block() {
 fn too_few_pixels_for_a_fit_give_no_linearity() {
     let one_image = normals(2, 300 * 256);
     let layer = measured(&silent_block(300), Stage::BinaryWeights, &one_image).remove(0);
-    let none = Linearity { before_module: None, after_module: None, block: None };
-    assert_eq!(layer.linearity, Some(none));
+    let expected = Linearity {
+        features: 300,
+        pixels: 256,
+        before_module: None,
+        after_module: None,
+        block: None,
+    };
+    assert_eq!(layer.linearity, Some(expected));
     assert!(layer.r2.is_some());
 }
 

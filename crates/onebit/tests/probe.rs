@@ -26,8 +26,11 @@ fn text(path: &Path) -> &str {
 /// A run of three epochs in `folder`, all of whose checkpoints are kept.
 fn trained(folder: &Path) -> PathBuf {
     let (recipe, run) = (recipe(folder, "epochs = 3\nkeep_checkpoints = 3"), folder.join("run"));
-    let set = ["--set", "network.method=ftbnn", "--set", "data.train_limit=320"];
-    onebit(&[&["train", text(&recipe), "--out", text(&run)][..], &set].concat()).succeeded();
+    let mut arguments = vec!["train", text(&recipe), "--out", text(&run)];
+    let network = ["network.method=ftbnn", "network.widths=[8,32]", "network.blocks=[1,2]"];
+    let sets = [&network[..], &["data.train_limit=320"]].concat();
+    sets.iter().for_each(|set| arguments.extend(["--set", *set]));
+    onebit(&arguments).succeeded();
     run
 }
 
@@ -51,12 +54,12 @@ fn a_run_is_measured_epoch_by_epoch() {
         assert_eq!(checkpoint["stage"], "binary_weights");
         let layers = checkpoint["layers"].as_array().expect("layers");
         let layer_names: Vec<_> = layers.iter().map(|layer| &layer["name"]).collect();
-        assert_eq!(layer_names, ["stage1.0.conv", "stage2.0.conv"]);
-        let mean_of_r2 = layers.iter().map(|layer| share(&layer["r2"])).sum::<f64>() / 2.0;
+        assert_eq!(layer_names, ["stage1.0.conv", "stage2.0.conv", "stage2.1.conv"]);
+        let mean_of_r2 = layers.iter().map(|layer| share(&layer["r2"])).sum::<f64>() / 3.0;
         assert!((share(&checkpoint["mean"]["r2"]) - mean_of_r2).abs() < 1e-12, "{checkpoint}");
         MEASURES.iter().for_each(|key| _ = share(&checkpoint["mean"][key]));
         for layer in layers {
-            assert!(layer["channels"] == 8 || layer["channels"] == 16, "{layer}");
+            assert!(layer["channels"] == 8 || layer["channels"] == 32, "{layer}");
             let linearity = &layer["linearity"];
             let [before, after] =
                 ["before_module", "after_module"].map(|key| share(&linearity[key]));
@@ -79,10 +82,10 @@ fn assert_files(out: &Path, json: &Value) {
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     let header = [&["epoch", "layer", "channels", "constant_channels"][..], &MEASURES].concat();
     assert_eq!(rows[0], header);
-    assert_eq!(rows.len(), 1 + 3 * 2, "{csv}");
-    let last = &rows[6];
-    assert_eq!(last[..3], ["3", "stage2.0.conv", "16"]);
-    let layer = &json["checkpoints"][2]["layers"][1];
+    assert_eq!(rows.len(), 1 + 3 * 3, "{csv}");
+    let last = &rows[9];
+    assert_eq!(last[..3], ["3", "stage2.1.conv", "32"]);
+    let layer = &json["checkpoints"][2]["layers"][2];
     let r2: f64 = last[6].parse().expect("a number");
     assert_eq!((r2, last.len()), (share(&layer["r2"]), header.len()));
 }
@@ -114,6 +117,10 @@ fn epochs_checkpoints_and_files_can_be_chosen() {
     for word in ["stage2.0.conv", "mean", "epoch 1", "QE weights", "R2", "60 images", "probe.csv"] {
         assert!(table.contains(word), "no `{word}` in {table}");
     }
+    assert!(!table.contains("fewer than 10 pixels"), "60 images of 14 x 14 pixels for 32 channels");
+    let one_image = [&["probe", text(&checkpoint), "--limit=1", "--out", text(&out)], &DATA[..]];
+    let one_image = onebit(&one_image.concat());
+    assert!(one_image.succeeded().contains("fewer than 10 pixels for each input channel: 1"));
 }
 
 #[test]

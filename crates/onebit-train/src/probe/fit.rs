@@ -13,7 +13,7 @@ const INDEPENDENT: f64 = 1e-10;
 /// small variances.
 pub(super) struct Fit {
     features: usize,
-    count: f64,
+    pixels: usize,
     first: Vec<f64>,
     sums: Vec<f64>,
     /// Features times features, then targets; of the features only `j >= i`.
@@ -28,13 +28,22 @@ impl Fit {
         let columns = features + targets;
         Fit {
             features,
-            count: 0.0,
+            pixels: 0,
             first: vec![0.0; columns],
             sums: vec![0.0; columns],
             products: vec![0.0; features * columns],
             squares: vec![0.0; targets],
             block: Vec::new(),
         }
+    }
+
+    pub(super) fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Pixels so far.
+    pub(super) fn pixels(&self) -> usize {
+        self.pixels
     }
 
     fn columns(&self) -> usize {
@@ -56,12 +65,12 @@ impl Fit {
         self.block.clear();
         for pixel in pixels {
             let values = maps.iter().flat_map(|(map, c)| &map[pixel * c..][..*c]);
-            if self.count == 0.0 {
+            if self.pixels == 0 {
                 let first = self.first.iter_mut().zip(values.clone());
                 first.for_each(|(first, value)| *first = f64::from(*value));
             }
             self.block.extend(values.zip(&self.first).map(|(v, first)| f64::from(*v) - first));
-            self.count += 1.0;
+            self.pixels += 1;
         }
     }
 
@@ -93,18 +102,19 @@ impl Fit {
     /// Gaussian elimination of the normal equations. A feature that the earlier ones determine is passed over.
     pub(super) fn explained(&self) -> Option<Vec<(f64, f64)>> {
         let (features, columns) = (self.features, self.columns());
-        if self.count <= features as f64 + 1.0 {
+        if self.pixels <= features + 1 {
             return None;
         }
+        let count = self.pixels as f64;
         let mut rows = self.products.clone();
         for (i, row) in rows.chunks_exact_mut(columns).enumerate() {
-            let mean = self.sums[i] / self.count;
+            let mean = self.sums[i] / count;
             row[i..].iter_mut().zip(&self.sums[i..]).for_each(|(p, sum)| *p -= mean * sum);
         }
         let variances: Vec<f64> = (0..features).map(|i| rows[i * columns + i]).collect();
         let targets = self.squares.iter().zip(&self.sums[features..]);
         let mut explained: Vec<(f64, f64)> =
-            targets.map(|(square, sum)| (0.0, square - sum * sum / self.count)).collect();
+            targets.map(|(square, sum)| (0.0, square - sum * sum / count)).collect();
         for (i, variance) in variances.iter().enumerate() {
             let (row, below) = rows[i * columns..].split_at_mut(columns);
             let pivot = row[i];

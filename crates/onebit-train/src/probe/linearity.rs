@@ -25,7 +25,8 @@ pub(super) struct LinearityProbe {
 }
 
 impl LinearityProbe {
-    pub(super) fn new(graph: &Graph, shapes: &[Shape], block: Block) -> Self {
+    /// `None` if its input cannot be brought to the extents of its output, or there are too many channels.
+    pub(super) fn new(graph: &Graph, shapes: &[Shape], block: Block) -> Option<Self> {
         let (x, y) = (shapes[block.input.0], shapes[block.output.0]);
         let module_inputs: Vec<NodeId> =
             block.modules.iter().map(|module| graph.nodes[module.0].inputs[0]).collect();
@@ -33,17 +34,15 @@ impl LinearityProbe {
         targets.extend(block.modules.iter().chain(&module_inputs));
         targets.sort_unstable();
         targets.dedup();
-        let pool = Pool::new(x, y);
-        let fits = |id: &NodeId| pool.is_some() && extents(shapes[id.0]) == extents(y);
-        let mut targets: Vec<(NodeId, usize)> =
-            targets.into_iter().filter(fits).map(|id| (id, shapes[id.0].channels)).collect();
-        let columns = |targets: &[(NodeId, usize)]| targets.iter().map(|(_, c)| c).sum::<usize>();
-        if x.channels.saturating_mul(x.channels + columns(&targets)) > MAX_PRODUCTS {
-            targets.clear();
+        targets.retain(|id| extents(shapes[id.0]) == extents(y));
+        let targets: Vec<(NodeId, usize)> =
+            targets.into_iter().map(|id| (id, shapes[id.0].channels)).collect();
+        let columns: usize = targets.iter().map(|(_, channels)| channels).sum();
+        if x.channels.saturating_mul(x.channels + columns) > MAX_PRODUCTS {
+            return None;
         }
-        let features = if targets.is_empty() { 0 } else { x.channels };
-        let fit = Fit::new(features, columns(&targets));
-        LinearityProbe { block, module_inputs, pool: pool.unwrap_or_default(), targets, fit }
+        let (pool, fit) = (Pool::new(x, y)?, Fit::new(x.channels, columns));
+        Some(LinearityProbe { block, module_inputs, pool, targets, fit })
     }
 
     /// The nodes whose maps it reads.
@@ -54,9 +53,6 @@ impl LinearityProbe {
 
     /// Adds the images of the last pass.
     pub(super) fn add(&mut self, net: &Net) {
-        if self.targets.is_empty() {
-            return;
-        }
         let mut targets: Vec<_> =
             self.targets.iter().map(|(id, channels)| (net.maps(*id), *channels)).collect();
         for x in net.maps(self.block.input) {
@@ -84,6 +80,8 @@ impl LinearityProbe {
             (total > 0.0).then(|| (sum / total).min(1.0))
         };
         Linearity {
+            features: self.fit.features(),
+            pixels: self.fit.pixels(),
             before_module: share(&self.module_inputs),
             after_module: share(&self.block.modules),
             block: share(&[self.block.output]),

@@ -62,15 +62,20 @@ pub struct Layer {
     pub qe_activations: Option<f64>,
     /// Linearity of the convolution; absent if all channels are constant.
     pub r2: Option<f64>,
-    /// Linearity of the block that begins here; absent where the convolution belongs to the block of an earlier one.
+    /// Linearity of the block that begins here; absent where the convolution belongs to the block of an earlier one,
+    /// the extents of the block's output are not those of its input divided by a whole number, or there are too many
+    /// channels (more than 2^27 products of them).
     pub linearity: Option<Linearity>,
 }
 
-/// Linearity of a block in its input. Absent: no more pixels than input channels were seen, the map is constant, its
-/// extents are not those of the block's input divided by a whole number, or the channels are too many (more than
-/// 2^27 products of them).
+/// Linearity of a block in its input. Absent: no more pixels than input channels were seen, the map is constant, or it
+/// has other extents than the block's output.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Linearity {
+    /// Input channels of the block.
+    pub features: usize,
+    /// Pixels that the fits were made on.
+    pub pixels: usize,
     /// What the block's non-linear module reads; absent if the block has none.
     pub before_module: Option<f64>,
     /// What the module gives; absent if the block has none.
@@ -92,7 +97,7 @@ impl Probe {
             .map(|site| LayerProbe {
                 name: graph.nodes[site.convolution.0].name.clone(),
                 convolution: ConvolutionProbe::new(weights, &shapes, &site),
-                block: site.block.map(|block| LinearityProbe::new(&graph, &shapes, block)),
+                block: site.block.and_then(|block| LinearityProbe::new(&graph, &shapes, block)),
             })
             .collect();
         let observed: Vec<NodeId> = layers.iter().flat_map(LayerProbe::observed).collect();

@@ -36,6 +36,8 @@ defines them. The test images are used unless the spec ends in :train.";
 const LEGEND: &str = "QE: quantization error; R2: of the binary on the real convolution; before and after the \
     module, block: linearity in the block's input; constant: channels left out of R2.\n";
 const BATCH: usize = 64;
+/// Pixels for each channel that a fit should have.
+const FIT_PIXELS: usize = 10;
 
 /// Measures how linear binary convolutions and blocks are, and their quantization error
 #[derive(clap::Args)]
@@ -219,12 +221,12 @@ impl Done {
         }
         let images = thousands(self.images as u64);
         text += &format!("\n{images} images of {}. {LEGEND}", self.data);
-        let absent = |layer: &&Layer| layer.linearity.is_some_and(|linearity| linearity.block.is_none());
-        let absent = last.layers.iter().filter(absent).count();
-        if absent > 0 {
+        let fits = last.layers.iter().filter_map(|layer| layer.linearity);
+        let few = fits.filter(|fit| fit.pixels < FIT_PIXELS * fit.features).count();
+        if few > 0 {
             text += &format!(
-                "Linearity is absent for {absent} blocks whose pixels are fewer than their channels: \
-                 use more images (--limit).\n"
+                "blocks with fewer than {FIT_PIXELS} pixels for each input channel: {few}; their linearity is too large or \
+                 absent, more images (--limit) mend that\n"
             );
         }
         for file in &self.files {

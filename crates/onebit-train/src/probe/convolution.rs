@@ -102,13 +102,13 @@ impl ConvolutionProbe {
         let filters = self.weight.chunks_exact(filter).map(Magnitudes::of);
         let (kept, total) =
             filters.fold((0.0, 0.0), |(kept, total), f| (kept + f.kept(), total + f.squares));
-        (total > 0.0).then(|| 1.0 - kept / total)
+        (total > 0.0).then(|| (1.0 - kept / total).clamp(0.0, 1.0))
     }
 
     /// Quantization error of what the sign binarizes, with one scale for the layer.
     pub(super) fn qe_activations(&self) -> Option<f64> {
-        let total = self.activations.squares;
-        (total > 0.0).then(|| 1.0 - self.activations.kept() / total)
+        let (kept, total) = (self.activations.kept(), self.activations.squares);
+        (total > 0.0).then(|| (1.0 - kept / total).clamp(0.0, 1.0))
     }
 
     /// Mean over the output channels of the coefficient of determination of `z` by `r`, and the channels left out.
@@ -211,6 +211,6 @@ impl Pairs {
             (squares > least).then_some(squares)
         };
         let product = self.products[c] - self.sums[0][c] * self.sums[1][c] / self.count;
-        Some((product * product / (variance(0)? * variance(1)?)).min(1.0))
+        Some((product * product / (variance(0)? * variance(1)?)).clamp(0.0, 1.0))
     }
 }

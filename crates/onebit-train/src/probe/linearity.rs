@@ -77,7 +77,7 @@ impl LinearityProbe {
                 }
                 first += channels;
             }
-            (total > 0.0).then(|| (sum / total).min(1.0))
+            (total > 0.0).then(|| (sum / total).clamp(0.0, 1.0))
         };
         Linearity {
             features: self.fit.features(),

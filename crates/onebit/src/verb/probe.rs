@@ -26,12 +26,14 @@ Examples:
   onebit probe runs/a --data fashion-mnist-sample --epochs 1,5,10    these
   onebit probe runs/a/checkpoints/epoch-00010 --data fashion-mnist-sample --limit 1000 --json
 
-QE: quantization error of the weights and activations, the share of their squares that signs with the
-best scale lose. R2: the share of the variance of a binary convolution's output that the best affine map
-of the real convolution's output explains. Before module, after module, block: the share of the variance
-of these maps that the best affine map of the block's input explains, pixel by pixel. All are in 0..1.
-FTBNN's abstract asks for such measures, but its own are not public: these are ours, and docs/probe.md
-defines them. The test images are used unless the spec ends in :train.";
+QE: quantization error of weights and activations, the share of their squares that signs with the
+best scale lose. R2: the share of the variance of a binary convolution's output that the best
+affine map of the real convolution's output explains. Before module, after module, block: the
+share of the variance of these maps that the best affine map of the block's input explains, pixel
+by pixel. FTBNN's abstract, on linearity and quantization error, is the reason for these measures;
+the paper's own is not public, and these are ours (docs/probe.md).
+
+The test images are used unless the spec ends in :train.";
 
 const LEGEND: &str = "QE: quantization error; R2: of the binary on the real convolution; before and after the \
     module, block: linearity in the block's input; constant: channels left out of R2.\n";

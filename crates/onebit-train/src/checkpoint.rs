@@ -27,8 +27,6 @@ pub const STATE: &str = "state.json";
 
 /// Largest file of a checkpoint that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 30;
-/// The newest checkpoints that stay, besides the best weights.
-const KEPT: usize = 2;
 
 /// What the weights of a stage are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +132,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Writes a checkpoint into `folder` and removes those that are no longer needed: all but the newest two, and
+/// Writes a checkpoint into `folder` and removes those that are no longer needed: all but the newest `kept`, and
 /// any of a later epoch, which the run has gone back from. Returns its folder.
 ///
 /// # Errors
@@ -144,6 +142,7 @@ pub fn save(
     state: &State,
     weights: &Verified<Weights>,
     optimizer: Vec<u8>,
+    kept: usize,
 ) -> Result<PathBuf, TrainError> {
     let position = Position { epoch: state.epoch, step: state.step_in_epoch };
     let path = folder.join(position.to_string());
@@ -153,7 +152,7 @@ pub fn save(
     let mut others = checkpoints(folder)?;
     others.retain(|&(other, _)| other != position);
     let ahead = others.iter().filter(|&&(other, _)| other > position).count();
-    let kept = ahead..ahead + KEPT - 1;
+    let kept = ahead..ahead.saturating_add(kept.saturating_sub(1));
     for (i, (_, path)) in others.iter().enumerate() {
         if !kept.contains(&i) {
             remove_folder(path)?;
@@ -187,6 +186,17 @@ pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
         }
     }
     Ok(Latest { checkpoint: None, skipped })
+}
+
+/// The checkpoints in `folder` that were written between two epochs, damaged ones too, with the number of finished
+/// epochs, oldest first.
+///
+/// # Errors
+/// The folder itself cannot be read.
+pub fn of_epochs(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    let oldest_first = checkpoints(folder)?.into_iter().rev();
+    let between = oldest_first.filter(|(position, _)| position.step == 0);
+    Ok(between.map(|(position, path)| (position.epoch, path)).collect())
 }
 
 /// Removes damaged checkpoints, so that they do not count among those that stay.

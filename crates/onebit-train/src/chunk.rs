@@ -49,7 +49,15 @@ impl Chunk {
 
     /// Output of the last node for this chunk's images.
     pub(crate) fn logits(&self, structure: &Structure) -> &[f32] {
-        let step = structure.last();
+        self.map(structure, structure.plan.steps.len() - 1)
+    }
+
+    /// Output for this chunk's images of a node that keeps it, such as an observed one; batch normalizations that
+    /// a sum computes itself have none.
+    pub(crate) fn map(&self, structure: &Structure, id: usize) -> &[f32] {
+        let step = &structure.plan.steps[id];
+        let is_kept = step.value.whole && !structure.is_in_sum(id);
+        assert!(is_kept, "the output of `{}` is not kept", structure.graph.nodes[id].name);
         &self.floats[step.value.slot][..self.images * step.len]
     }
 

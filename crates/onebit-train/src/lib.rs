@@ -17,6 +17,7 @@ mod op;
 pub mod optim;
 mod params;
 mod plan;
+pub mod probe;
 pub mod recipe;
 mod run;
 pub mod schedule;

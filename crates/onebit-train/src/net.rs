@@ -78,9 +78,10 @@ impl Structure {
         first: &[usize],
         chunk: usize,
         config: &NetConfig,
+        observed: &[NodeId],
     ) -> Result<Self, TrainError> {
         let shapes = infer::shapes(&graph)?;
-        let plan = Plan::new(&graph, &shapes, chunk);
+        let plan = Plan::new(&graph, &shapes, chunk, observed);
         let mut norms = Vec::new();
         let mut norm_index = vec![None; graph.nodes.len()];
         let mut layers = Vec::new();
@@ -158,13 +159,26 @@ impl Net {
     /// # Errors
     /// A lowered graph, which has no batch normalization to train.
     pub fn new(graph: Verified<Graph>, config: NetConfig, seed: u64) -> Result<Self, TrainError> {
+        Self::observing(graph, config, seed, &[])
+    }
+
+    /// As [`Net::new`]; [`Net::maps`] has the real maps of the `observed` nodes.
+    ///
+    /// # Errors
+    /// As [`Net::new`].
+    pub(crate) fn observing(
+        graph: Verified<Graph>,
+        config: NetConfig,
+        seed: u64,
+        observed: &[NodeId],
+    ) -> Result<Self, TrainError> {
         if let Some(node) = graph.nodes.iter().find(|n| n.op == Op::Affine) {
             return Err(TrainError::Lowered { node: node.name.clone() });
         }
         let shapes = infer::shapes(&graph)?;
         let (params, first) = initial(&graph, &shapes, seed);
         let images_per_chunk = config.batch.div_ceil(CHUNKS).max(1);
-        let structure = Structure::new(graph, &first, images_per_chunk, &config)?;
+        let structure = Structure::new(graph, &first, images_per_chunk, &config, observed)?;
         let count = config.batch.max(1).div_ceil(images_per_chunk);
         let chunks = (0..count).map(|_| Chunk::new(&structure, &params)).collect();
         Ok(Net { params, structure, chunks, images_per_chunk })
@@ -234,6 +248,13 @@ impl Net {
             self.observe(part * batch / image_len, observe);
         }
         logits
+    }
+
+    /// Output of the observed node `id` for the last images of the last pass, at most the planned batch, in
+    /// order, some images at a time.
+    pub(crate) fn maps(&self, id: NodeId) -> impl Iterator<Item = &[f32]> {
+        let chunks = self.chunks.iter().filter(|chunk| chunk.images > 0);
+        chunks.map(move |chunk| chunk.map(&self.structure, id.0))
     }
 
     /// A copy of all parameters, as a checkpoint holds them.

@@ -6,7 +6,7 @@
 //! that what one operation writes the next one still finds in the cache. An activation that no
 //! other level and no backward pass reads has no buffer for the whole chunk, only for those images.
 
-use onebit_model::{Element, Graph, Op, Shape, Shift, Threshold, bits};
+use onebit_model::{Element, Graph, NodeId, Op, Shape, Shift, Threshold, bits};
 
 /// Pixels that a group of images should have together, so that matrix products are large enough.
 const GROUP_PIXELS: usize = 1024;
@@ -65,14 +65,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(graph: &Graph, shapes: &[Shape], chunk: usize) -> Self {
+    /// `observed` nodes keep their output for the whole chunk.
+    pub(crate) fn new(graph: &Graph, shapes: &[Shape], chunk: usize, observed: &[NodeId]) -> Self {
         let level = levels(graph);
         let depth = level.iter().max().map_or(0, |l| l + 1);
         let mut by_level = vec![Vec::new(); depth];
         level.iter().enumerate().for_each(|(id, &l)| by_level[l].push(id));
         let group: Vec<usize> = by_level.iter().map(|ids| group(ids, shapes, chunk)).collect();
         let mut places = Places { group: &group, chunk, slots: Vec::new(), bit_slots: Vec::new() };
-        let values = values(graph, shapes, &level, &mut places);
+        let values = values(graph, shapes, &level, observed, &mut places);
         let alias = aliases(graph);
         let grads = grads(graph, shapes, &level, &alias, &mut places);
         let sends = sends(graph, &level, &by_level, &alias);
@@ -149,12 +150,19 @@ struct SharedSlots {
     used: Vec<usize>,
 }
 
-fn values(graph: &Graph, shapes: &[Shape], level: &[usize], places: &mut Places<'_>) -> Vec<Place> {
+fn values(
+    graph: &Graph,
+    shapes: &[Shape],
+    level: &[usize],
+    observed: &[NodeId],
+    places: &mut Places<'_>,
+) -> Vec<Place> {
     let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; places.group.len()] };
     let last = graph.nodes.len() - 1;
     let mut kept = vec![false; graph.nodes.len()];
     kept[0] = true;
     kept[last] = true;
+    observed.iter().for_each(|id| kept[id.0] = true);
     for (id, node) in graph.nodes.iter().enumerate() {
         for (position, input) in node.inputs.iter().enumerate() {
             kept[input.0] |= level[input.0] != level[id] || reads_back(&node.op, position);

@@ -91,6 +91,12 @@ pub struct Train {
     /// A checkpoint is written after this many epochs (and at the end).
     #[serde(default = "default_save_every")]
     pub save_every: usize,
+    /// This many of the newest checkpoints stay, besides the best weights; `onebit probe` reads them all.
+    #[serde(
+        default = "default_keep_checkpoints",
+        skip_serializing_if = "is_default_keep_checkpoints"
+    )]
+    pub keep_checkpoints: usize,
     /// What stands for the derivative of the activations' sign.
     #[serde(default)]
     pub activation_estimator: Estimator,
@@ -215,8 +221,8 @@ impl Recipe {
         self.train.real_weight_epochs + self.train.epochs
     }
 
-    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but the places of the images and
-    /// `train.save_every`.
+    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but the places of the images,
+    /// `train.save_every` and `train.keep_checkpoints`.
     ///
     /// # Errors
     /// As [`Recipe::to_toml`].
@@ -243,6 +249,7 @@ impl Recipe {
         recipe.data.train.clear();
         recipe.data.test.clear();
         recipe.train.save_every = 1;
+        recipe.train.keep_checkpoints = default_keep_checkpoints();
         recipe
     }
 }
@@ -278,4 +285,13 @@ fn default_eps() -> f64 {
 
 fn default_save_every() -> usize {
     1
+}
+
+fn default_keep_checkpoints() -> usize {
+    2
+}
+
+/// Absent when it is the default: recipes of runs from before there was this key have the same fingerprint.
+fn is_default_keep_checkpoints(kept: &usize) -> bool {
+    *kept == default_keep_checkpoints()
 }

@@ -377,7 +377,8 @@ impl<'a> Session<'a> {
         let optimizer = self.adam.to_bytes(&self.net.params);
         let checkpoints = self.run.paths.checkpoints();
         let optimizer = optimizer.map_err(|e| TrainError::damaged(&checkpoints, e))?;
-        let path = checkpoint::save(&checkpoints, &self.state, &self.weights()?, optimizer)?;
+        let kept = self.recipe.train.keep_checkpoints;
+        let path = checkpoint::save(&checkpoints, &self.state, &self.weights()?, optimizer, kept)?;
         self.newest = Some(path.clone());
         (self.events)(Event::Checkpoint { path: path.clone() });
         Ok(path)

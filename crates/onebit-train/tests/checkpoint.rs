@@ -12,10 +12,12 @@ use onebit_model::arch::{Config, Method, Task, build};
 use onebit_model::file::Weights;
 use onebit_train::checkpoint::{
     Best, MANIFEST, OPTIMIZER, STATE, Stage, State, Sums, WEIGHTS, latest, load, load_weights,
-    save, save_best,
+    of_epochs, save, save_best,
 };
 use onebit_train::{Net, NetConfig, TrainError};
 use tempfile::tempdir;
+
+const KEPT: usize = 2;
 
 fn weights(seed: u64) -> Verified<Weights> {
     let mut config = Config::new("resnet-small", Method::Reactnet);
@@ -42,7 +44,7 @@ fn state(epoch: usize, step: usize) -> State {
 
 fn put(folder: &Path, epoch: usize, step: usize) -> Result<(), TrainError> {
     let (state, weights) = (state(epoch, step), weights(epoch as u64));
-    save(folder, &state, &weights, vec![epoch as u8; 100]).map(|_| ())
+    save(folder, &state, &weights, vec![epoch as u8; 100], KEPT).map(|_| ())
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -56,7 +58,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_checkpoint_is_read_as_it_was_written() {
     let folder = tempdir().unwrap();
-    let path = save(folder.path(), &state(5, 123), &weights(1), vec![1, 2, 3]).unwrap();
+    let path = save(folder.path(), &state(5, 123), &weights(1), vec![1, 2, 3], KEPT).unwrap();
     assert_eq!(path, folder.path().join("epoch-00005-step-000123"));
     assert_eq!(names(&path), [MANIFEST, OPTIMIZER, STATE, WEIGHTS]);
     let read = load(&path).unwrap();
@@ -80,6 +82,19 @@ fn a_run_that_has_gone_back_removes_what_was_ahead() {
         put(folder.path(), epoch, step).unwrap();
     }
     assert_eq!(names(folder.path()), ["epoch-00001", "epoch-00002"]);
+}
+
+#[test]
+fn as_many_stay_as_asked_and_are_listed_by_epoch() {
+    let folder = tempdir().unwrap();
+    for (epoch, step) in [(1, 0), (2, 0), (2, 7), (3, 0), (12, 0)] {
+        let (state, weights) = (state(epoch, step), weights(epoch as u64));
+        save(folder.path(), &state, &weights, Vec::new(), 4).unwrap();
+    }
+    let found = of_epochs(folder.path()).unwrap();
+    let expected = [2, 3, 12].map(|n| (n, folder.path().join(format!("epoch-{n:05}"))));
+    assert_eq!(found, expected);
+    assert_eq!(names(folder.path()).len(), 4);
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
         ("train.eps=-1.0", "train.eps is -1, expected a number above 0"),
         ("train.weight_decay=inf", "train.weight_decay is inf, expected a number of 0 or more"),
         ("train.save_every=0", "train.save_every is 0, expected 1 or more epochs"),
+        ("train.keep_checkpoints=0", "train.keep_checkpoints is 0, expected 1 or more"),
         (
             "train.betas=[0.9, 1.0]",
             "train.betas is [0.9, 1.0], expected two numbers from 0 up to, but not, 1",
@@ -236,6 +237,7 @@ fn the_fingerprint_ignores_where_the_images_are_and_nothing_else() {
     let mut moved = recipe.clone();
     moved.use_data("idx:/elsewhere").unwrap();
     moved.train.save_every = 7;
+    moved.train.keep_checkpoints = 9;
     assert_eq!(recipe.fingerprint().unwrap(), moved.fingerprint().unwrap());
     assert_eq!(recipe.difference(&moved).unwrap(), None);
     let mut two = recipe.clone();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use onebit_data::ErrorKind;
-use onebit_train::checkpoint::{Stage, latest, load_weights};
+use onebit_train::checkpoint::{Stage, latest, load_weights, of_epochs};
 use onebit_train::{Event, Recipe, RunPaths, Summary, TrainError, TrainOptions, metrics, train};
 use rayon::ThreadPoolBuilder;
 use tempfile::tempdir;
@@ -343,6 +343,15 @@ fn checkpoints_come_as_often_as_asked_and_at_the_end() {
         .collect();
     assert_eq!(saved, ["epoch-00002", "epoch-00003"]);
     assert_eq!(summary.unwrap().checkpoint.unwrap().file_name().unwrap(), "epoch-00003");
+}
+
+#[test]
+fn a_run_keeps_as_many_checkpoints_as_its_recipe_says() {
+    let folder = tempdir().unwrap();
+    let recipe = recipe(&["train.keep_checkpoints=3"]);
+    run(&recipe, folder.path(), false, |_| false).0.unwrap();
+    let kept = of_epochs(&RunPaths::new(folder.path()).checkpoints()).unwrap();
+    assert_eq!(kept.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]

@@ -51,3 +51,11 @@ pub(crate) fn loader(
     };
     Ok(Loader::new(dataset, config)?)
 }
+
+/// A number of images on the command line.
+pub(crate) fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err("expected a number of images, at least 1".to_owned()),
+    }
+}

@@ -69,7 +69,7 @@ pub(crate) fn from_arguments(error: &clap::Error) -> anyhow::Result<()> {
         return output::text(&error.render().to_string());
     }
     #[cfg(not(feature = "train"))]
-    if let Some(verb @ ("train" | "demo")) = unknown_verb(error) {
+    if let Some(verb @ ("train" | "demo" | "probe")) = unknown_verb(error) {
         return Err(crate::training::missing(verb));
     }
     let rendered = error.render().to_string();

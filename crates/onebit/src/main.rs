@@ -11,6 +11,8 @@ mod model_file;
 mod output;
 #[cfg(feature = "train")]
 mod picture;
+#[cfg(feature = "train")]
+mod probed;
 mod progress;
 #[cfg(feature = "train")]
 mod run_training;

@@ -11,6 +11,7 @@ fn what_needs_the_trainer_is_not_available() {
     let path = folder.path().to_str().expect("UTF-8");
     onebit(&["train", "recipe.toml"]).failed(69);
     onebit(&["demo"]).failed(69);
+    onebit(&["probe", path, "--data", "fashion-mnist-sample"]).failed(69);
     onebit(&["eval", path, "--data", "fashion-mnist-sample"]).failed(69);
     let from = folder.path().join("weights.safetensors");
     let content = onebit_model::file::write_weights(&common::weights()).expect("a file");

@@ -18,7 +18,9 @@ use onebit_model::{Node, Op, Shape};
 
 use crate::net::NetConfig;
 use crate::params::Params;
-pub(crate) use window::Workspace;
+pub(crate) use pool::AvgPool;
+pub(crate) use sign::thresholds;
+pub(crate) use window::{Source, Window, Workspace};
 
 /// An operation of the graph with its shapes and parameter indices.
 pub(crate) trait Layer: Send + Sync {
@@ -97,7 +99,7 @@ impl<'a> Gradient<'a> {
 }
 
 /// The hyper function's `len` offsets for one image, empty when there are none.
-fn offsets(x2: &[f32], image: usize, len: usize) -> &[f32] {
+pub(crate) fn offsets(x2: &[f32], image: usize, len: usize) -> &[f32] {
     if x2.is_empty() { x2 } else { &x2[image * len..][..len] }
 }
 

@@ -21,13 +21,19 @@ impl Sign {
 
     /// Threshold of every channel for one image.
     fn thresholds(&self, params: &Params, offsets: &[f32], out: &mut [f32]) {
-        match self.threshold {
-            Threshold::Zero => out.fill(0.0),
-            Threshold::Static => out.copy_from_slice(params.value(self.param)),
-            Threshold::Dynamic => {
-                for ((t, s), d) in out.iter_mut().zip(params.value(self.param)).zip(offsets) {
-                    *t = s + d;
-                }
+        let own = if self.threshold == Threshold::Zero { &[] } else { params.value(self.param) };
+        thresholds(self.threshold, own, offsets, out);
+    }
+}
+
+/// Threshold of every channel for one image, from the parameter and the offsets that `kind` has.
+pub(crate) fn thresholds(kind: Threshold, own: &[f32], offsets: &[f32], out: &mut [f32]) {
+    match kind {
+        Threshold::Zero => out.fill(0.0),
+        Threshold::Static => out.copy_from_slice(own),
+        Threshold::Dynamic => {
+            for ((t, s), d) in out.iter_mut().zip(own).zip(offsets) {
+                *t = s + d;
             }
         }
     }

@@ -93,6 +93,8 @@ impl Check<'_> {
         let expected = format!("1 to {MAX_BATCH}");
         self.require((1..=MAX_BATCH).contains(&batch), "train.batch", batch, expected)?;
         self.require(train.save_every > 0, "train.save_every", 0, "1 or more epochs")?;
+        let kept = train.keep_checkpoints;
+        self.require(kept > 0, "train.keep_checkpoints", kept, "1 or more")?;
         let expected = format!("0 to {MAX_SEED}");
         self.require(train.seed <= MAX_SEED, "train.seed", train.seed, expected)
     }

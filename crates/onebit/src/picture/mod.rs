@@ -1,6 +1,8 @@
-//! Pictures: learning curves and contact sheets.
+//! Pictures: learning curves, the plots of a probe, and contact sheets.
 
 mod curve;
+mod plot;
+mod probe;
 mod sheet;
 
 use std::path::Path;
@@ -12,6 +14,7 @@ use plotters::style::{FontStyle, register_font};
 use crate::failure::{Code, Failure};
 
 pub(crate) use curve::{curve_png, curve_svg};
+pub(crate) use probe::{probe_png, probe_svg};
 pub(crate) use sheet::{Picture, contact_sheet};
 
 const FONT: &[u8] = include_bytes!("../../../../assets/fonts/DejaVuSans.ttf");

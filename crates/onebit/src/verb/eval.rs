@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPEC")]
     data: String,
     /// Use only N images, spread evenly over the set
-    #[arg(long, value_name = "N", value_parser = parse_limit)]
+    #[arg(long, value_name = "N", value_parser = dataset::parse_limit)]
     limit: Option<usize>,
     /// Threads [default: all]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
@@ -80,11 +80,4 @@ fn table(measured: &Measured) -> String {
         thousands((measured.n as f64 / measured.seconds.max(1e-9)) as u64),
     ]);
     table.render()
-}
-
-fn parse_limit(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(limit) if limit > 0 => Ok(limit),
-        _ => Err("expected a number of images, at least 1".to_owned()),
-    }
 }

@@ -27,6 +27,7 @@ verbs! {
     #[cfg(feature = "train")] demo
     summary
     #[cfg(feature = "train")] train
+    #[cfg(feature = "train")] probe
     eval
     pack
     run

@@ -270,11 +270,11 @@ fn network(method: Method, change: impl Fn(&str, &mut [f32])) -> Verified<Weight
 
 #[test]
 fn offsets_of_the_hyper_function_move_the_threshold() {
-    // Hyper functions of the weights w2 = 0 give the offset 2 sigmoid(b2) - 1 whatever they read.
-    let (b2, offset) = (0.4_f32, 2.0 / (1.0 + (-0.4_f32).exp()) - 1.0);
+    // A head whose weights are 0 gives the offset 2 sigmoid(bias) - 1 whatever they read.
+    let (bias, offset) = (0.4_f32, 2.0 / (1.0 + (-0.4_f32).exp()) - 1.0);
     let dynamic = network(Method::Dybnn, |name, values| {
-        if name.contains("sign") && name.ends_with(".b2") {
-            values.fill(b2);
+        if name.ends_with("sign_hyper.bias") {
+            values.fill(bias);
         }
     });
     let moved = network(Method::Reactnet, |name, values| {

@@ -77,7 +77,7 @@ fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
     for (id, node) in graph.ids().zip(&graph.nodes) {
         let mut inputs = node.inputs.clone();
         inputs.dedup();
-        if !matches!(node.op, Op::Hyper { .. }) {
+        if !matches!(node.op, Op::HyperTrunk { .. }) {
             inputs.iter().for_each(|input| readers[input.0].push(id));
         }
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use onebit_model::file::FileError;
 use onebit_model::{GraphError, ModelError};
 
+use crate::import::ImportError;
+
 /// Why a checkpoint could not be packed, or a file not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -54,6 +56,14 @@ pub enum PackError {
         path: PathBuf,
         /// Why.
         source: FileError,
+    },
+    /// A checkpoint of PyTorch that cannot be imported.
+    #[error("{path}: {source}", path = .path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ImportError,
     },
     /// A `manifest.json` that is none.
     #[error("{path} is not a checkpoint's manifest: {reason}", path = .path.display())]

@@ -2,12 +2,13 @@
 //!
 //! [`load_weights`] finds and checks a checkpoint, [`lower`] folds and packs it, `onebit_model::file` turns the
 //! result into bytes and [`write_atomic`] puts them on disk. [`Agreement`] then compares what the trainer and the
-//! engine compute, and [`Inspection`] describes a packed file.
+//! engine compute, and [`Inspection`] describes a packed file. [`import`] reads checkpoints of PyTorch instead.
 #![forbid(unsafe_code)]
 
 mod checkpoint;
 mod error;
 pub mod fold;
+pub mod import;
 mod inspect;
 mod io;
 mod lower;
@@ -18,7 +19,8 @@ pub use checkpoint::{Loaded, Skipped, load_weights};
 pub use error::PackError;
 pub use inspect::{Inspection, Layer, Totals};
 pub use io::{
-    MAX_MODEL_FILE_BYTES, MAX_WEIGHTS_FILE_BYTES, read_model_file, read_weights_file, write_atomic,
+    MAX_MODEL_FILE_BYTES, MAX_WEIGHTS_FILE_BYTES, read_checkpoint_file, read_model_file,
+    read_weights_file, write_atomic,
 };
 pub use lower::lower;
 pub use pack::pack_weights;

@@ -28,6 +28,7 @@ verbs! {
     summary
     #[cfg(feature = "train")] train
     eval
+    import
     pack
     run
     predict

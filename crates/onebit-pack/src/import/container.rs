@@ -67,8 +67,8 @@ fn legacy(bytes: &[u8]) -> Result<Contents<'_>, ImportError> {
         )));
     }
     let (machine, rest) = Pickle::load(rest)?;
-    if let Value::Dict(machine_dict) = machine.root()
-        && let Some(Value::Bool(false)) = machine.entry(machine_dict, "little_endian")
+    if let Value::Dict(entries) = machine.root()
+        && let Some(Value::Bool(false)) = machine.entry(entries, "little_endian")
     {
         return Err(ImportError::BigEndian);
     }
@@ -169,7 +169,7 @@ fn safetensors(bytes: &[u8]) -> Result<Contents<'_>, ImportError> {
             safetensors::Dtype::F32 => Dtype::F32,
             safetensors::Dtype::F16 => Dtype::F16,
             safetensors::Dtype::BF16 => Dtype::Bf16,
-            other => Dtype::Integer(other.bitsize().div_ceil(8)),
+            other => Dtype::Other(other.bitsize().div_ceil(8)),
         };
         let stored = Stored::contiguous(dtype, view.shape(), view.data());
         let stored = stored.map_err(|problem| ImportError::View { name: name.clone(), problem });

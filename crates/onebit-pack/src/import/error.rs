@@ -47,8 +47,8 @@ pub enum ImportError {
         /// What is wrong.
         problem: &'static str,
     },
-    /// A tensor that holds no real numbers.
-    #[error("tensor `{0}` holds integers, expected 16-, 32- or 64-bit floats")]
+    /// A tensor of integers, or of floats that are not used in checkpoints.
+    #[error("tensor `{0}` is of another type than 16-, 32- or 64-bit floats")]
     NotFloat(String),
     /// A classifier that is no matrix, or one of too many classes.
     #[error(

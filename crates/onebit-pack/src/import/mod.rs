@@ -1,11 +1,9 @@
 //! Checkpoints of the official PyTorch code of Bi-Real Net and ReActNet.
 //!
 //! [`Checkpoint::parse`] reads what `torch.save` writes, in its zip container and in the one before PyTorch 1.6, or a
-//! safetensors file, without running anything of a pickle ([decision 008] says why by code of our own);
+//! safetensors file, without running anything of a pickle (docs/decisions/008 says why by code of our own);
 //! [`Checkpoint::weights`] gives its tensors our names, layout and signs. The result is packed or trained on like
 //! weights of one's own.
-//!
-//! [decision 008]: https://github.com/onebit/onebit/blob/main/docs/decisions/008-own-pickle-reader.md
 
 mod container;
 mod error;
@@ -189,7 +187,7 @@ struct Source<'c> {
 
 impl Source<'_> {
     fn values(&self) -> Result<Vec<f32>, ImportError> {
-        if let Dtype::Integer(_) = self.stored.dtype {
+        if let Dtype::Other(_) = self.stored.dtype {
             return Err(ImportError::NotFloat(self.name.to_owned()));
         }
         let values = self.stored.values();

@@ -66,7 +66,6 @@ pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
-    Size,
     Storage(Dtype),
     /// Scalars of NumPy, such as a best accuracy; they become [`Value::Other`].
     Scalar,
@@ -77,17 +76,16 @@ const GLOBALS: &[(&str, &str, Global)] = &[
     ("collections", "OrderedDict", Global::OrderedDict),
     ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
     ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
-    ("torch", "Size", Global::Size),
     ("torch", "DoubleStorage", Global::Storage(Dtype::F64)),
     ("torch", "FloatStorage", Global::Storage(Dtype::F32)),
     ("torch", "HalfStorage", Global::Storage(Dtype::F16)),
     ("torch", "BFloat16Storage", Global::Storage(Dtype::Bf16)),
-    ("torch", "LongStorage", Global::Storage(Dtype::Integer(8))),
-    ("torch", "IntStorage", Global::Storage(Dtype::Integer(4))),
-    ("torch", "ShortStorage", Global::Storage(Dtype::Integer(2))),
-    ("torch", "CharStorage", Global::Storage(Dtype::Integer(1))),
-    ("torch", "ByteStorage", Global::Storage(Dtype::Integer(1))),
-    ("torch", "BoolStorage", Global::Storage(Dtype::Integer(1))),
+    ("torch", "LongStorage", Global::Storage(Dtype::Other(8))),
+    ("torch", "IntStorage", Global::Storage(Dtype::Other(4))),
+    ("torch", "ShortStorage", Global::Storage(Dtype::Other(2))),
+    ("torch", "CharStorage", Global::Storage(Dtype::Other(1))),
+    ("torch", "ByteStorage", Global::Storage(Dtype::Other(1))),
+    ("torch", "BoolStorage", Global::Storage(Dtype::Other(1))),
     ("numpy.core.multiarray", "scalar", Global::Scalar),
     ("numpy._core.multiarray", "scalar", Global::Scalar),
     ("numpy", "dtype", Global::Scalar),
@@ -357,8 +355,7 @@ impl<'a> Machine<'a> {
             (
                 Some(Value::Global(Global::RebuildParameter)),
                 Some((tensor, Some(Value::Tensor(_)))),
-            )
-            | (Some(Value::Global(Global::Size)), Some((tensor, Some(Value::Tuple(_))))) => {
+            ) => {
                 self.stack.push(tensor);
             }
             (Some(Value::Global(Global::Scalar)), _) => self.push(Value::Other),

@@ -7,8 +7,8 @@ pub(super) enum Dtype {
     F32,
     F16,
     Bf16,
-    /// Integers or booleans of so many bytes; only counters are of this type, and nothing reads them.
-    Integer(usize),
+    /// Integers, booleans and whatever else, of so many bytes; only counters are of such types, and nothing reads them.
+    Other(usize),
 }
 
 impl Dtype {
@@ -18,11 +18,11 @@ impl Dtype {
             Dtype::F64 => 8,
             Dtype::F32 => 4,
             Dtype::F16 | Dtype::Bf16 => 2,
-            Dtype::Integer(bytes) => bytes,
+            Dtype::Other(bytes) => bytes,
         }
     }
 
-    /// An element as a 32-bit float, rounded to nearest; NaN for an integer.
+    /// An element as a 32-bit float, rounded to nearest; NaN for another type.
     fn decode(self, element: &[u8]) -> f32 {
         match (self, element) {
             (Dtype::F64, &[a, b, c, d, e, f, g, h]) => {
@@ -97,7 +97,7 @@ impl<'a> Stored<'a> {
         Ok(Self { dtype, shape, strides, offset, data })
     }
 
-    /// The elements as 32-bit floats, the last extent innermost; NaN in place of integers.
+    /// The elements as 32-bit floats, the last extent innermost; NaN in place of other types.
     pub(super) fn values(&self) -> Vec<f32> {
         let len = self.shape.iter().product();
         let mut values = Vec::with_capacity(len);

@@ -35,7 +35,7 @@ fn listed<'a>(list: &str, zeros: &'a [u8]) -> Checkpoint<'a> {
         let (name, shape) = line.split_once('\t').expect("a name and a shape");
         let extents = shape.trim_matches(['[', ']']).split(", ").filter(|text| !text.is_empty());
         let shape: Vec<usize> = extents.map(|text| text.parse().expect("an extent")).collect();
-        let stored = Stored::contiguous(Dtype::Integer(1), &shape, zeros).expect("enough zeros");
+        let stored = Stored::contiguous(Dtype::Other(1), &shape, zeros).expect("enough zeros");
         (name.strip_prefix("module.").expect("module.").to_owned(), stored)
     });
     Checkpoint { tensors: tensors.collect(), others: vec![] }

@@ -62,7 +62,7 @@ fn the_tensor_is_named() {
     }
 
     let integers = message(|tensors| tensors.get_mut("module.fc.bias").unwrap().0 = Dtype::I32);
-    assert_eq!(integers, "tensor `fc.bias` holds integers, expected 16-, 32- or 64-bit floats");
+    assert_eq!(integers, "tensor `fc.bias` is of another type than 16-, 32- or 64-bit floats");
 }
 
 #[test]

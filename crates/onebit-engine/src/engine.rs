@@ -222,9 +222,10 @@ impl Engine {
                 crate::op::global_avg_pool(self.kernels, read.floats(*x), *channels, *pixels, out);
             }
             Work::Linear(linear) => linear.run(self.kernels, read.floats(linear.x), out),
-            Work::Hyper(hyper) => {
-                hyper.run(self.kernels, read.floats(hyper.x), &mut temp.vectors, out);
+            Work::HyperTrunk(trunk) => {
+                trunk.run(self.kernels, read.floats(trunk.x), &mut temp.vectors, out);
             }
+            Work::HyperHead(head) => head.run(self.kernels, read.floats(head.layer.x), out),
         }
     }
 

@@ -64,7 +64,7 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
         value_is_read: true,
         sign: None,
     };
-    if matches!(op, Op::GlobalAvgPool | Op::Linear { .. } | Op::Hyper { .. }) {
+    if makes_vector(op) {
         return group;
     }
     let mut value = root;
@@ -91,6 +91,13 @@ fn next_stage(graph: &Graph, readers: &[usize], taken: &[bool], value: usize) ->
         _ => is_elementwise(&node.op) && node.inputs[0].0 == value,
     };
     (reads_value && !taken[next]).then_some(next)
+}
+
+fn makes_vector(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::GlobalAvgPool | Op::Linear { .. } | Op::HyperTrunk { .. } | Op::HyperHead { .. }
+    )
 }
 
 fn is_elementwise(op: &Op) -> bool {

@@ -4,15 +4,17 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use onebit_model::{Geometry, Model, Node, Op, Shape, Shift, Slope, Threshold, Verified, bits};
+use onebit_model::{
+    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified, bits,
+};
 
 use crate::EngineError;
 use crate::arena::{Area, Span};
 use crate::fuse::{Group, groups};
 use crate::kernel::Kernels;
 use crate::op::{
-    Affine, Conv, ConvBin, Hyper, Linear, Map, Offsets, Pool, PoolKind, Prelu, Producer, SignStage,
-    Source, Stage, Window, Work,
+    Affine, Conv, ConvBin, HyperHead, HyperTrunk, Linear, Map, Offsets, Pool, PoolKind, Prelu,
+    Producer, SignStage, Source, Stage, Window, Work,
 };
 
 /// Most bytes of working memory for one image.
@@ -227,15 +229,20 @@ impl Planner<'_> {
                 pixels: x.pixels(),
             }),
             Op::Linear { out_features } => {
-                Ok(Work::Linear(self.linear(id, x.len(), out_features, ["weight", "bias"])?))
+                Ok(Work::Linear(self.linear(id, x.len(), out_features, Precision::F32)?))
             }
-            Op::Hyper { statistics, hidden, outputs, range } => Ok(Work::Hyper(Hyper {
-                x: self.source(id, 0),
-                channels: x.channels,
-                pixels: x.pixels(),
-                statistics,
-                hidden: self.linear(id, statistics.count() * x.channels, hidden, ["w1", "b1"])?,
-                output: self.linear(id, hidden, outputs, ["w2", "b2"])?,
+            Op::HyperTrunk { statistics, hidden, precision } => {
+                let inputs = statistics.count() * x.channels;
+                Ok(Work::HyperTrunk(HyperTrunk {
+                    x: self.source(id, 0),
+                    channels: x.channels,
+                    pixels: x.pixels(),
+                    statistics,
+                    hidden: self.linear(id, inputs, hidden, precision)?,
+                }))
+            }
+            Op::HyperHead { outputs, range, precision } => Ok(Work::HyperHead(HyperHead {
+                layer: self.linear(id, x.len(), outputs, precision)?,
                 range,
             })),
             _ => Ok(Work::Map(self.map(group)?)),
@@ -247,16 +254,31 @@ impl Planner<'_> {
         id: usize,
         inputs: usize,
         outputs: usize,
-        names: [&'static str; 2],
+        precision: Precision,
     ) -> Result<Linear, EngineError> {
-        let weight = self.floats(id, names[0], inputs * outputs)?;
+        let weight = match precision {
+            Precision::F32 => self.floats(id, "weight", inputs * outputs)?,
+            Precision::I8 => self.expanded(id, inputs, outputs)?,
+        };
         let geometry =
             Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
         Ok(Linear {
             x: self.source(id, 0),
             weight: Conv::new(&weight, geometry, inputs, (self.kernels.conv_lanes)(outputs)),
-            bias: self.floats(id, names[1], outputs)?,
+            bias: self.floats(id, "bias", outputs)?,
         })
+    }
+
+    /// The 8-bit `weight` `[rows, columns]` as floats, each rounded once.
+    fn expanded(&self, id: usize, columns: usize, rows: usize) -> Result<Vec<f32>, EngineError> {
+        let (integers, scale) = self.model.integers(self.node(id), "weight");
+        if integers.len() != rows * columns || scale.len() != rows {
+            let (node, found) = (self.node(id).name.clone(), integers.len());
+            let (tensor, expected) = ("weight", rows * columns);
+            return Err(EngineError::ParameterSize { node, tensor, found, expected });
+        }
+        let rows = integers.chunks_exact(columns).zip(scale);
+        Ok(rows.flat_map(|(row, scale)| row.iter().map(move |&q| f32::from(q) * scale)).collect())
     }
 
     fn map(&self, group: &Group) -> Result<Map, EngineError> {
@@ -421,9 +443,12 @@ impl Planner<'_> {
             Op::Linear { out_features } => {
                 (String::from("linear"), (x.len() * out_features) as u64, 0)
             }
-            Op::Hyper { statistics, hidden, outputs, .. } => {
-                let macs = (statistics.count() * x.channels + outputs) * hidden;
-                (String::from("hyper"), macs as u64, 0)
+            Op::HyperTrunk { statistics, hidden, .. } => {
+                let macs = statistics.count() * x.channels * hidden;
+                (String::from("hyper_trunk"), macs as u64, 0)
+            }
+            Op::HyperHead { outputs, .. } => {
+                (String::from("hyper_head"), (x.len() * outputs) as u64, 0)
             }
             _ => (String::from(root.op.name()), 0, 0),
         };

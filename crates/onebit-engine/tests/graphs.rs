@@ -8,9 +8,10 @@ use common::interpret::interpret;
 use common::{Random, isas, lowered, observe, run};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
-    self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, SignKind, Task,
+    self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, Sharing, SignKind,
+    Task,
 };
-use onebit_model::{Model, PadValue, Statistics, Verified};
+use onebit_model::{Model, PadValue, Precision, Statistics, Verified};
 
 /// Signs closer than this to their threshold may round to either side (values are of unit size).
 const SIGN_MARGIN: f64 = 1e-4;
@@ -114,6 +115,24 @@ fn every_hyper_statistic_and_range() {
             (config.hyper.statistics, config.hyper.range) = (statistics, range);
             check_config(&config, [3, 8, 6], seed);
             seed += 1;
+        }
+    }
+}
+
+#[test]
+fn hyper_functions_that_share_their_trunk() {
+    let mut seed = 550;
+    for precision in [Precision::F32, Precision::I8] {
+        for nonlinearity_position in
+            [NonlinearityPosition::AfterAdd, NonlinearityPosition::BeforeBn]
+        {
+            for downsample in [Downsample::Float, Downsample::Binary] {
+                let mut config = Config { nonlinearity_position, ..small(Method::Dybnn) };
+                config.downsample = Some(downsample);
+                (config.hyper.sharing, config.hyper.precision) = (Sharing::Block, precision);
+                check_config(&config, [3, 8, 6], seed);
+                seed += 1;
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ mod common;
 use common::{Random, engine, graph, isas, lowered, run};
 use onebit_engine::Isa;
 use onebit_model::{
-    Data, Geometry, HyperRange, Model, Op, PadValue, Statistics, Threshold, Verified, WeightScale,
+    Data, Geometry, HyperRange, Model, Op, PadValue, Precision, Statistics, Threshold, Verified,
+    WeightScale,
 };
 
 /// Largest difference of a real sum rounded once or twice for each of its terms (values of unit size).
@@ -198,17 +199,22 @@ fn vectors() {
     let mut seed = 7000;
     for channels in [1, 7, 32, 65] {
         for statistics in [Statistics::Mean, Statistics::MeanStd, Statistics::MeanThird] {
-            for range in [HyperRange::Raw, HyperRange::Sigmoid { lambda: 0.5 }] {
-                let hyper = Op::Hyper { statistics, hidden: 9, outputs: channels, range };
+            for (range, precision) in [
+                (HyperRange::Raw, Precision::F32),
+                (HyperRange::Raw, Precision::I8),
+                (HyperRange::Sigmoid { lambda: 0.5 }, Precision::I8),
+            ] {
                 let graph = graph(vec![
                     ("input", image(channels, [3, 5]), &[]),
-                    ("hyper", hyper, &[0]),
-                    ("fc", Op::Linear { out_features: 33 }, &[1]),
+                    ("trunk", Op::HyperTrunk { statistics, hidden: 9, precision }, &[0]),
+                    ("head", Op::HyperHead { outputs: channels, range, precision }, &[1]),
+                    ("fc", Op::Linear { out_features: 33 }, &[2]),
                 ]);
                 let random = &mut Random(seed);
                 let model = lowered(&graph, random);
                 let x = random.floats(channels * 15, -1.0, 1.0);
-                let what = format!("{statistics:?} of {channels}, {range:?}, seed {seed}");
+                let what =
+                    format!("{statistics:?} of {channels}, {range:?}, {precision:?}, seed {seed}");
                 assert_close_to_reference(&model, &x, &what);
                 seed += 1;
             }

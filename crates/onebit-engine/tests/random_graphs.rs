@@ -5,7 +5,7 @@ mod common;
 use common::interpret::interpret;
 use common::{Random, engine, graph, isas, lowered, observe};
 use onebit_model::{
-    Geometry, HyperRange, Op, PadValue, Shift, Slope, Statistics, Threshold, WeightScale,
+    Geometry, HyperRange, Op, PadValue, Precision, Shift, Slope, Statistics, Threshold, WeightScale,
 };
 
 /// Signs closer than this to their threshold may round to either side.
@@ -23,8 +23,10 @@ fn add(nodes: &mut Nodes, op: Op, inputs: &[usize]) -> usize {
 }
 
 fn hyper(nodes: &mut Nodes, x: usize, outputs: usize) -> usize {
+    let (statistics, precision) = (Statistics::MeanStd, Precision::I8);
+    let trunk = add(nodes, Op::HyperTrunk { statistics, hidden: 5, precision }, &[x]);
     let range = HyperRange::Sigmoid { lambda: 0.5 };
-    add(nodes, Op::Hyper { statistics: Statistics::MeanStd, hidden: 5, outputs, range }, &[x])
+    add(nodes, Op::HyperHead { outputs, range, precision }, &[trunk])
 }
 
 /// Adds one random operation on random earlier maps; returns the map it gives.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::bits;
 use crate::infer::{self, Shape};
-use crate::op::Role;
+use crate::op::{Param, Role};
 use crate::{Graph, GraphError, Node, Op, WeightScale};
 
 /// Cost of one node for one image.
@@ -22,6 +22,8 @@ pub struct LayerCost {
     pub output: Shape,
     /// Trainable parameters that stay real.
     pub float_params: usize,
+    /// Those of them that are stored as 8-bit integers.
+    pub int8_params: usize,
     /// Trainable parameters that become one bit.
     pub binary_params: usize,
     /// Real multiply-accumulates.
@@ -32,6 +34,19 @@ pub struct LayerCost {
     pub float_bytes: usize,
     /// Bytes of its bits in a packed file.
     pub binary_bytes: usize,
+}
+
+impl LayerCost {
+    /// Bits of a weight in a packed file: 1, 8 or 32; 0 without parameters.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        match (self.binary_params, self.int8_params, self.float_params) {
+            (0, 0, 0) => 0,
+            (0, 0, _) => 32,
+            (0, _, _) => 8,
+            _ => 1,
+        }
+    }
 }
 
 /// Cost of a network for one image.
@@ -90,18 +105,18 @@ impl Cost {
 
 fn layer(node: &Node, x: Option<Shape>, output: Shape) -> LayerCost {
     let params = x.map_or_else(Vec::new, |x| node.op.params(x));
-    let count =
-        |role| params.iter().filter(|p| p.role == role).map(crate::op::Param::len).sum::<usize>();
+    let count = |role| params.iter().filter(|p| p.role == role).map(Param::len).sum::<usize>();
     let (flops, bops) = x.map_or((0, 0), |x| macs(&node.op, x, output));
     LayerCost {
         name: node.name.clone(),
         op: node.op.name(),
         output,
-        float_params: count(Role::Float),
+        float_params: count(Role::Float) + count(Role::Int8),
+        int8_params: count(Role::Int8),
         binary_params: count(Role::Binary),
         flops,
         bops,
-        float_bytes: 4 * deployed_floats(&node.op, count(Role::Float)),
+        float_bytes: 4 * deployed_floats(&node.op, count(Role::Float)) + int8_bytes(&params),
         binary_bytes: x.map_or(0, |x| packed_bytes(&node.op, x)),
     }
 }
@@ -111,9 +126,10 @@ fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
         Op::Conv { geometry } => (geometry.macs(x, output), 0),
         Op::ConvBin { geometry, .. } => (0, geometry.macs(x, output)),
         Op::Linear { out_features } => ((x.len() * out_features) as u64, 0),
-        Op::Hyper { statistics, hidden, outputs, .. } => {
-            (((statistics.count() * x.channels + outputs) * hidden) as u64, 0)
+        Op::HyperTrunk { statistics, hidden, .. } => {
+            ((statistics.count() * x.channels * hidden) as u64, 0)
         }
+        Op::HyperHead { outputs, .. } => ((x.len() * outputs) as u64, 0),
         _ => (0, 0),
     }
 }
@@ -132,6 +148,12 @@ fn deployed_floats(op: &Op, trained: usize) -> usize {
         Op::ConvBin { scale: WeightScale::Learned, .. } => 0,
         _ => trained,
     }
+}
+
+/// The integers and the factors of their rows.
+fn int8_bytes(params: &[Param]) -> usize {
+    let int8 = params.iter().filter(|p| p.role == Role::Int8);
+    int8.map(|p| p.len() + 4 * p.shape[0]).sum()
 }
 
 fn packed_bytes(op: &Op, x: Shape) -> usize {

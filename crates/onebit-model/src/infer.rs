@@ -143,8 +143,11 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
             require_extent(node, "out_features", out_features)?;
             Ok(Shape::float(out_features, 1, 1))
         }
-        Op::Hyper { hidden, outputs, range, .. } => {
+        Op::HyperTrunk { hidden, .. } => {
             require_extent(node, "hidden", hidden)?;
+            Ok(Shape::float(hidden, 1, 1))
+        }
+        Op::HyperHead { outputs, range, .. } => {
             require_extent(node, "outputs", outputs)?;
             if let HyperRange::Sigmoid { lambda } = range {
                 let valid = lambda.is_finite() && lambda > 0.0;

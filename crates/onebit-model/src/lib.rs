@@ -39,8 +39,8 @@ mod verify;
 pub use error::GraphError;
 pub use graph::{Graph, Node, NodeId, Normalization};
 pub use infer::{Element, Shape};
-pub use model::{Data, Model, ModelError, Tensor, packed_shape};
+pub use model::{Data, Model, ModelError, Tensor, packed_shape, row_scale};
 pub use op::{
-    Geometry, HyperRange, Op, PadValue, Shift, Slope, Statistics, Threshold, WeightScale,
+    Geometry, HyperRange, Op, PadValue, Precision, Shift, Slope, Statistics, Threshold, WeightScale,
 };
 pub use verify::Verified;

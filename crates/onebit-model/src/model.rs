@@ -32,6 +32,8 @@ pub enum Data {
     U64(Vec<u64>),
     /// 32-bit floats.
     F32(Vec<f32>),
+    /// 8-bit integers.
+    I8(Vec<i8>),
 }
 
 impl Data {
@@ -41,6 +43,17 @@ impl Data {
         match self {
             Data::U64(v) => v.len(),
             Data::F32(v) => v.len(),
+            Data::I8(v) => v.len(),
+        }
+    }
+
+    /// Name of the element type, as in a file.
+    #[must_use]
+    pub fn dtype(&self) -> &'static str {
+        match self {
+            Data::U64(_) => "U64",
+            Data::F32(_) => "F32",
+            Data::I8(_) => "I8",
         }
     }
 
@@ -110,6 +123,15 @@ impl Verified<Model> {
                 match param.role {
                     Role::Binary => check_bits(&name, tensor, &param.shape)?,
                     Role::Float | Role::Statistic => check_floats(&name, tensor, &param.shape)?,
+                    Role::Int8 => {
+                        check_integers(&name, tensor, &param.shape)?;
+                        let scale = row_scale(&name);
+                        let tensor = model.tensors.get(&scale);
+                        let tensor =
+                            tensor.ok_or_else(|| ModelError::MissingTensor(scale.clone()))?;
+                        check_floats(&scale, tensor, &param.shape[..1])?;
+                        known += 1;
+                    }
                 }
                 known += 1;
             }
@@ -129,6 +151,19 @@ impl Verified<Model> {
         }
     }
 
+    /// 8-bit integers of the tensor `suffix` of `node`, and the factor of each row; empty when they are not so stored.
+    #[must_use]
+    pub fn integers(&self, node: &Node, suffix: &str) -> (&[i8], &[f32]) {
+        let name = node.param_name(suffix);
+        match (self.tensors.get(&name), self.tensors.get(&row_scale(&name))) {
+            (
+                Some(Tensor { data: Data::I8(values), .. }),
+                Some(Tensor { data: Data::F32(scale), .. }),
+            ) => (values, scale),
+            _ => (&[], &[]),
+        }
+    }
+
     /// Packed words of the tensor `suffix` of `node`; empty when the node has no such tensor.
     #[must_use]
     pub fn words(&self, node: &Node, suffix: &str) -> &[u64] {
@@ -137,6 +172,12 @@ impl Verified<Model> {
             _ => &[],
         }
     }
+}
+
+/// Name of the tensor that holds the factor of each row of the 8-bit integers `name`.
+#[must_use]
+pub fn row_scale(name: &str) -> String {
+    alloc::format!("{name}_scale")
 }
 
 /// Stored shape of binary weights of the logical shape `[O, k, k, I/groups]`.
@@ -188,19 +229,22 @@ fn check_bits(name: &str, tensor: &Tensor, logical: &[usize]) -> Result<(), Mode
     }
 }
 
+fn check_integers(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), ModelError> {
+    match &tensor.data {
+        Data::I8(_) if tensor.shape == shape && fills(tensor) => Ok(()),
+        _ => Err(wrong(name, tensor, "I8", shape)),
+    }
+}
+
 fn fills(tensor: &Tensor) -> bool {
     let len = tensor.shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e));
     len == Some(tensor.data.len())
 }
 
 fn wrong(name: &str, tensor: &Tensor, dtype: &str, shape: &[usize]) -> ModelError {
-    let found = match tensor.data {
-        Data::U64(_) => "U64",
-        Data::F32(_) => "F32",
-    };
     ModelError::WrongTensor {
         name: name.to_string(),
-        found: alloc::format!("{found} {:?}", tensor.shape),
+        found: alloc::format!("{} {:?}", tensor.data.dtype(), tensor.shape),
         expected: alloc::format!("{dtype} {shape:?}"),
     }
 }
@@ -209,7 +253,10 @@ fn extra(graph: &Graph, shapes: &[Shape], tensors: &BTreeMap<String, Tensor>) ->
     let belongs = |name: &str| {
         graph.nodes.iter().enumerate().any(|(i, node)| {
             let params = graph.params(crate::NodeId(i), shapes);
-            params.iter().any(|p| node.param_name(p.suffix) == name)
+            params.iter().any(|p| {
+                let own = node.param_name(p.suffix);
+                own == name || (p.role == Role::Int8 && row_scale(&own) == name)
+            })
         })
     };
     tensors.keys().find(|name| !belongs(name)).cloned().unwrap_or_default()

@@ -10,7 +10,7 @@ use crate::Shape;
 /// Added to the variance by every batch normalization (PyTorch's default, unchanged by Bi-Real Net and ReActNet).
 pub const BATCH_NORM_EPS: f32 = 1e-5;
 
-/// Added to the variance before [`Op::Hyper`] takes its root.
+/// Added to the variance before [`Op::HyperTrunk`] takes its root.
 pub const HYPER_STD_EPS: f32 = 1e-5;
 
 /// One operation. Activations are maps of `channels x height x width`; layouts are NHWC in memory.
@@ -46,13 +46,14 @@ pub enum Op {
     /// `y = x * scale + shift` per channel: what batch normalization and weight scale become in a packed file.
     /// Parameters `scale`, `shift` `[C]`.
     Affine,
-    /// `+1` where `x > threshold`, else `-1`; a bit map. Second input when dynamic: the offsets `[C]` of a [`Op::Hyper`].
+    /// `+1` where `x > threshold`, else `-1`; a bit map. Second input when dynamic: the offsets `[C]` of a
+    /// [`Op::HyperHead`].
     Sign {
         /// Where the per-channel threshold comes from.
         threshold: Threshold,
     },
     /// The family of parametric rectifiers. Second input when the shift is dynamic: offsets `[2C]` of a
-    /// [`Op::Hyper`], those of `shift_x` first.
+    /// [`Op::HyperHead`], those of `shift_x` first.
     Prelu {
         /// Which slopes are learned.
         slope: Slope,
@@ -91,18 +92,26 @@ pub enum Op {
         /// Number of outputs.
         out_features: usize,
     },
-    /// DyBNN's hyper function: statistics of the map over height and width, a hidden layer with ReLU, an
-    /// output layer (our form of it; the paper's is not public). Parameters `w1` `[H, S*C]`, `b1` `[H]`,
-    /// `w2` `[outputs, H]`, `b2` `[outputs]`.
-    Hyper {
+    /// First half of DyBNN's hyper function (our form of it; the paper's is not public): statistics of the map over
+    /// height and width, then a layer with ReLU; a vector of `hidden` values. Parameters `weight` `[hidden, S*C]`, `bias`
+    /// `[hidden]`.
+    HyperTrunk {
         /// What is computed over height and width.
         statistics: Statistics,
-        /// Width of the hidden layer.
+        /// Number of hidden units.
         hidden: usize,
-        /// Number of outputs.
+        /// How a packed file stores `weight`.
+        precision: Precision,
+    },
+    /// Second half of DyBNN's hyper function: a layer on the vector of a [`Op::HyperTrunk`], bounded; a vector of
+    /// offsets. Several may read one trunk. Parameters `weight` `[outputs, hidden]`, `bias` `[outputs]`.
+    HyperHead {
+        /// Number of offsets.
         outputs: usize,
-        /// Bound of the outputs.
+        /// Bound of the offsets.
         range: HyperRange,
+        /// How a packed file stores `weight`.
+        precision: Precision,
     },
 }
 
@@ -205,6 +214,16 @@ impl Statistics {
     }
 }
 
+/// How a packed file stores the real weights of a layer; while they are trained they are 32-bit floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 8-bit integers `q` and, in the tensor `weight_scale`, a factor for each row: the weight is `q * scale[row]`.
+    I8,
+}
+
 /// Bound of the outputs of the hyper function.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -236,6 +255,8 @@ pub enum Role {
     Float,
     /// Trained as real values, one bit each when deployed.
     Binary,
+    /// Trained as real values, 8-bit integers with a factor for each row when deployed.
+    Int8,
     /// Measured, not trained (running statistics).
     Statistic,
 }
@@ -273,7 +294,8 @@ impl Op {
             Op::MaxPool { .. } => "max_pool",
             Op::GlobalAvgPool => "global_avg_pool",
             Op::Linear { .. } => "linear",
-            Op::Hyper { .. } => "hyper",
+            Op::HyperTrunk { .. } => "hyper_trunk",
+            Op::HyperHead { .. } => "hyper_head",
         }
     }
 
@@ -327,12 +349,10 @@ impl Op {
                     float("bias", vec![out_features]),
                 ]
             }
-            Op::Hyper { statistics, hidden, outputs, .. } => vec![
-                float("w1", vec![hidden, statistics.count() * c]),
-                float("b1", vec![hidden]),
-                float("w2", vec![outputs, hidden]),
-                float("b2", vec![outputs]),
-            ],
+            Op::HyperTrunk { statistics, hidden, precision } => {
+                layer_params(hidden, statistics.count() * c, precision)
+            }
+            Op::HyperHead { outputs, precision, .. } => layer_params(outputs, x.len(), precision),
             Op::Input { .. }
             | Op::Add
             | Op::Concat
@@ -342,6 +362,17 @@ impl Op {
             | Op::GlobalAvgPool => Vec::new(),
         }
     }
+}
+
+fn layer_params(rows: usize, columns: usize, precision: Precision) -> Vec<Param> {
+    let role = match precision {
+        Precision::F32 => Role::Float,
+        Precision::I8 => Role::Int8,
+    };
+    vec![
+        Param { suffix: "weight", shape: vec![rows, columns], role },
+        Param { suffix: "bias", shape: vec![rows], role: Role::Float },
+    ]
 }
 
 fn prelu_params(c: usize, slope: Slope, shift: Shift) -> Vec<Param> {

@@ -2,10 +2,10 @@
 //! independently of this program.
 
 use onebit_model::arch::{
-    self, ARCHITECTURES, Config, Downsample, Method, NonlinearityPosition, Stem, Task,
+    self, ARCHITECTURES, Config, Downsample, Method, NonlinearityPosition, Sharing, Stem, Task,
 };
 use onebit_model::cost::Cost;
-use onebit_model::{Graph, Op, Shift, Threshold, Verified, infer, limits};
+use onebit_model::{Graph, Node, Op, Precision, Shift, Threshold, Verified, infer, limits};
 
 const METHODS: [Method; 4] = [Method::Bireal, Method::Reactnet, Method::Ftbnn, Method::Dybnn];
 
@@ -172,7 +172,7 @@ fn dybnn_costs_what_was_counted() {
         ("dybnn18", "reactnet18", 16, 420_136, ["0.40", "0.41", "1.644", "47.3"]),
     ] {
         let mut config = Config::named(arch);
-        config.hyper.reduction = reduction;
+        (config.hyper.reduction, config.hyper.precision) = (reduction, Precision::F32);
         let (dynamic, base) = (cost(&config), named(base));
         let what = format!("{arch}, reduction {reduction}");
         let added = total(&dynamic) - total(&base);
@@ -190,15 +190,42 @@ fn dybnn_costs_what_was_counted() {
 /// MACs and parameters of the hidden units that hyper functions have above `channels / reduction`.
 fn above_reduction(graph: &Verified<Graph>, reduction: usize) -> (usize, usize) {
     let shapes = infer::shapes(graph).expect("a verified graph");
-    let hypers = graph.nodes.iter().filter_map(|node| match node.op {
-        Op::Hyper { hidden, outputs, .. } => {
+    let units = |trunk: &Node| match trunk.op {
+        Op::HyperTrunk { hidden, .. } => hidden - shapes[trunk.inputs[0].0].channels / reduction,
+        _ => 0,
+    };
+    let hypers = graph.nodes.iter().map(|node| match node.op {
+        Op::HyperTrunk { .. } => {
             let channels = shapes[node.inputs[0].0].channels;
-            let units = hidden - channels / reduction;
-            Some((units * (channels + outputs), units * (channels + outputs + 1)))
+            (units(node) * channels, units(node) * (channels + 1))
         }
-        _ => None,
+        Op::HyperHead { outputs, .. } => {
+            let weights = units(&graph.nodes[node.inputs[0].0]) * outputs;
+            (weights, weights)
+        }
+        _ => (0, 0),
     });
     hypers.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+#[test]
+fn int8_and_shared_trunks_keep_dybnn_small() {
+    for (arch, base) in [("dybnn-a", "reactnet-a"), ("dybnn18", "reactnet18")] {
+        let bytes = |sharing, precision| {
+            let mut config = Config::named(arch);
+            (config.hyper.sharing, config.hyper.precision) = (sharing, precision);
+            let (float, binary) = cost(&config).bytes();
+            float + binary
+        };
+        let (float, binary) = named(base).bytes();
+        let base = float + binary;
+        let added = |sharing, precision| bytes(sharing, precision) - base;
+        let of_float = added(Sharing::None, Precision::F32);
+        let quarter = added(Sharing::None, Precision::I8) as f64 / of_float as f64;
+        assert!((0.25..0.28).contains(&quarter), "{arch}: {quarter}");
+        let shared = added(Sharing::Block, Precision::I8) as f64 / of_float as f64;
+        assert!(shared < 0.85 * quarter, "{arch}: {shared} of {quarter}");
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub struct Layer {
     pub op: &'static str,
     /// Shape of its output, such as `64x8x8`.
     pub output: String,
-    /// Bits of one weight: 1 or 32.
+    /// Bits of one weight: 1, 8 or 32.
     pub bits: u32,
     /// Number of weights.
     pub weights: usize,
@@ -97,7 +97,7 @@ fn layer(graph: &Graph, id: NodeId, cost: &LayerCost) -> Layer {
         name: cost.name.clone(),
         op: cost.op,
         output: cost.output.to_string(),
-        bits: if binary { 1 } else { 32 },
+        bits: cost.bits(),
         weights: cost.float_params + cost.binary_params,
         bytes: cost.float_bytes + cost.binary_bytes,
         reason: if binary { None } else { Some(reason(graph, id)) },
@@ -117,7 +117,9 @@ fn reason(graph: &Graph, id: NodeId) -> &'static str {
         Op::Affine => "batch normalization and weight scales, two numbers per channel",
         Op::Sign { .. } => "the thresholds that make bits, one number per channel",
         Op::Prelu { .. } => "slopes and shifts of the non-linearity, a few numbers per channel",
-        Op::Hyper { .. } => "computes thresholds or shifts for each image",
+        Op::HyperTrunk { .. } | Op::HyperHead { .. } => {
+            "computes thresholds or shifts for each image"
+        }
         _ => "real-valued by the architecture",
     }
 }

@@ -10,6 +10,7 @@ mod error;
 pub mod fold;
 pub mod import;
 mod inspect;
+pub mod int8;
 mod io;
 mod lower;
 mod pack;

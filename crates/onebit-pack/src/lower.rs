@@ -3,16 +3,17 @@ use std::collections::BTreeMap;
 use onebit_model::file::Weights;
 use onebit_model::op::Role;
 use onebit_model::{
-    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer,
+    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer, row_scale,
 };
 
-use crate::{PackError, fold, pack_weights};
+use crate::{PackError, fold, int8, pack_weights};
 
 /// Turns a trained network into a packed one that computes the same.
 ///
 /// Batch normalization becomes [`Op::Affine`]; latent binary weights become bits; the scale of binary weights is
 /// folded into the batch normalization behind the convolution where that is its only reader, and otherwise becomes
-/// an affine node `<convolution>.scale` of its own. Everything else is copied, names included.
+/// an affine node `<convolution>.scale` of its own; weights of the precision int8 are rounded. Everything else is copied,
+/// names included.
 ///
 /// # Errors
 /// A negative variance, or a folded constant that 32-bit floats cannot hold.
@@ -50,9 +51,19 @@ struct Lowering<'a> {
 impl Lowering<'_> {
     fn copy(&mut self, id: NodeId, node: &Node, inputs: Vec<NodeId>) -> NodeId {
         for param in self.weights.graph.params(id, self.shapes) {
-            let values = self.weights.floats(node, param.suffix).to_vec();
-            let tensor = Tensor { shape: param.shape, data: Data::F32(values) };
-            self.tensors.insert(node.param_name(param.suffix), tensor);
+            let name = node.param_name(param.suffix);
+            let values = self.weights.floats(node, param.suffix);
+            let data = match param.role {
+                Role::Int8 => {
+                    let rows = int8::quantize(values, param.shape[1]);
+                    let shape = vec![rows.scale.len()];
+                    let scale = Tensor { shape, data: Data::F32(rows.scale) };
+                    self.tensors.insert(row_scale(&name), scale);
+                    Data::I8(rows.integers)
+                }
+                _ => Data::F32(values.to_vec()),
+            };
+            self.tensors.insert(name, Tensor { shape: param.shape, data });
         }
         self.push(&node.name, node.op.clone(), inputs)
     }

@@ -58,7 +58,7 @@ fn damage(folder: &Path, file: &str) {
 fn value(loaded: &Loaded) -> f32 {
     match loaded.weights.tensors["fc.bias"].data {
         Data::F32(ref values) => values[0],
-        Data::U64(_) => panic!("weights are floats"),
+        Data::U64(_) | Data::I8(_) => panic!("weights are floats"),
     }
 }
 

@@ -1,6 +1,6 @@
 use onebit_model::{
     Data, Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Shape, Shift, Slope,
-    Statistics, Threshold, bits, infer,
+    Statistics, Threshold, bits, infer, row_scale,
 };
 
 /// Values of a node's parameter; convolution weights as they act, scale included.
@@ -33,11 +33,13 @@ pub fn forward(
     maps.pop().unwrap()
 }
 
-/// Values of a parameter of a lowered network, bits as -1 and +1.
+/// Values of a parameter of a lowered network, bits as -1 and +1, 8-bit integers times the factor of their row.
 #[must_use]
 pub fn packed_params(model: &Model, node: &Node, suffix: &str) -> Vec<f64> {
-    let words = match &model.tensors[&node.param_name(suffix)].data {
+    let name = node.param_name(suffix);
+    let words = match &model.tensors[&name].data {
         Data::F32(values) => return values.iter().map(|&v| f64::from(v)).collect(),
+        Data::I8(values) => return scaled(values, &model.tensors[&row_scale(&name)].data),
         Data::U64(words) => words,
     };
     let Op::ConvBin { geometry, .. } = node.op else { panic!("bits in {}", node.name) };
@@ -45,6 +47,12 @@ pub fn packed_params(model: &Model, node: &Node, suffix: &str) -> Vec<f64> {
     let channels = infer::shapes(&model.graph).unwrap()[source].channels / geometry.groups;
     let taps = words.chunks(bits::words(channels));
     taps.flat_map(|tap| (0..channels).map(|c| f64::from(bits::value(tap, c)))).collect()
+}
+
+fn scaled(values: &[i8], scale: &Data) -> Vec<f64> {
+    let Data::F32(scale) = scale else { panic!("factors are floats") };
+    let rows = values.chunks(values.len() / scale.len()).zip(scale);
+    rows.flat_map(|(row, s)| row.iter().map(move |&q| f64::from(q) * f64::from(*s))).collect()
 }
 
 struct Step<'a> {
@@ -84,7 +92,8 @@ impl Step<'_> {
             }
             Op::GlobalAvgPool => self.moments(x, |_, x| x),
             Op::Linear { .. } => linear(&self.param("weight"), &self.param("bias"), x),
-            Op::Hyper { statistics, range, .. } => self.hyper(x, statistics, range),
+            Op::HyperTrunk { statistics, .. } => self.hyper_trunk(x, statistics),
+            Op::HyperHead { range, .. } => self.hyper_head(x, range),
             Op::Input { .. } => panic!("{} has an input", self.node.name),
         }
     }
@@ -205,7 +214,7 @@ impl Step<'_> {
         (0..channels).map(|c| sum(c) / self.x.pixels() as f64).collect()
     }
 
-    fn hyper(&self, x: &[f64], statistics: Statistics, range: HyperRange) -> Vec<f64> {
+    fn hyper_trunk(&self, x: &[f64], statistics: Statistics) -> Vec<f64> {
         let mean = self.moments(x, |_, x| x);
         let second = match statistics {
             Statistics::Mean => vec![],
@@ -215,9 +224,14 @@ impl Step<'_> {
                 variance.iter().map(|v| (v + 1e-5).sqrt()).collect()
             }
         };
-        let mut hidden = linear(&self.param("w1"), &self.param("b1"), &[mean, second].concat());
+        let mut hidden =
+            linear(&self.param("weight"), &self.param("bias"), &[mean, second].concat());
         hidden.iter_mut().for_each(|h| *h = h.max(0.0));
-        let mut out = linear(&self.param("w2"), &self.param("b2"), &hidden);
+        hidden
+    }
+
+    fn hyper_head(&self, hidden: &[f64], range: HyperRange) -> Vec<f64> {
+        let mut out = linear(&self.param("weight"), &self.param("bias"), hidden);
         if let HyperRange::Sigmoid { lambda } = range {
             let bound = |v: f64| f64::from(lambda) * (2.0 / (1.0 + (-v).exp()) - 1.0);
             out.iter_mut().for_each(|v| *v = bound(*v));

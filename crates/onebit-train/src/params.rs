@@ -78,8 +78,8 @@ fn initial_value(op: &Op, suffix: &str, shape: &[usize], seed: u64, stream: u64)
         (Op::BatchNorm, "weight" | "running_var") => vec![1.0; len],
         (Op::Prelu { slope: Slope::Negative | Slope::Both, .. }, "slope_neg") => vec![0.25; len],
         (Op::Prelu { .. }, "slope_pos") => vec![1.0; len],
-        // Kaiming uniform for the ReLU behind it; w2 and b2 zero make the network static at first.
-        (Op::Hyper { .. }, "w1") => uniform((6.0 / fan_in as f32).sqrt()),
+        // Kaiming uniform for the ReLU behind it; heads of zeros make the network static at first.
+        (Op::HyperTrunk { .. }, "weight") => uniform((6.0 / fan_in as f32).sqrt()),
         _ => vec![0.0; len],
     }
 }

@@ -176,7 +176,8 @@ fn reads_back(op: &Op, position: usize) -> bool {
         | Op::BatchNorm
         | Op::MaxPool { .. }
         | Op::Linear { .. }
-        | Op::Hyper { .. } => true,
+        | Op::HyperTrunk { .. }
+        | Op::HyperHead { .. } => true,
         Op::Sign { threshold } => position == 0 || *threshold == Threshold::Dynamic,
         Op::Prelu { shift, .. } => position == 0 || *shift == Shift::Dynamic,
         Op::Input { .. }

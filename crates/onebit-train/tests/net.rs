@@ -7,8 +7,8 @@ mod common;
 use common::Fixture;
 use onebit_model::arch::{self, Builder, Config, Method, Task};
 use onebit_model::{
-    Geometry, Graph, HyperRange, NodeId, Op, PadValue, Shift, Slope, Statistics, Threshold,
-    Verified, WeightScale,
+    Geometry, Graph, HyperRange, NodeId, Op, PadValue, Precision, Shift, Slope, Statistics,
+    Threshold, Verified, WeightScale,
 };
 use onebit_train::{Net, NetConfig};
 
@@ -112,8 +112,17 @@ fn geometry(out_channels: usize, kernel: usize, stride: usize) -> Geometry {
 }
 
 fn hyper(b: &mut Builder, name: &str, x: NodeId, outputs: usize, range: HyperRange) -> NodeId {
-    let op = Op::Hyper { statistics: Statistics::Mean, hidden: 8, outputs, range };
-    b.add(name, op, &[x])
+    let precision = Precision::F32;
+    let trunk = Op::HyperTrunk { statistics: Statistics::Mean, hidden: 8, precision };
+    let trunk = b.add(&format!("{name}.trunk"), trunk, &[x]);
+    b.add(name, Op::HyperHead { outputs, range, precision }, &[trunk])
+}
+
+/// What the fixtures call a parameter.
+fn fixture_name(name: &str) -> String {
+    let renamed =
+        name.replace("hyper.trunk.weight", "hyper.w1").replace("hyper.trunk.bias", "hyper.b1");
+    renamed.replace("hyper.weight", "hyper.w2").replace("hyper.bias", "hyper.b2")
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
@@ -131,7 +140,7 @@ fn loss_and_every_gradient_equal_pytorch() {
         let f = &variant.fixture;
         let mut net = Net::new(variant.graph(), NetConfig::new(4), 1).unwrap();
         for entry in &mut net.params.entries {
-            let trained = f.find(&format!("param.{}", entry.name));
+            let trained = f.find(&format!("param.{}", fixture_name(&entry.name)));
             let value = trained.unwrap_or_else(|| f.tensor(&format!("buffer.{}", entry.name)));
             entry.value.copy_from_slice(&value);
         }
@@ -144,7 +153,7 @@ fn loss_and_every_gradient_equal_pytorch() {
             if entry.grad.is_empty() {
                 variant.assert_close(&format!("buffer_after.{}", entry.name), &entry.value);
             } else {
-                variant.assert_close(&format!("grad.{}", entry.name), &entry.grad);
+                variant.assert_close(&format!("grad.{}", fixture_name(&entry.name)), &entry.grad);
                 compared += 1;
             }
         }

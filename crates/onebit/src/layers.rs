@@ -1,6 +1,6 @@
 //! What layers are made of.
 
-use onebit_model::cost::{Cost, LayerCost};
+use onebit_model::cost::Cost;
 
 use crate::output::{Align, Table, thousands};
 
@@ -10,7 +10,7 @@ pub(crate) fn real_layers_table(cost: &Cost) -> String {
     let mut table =
         Table::new([("not 1-bit", Left), ("op", Left), ("OPs", Right), ("parameters", Right)]);
     let (mut others, mut numbers) = (0, 0);
-    for layer in cost.layers.iter().filter(|layer| weight_bits(layer) == 32) {
+    for layer in cost.layers.iter().filter(|layer| layer.bits() > 1) {
         if layer.flops == 0 {
             others += 1;
             numbers += layer.float_params;
@@ -23,13 +23,4 @@ pub(crate) fn real_layers_table(cost: &Cost) -> String {
     let name = format!("{others} with a few numbers for each channel");
     table.row([name, String::new(), "-".to_owned(), thousands(numbers as u64)]);
     table.render()
-}
-
-/// Bits of one weight: 1 or 32, 0 for a layer without parameters.
-pub(crate) fn weight_bits(cost: &LayerCost) -> u32 {
-    match (cost.binary_params, cost.float_params) {
-        (0, 0) => 0,
-        (0, _) => 32,
-        _ => 1,
-    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use onebit_model::file::Weights;
 use onebit_model::{Model, Verified};
+use onebit_pack::int8::Rounding;
 use onebit_pack::prove::Report;
 
 use crate::accuracy::Accuracy;
@@ -20,11 +21,11 @@ pub(crate) fn eval(
 }
 
 /// Comparison of the trainer and the engine on a data set.
-pub(crate) fn agreement(
+pub(crate) fn compare(
     _: &Verified<Weights>,
     _: &Verified<Model>,
     _: &str,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<(Report, Option<Rounding>)> {
     Err(missing("pack --verify"))
 }
 

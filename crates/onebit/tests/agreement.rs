@@ -7,11 +7,14 @@ use std::sync::Arc;
 use onebit_data::{Batch, Loader, LoaderConfig, OpenOptions, Split};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
-    self, Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Stem, Task,
+    self, Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Sharing,
+    Stem, Task,
 };
 use onebit_model::file::{Weights, read_model, write_model};
-use onebit_model::{Graph, Model, Normalization, PadValue, Statistics, Verified, WeightScale};
-use onebit_pack::{Agreement, Observed};
+use onebit_model::{
+    Graph, Model, Normalization, PadValue, Precision, Statistics, Verified, WeightScale,
+};
+use onebit_pack::{Agreement, Observed, int8};
 use onebit_train::optim::{Adam, AdamConfig};
 use onebit_train::{Net, NetConfig};
 
@@ -27,9 +30,10 @@ fn the_engine_agrees_with_the_trainer_on_every_network() {
     for (name, config) in networks().into_iter().chain(families()) {
         let graph = arch::build(&config, &task).expect("a network");
         let mut net = trained(&graph, &images);
-        let trainer = observe_trainer(&mut net, &images);
         let weights = Verified::<Weights>::new(net.weights()).expect("weights");
         let model = packed(&weights);
+        net.load_weights(&int8::rounded(&weights).expect("weights")).expect("the same network");
+        let trainer = observe_trainer(&mut net, &images);
         for isa in Isa::available() {
             let mut agreement = Agreement::new(&weights.graph).expect("shapes");
             let engine = observe_engine(&model, isa, &images);
@@ -54,6 +58,13 @@ fn networks() -> Vec<(&'static str, Config)> {
         ("ReActNet", network(Method::Reactnet, |_| {})),
         ("FTBNN", network(Method::Ftbnn, |_| {})),
         ("DyBNN", network(Method::Dybnn, |_| {})),
+        (
+            "a trunk for each block, float hyper functions",
+            network(Method::Dybnn, |c| {
+                (c.hyper.sharing, c.hyper.precision) = (Sharing::Block, Precision::F32);
+                c.downsample = Some(Downsample::Binary);
+            }),
+        ),
         ("groups and shuffle", network(Method::Ftbnn, |c| c.groups = Some(2))),
         (
             "binary downsampling",
@@ -110,6 +121,10 @@ fn families() -> Vec<(&'static str, Config)> {
         config
     };
     vec![
+        (
+            "a trunk for each half block of ReActNet-A's layout",
+            network("dybnn-a-cifar", &[8, 16, 16, 32], |c| c.hyper.sharing = Sharing::Block),
+        ),
         ("DyBNN in ReActNet-A's layout", network("dybnn-a-cifar", &[8, 16, 16, 32], |_| {})),
         (
             "groups in ReActNet-A's layout",

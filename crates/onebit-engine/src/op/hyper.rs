@@ -5,37 +5,28 @@ use super::global_avg_pool::{global_avg_pool, scale};
 use super::{Linear, Source};
 use crate::kernel::{Kernels, Moment};
 
-/// DyBNN's hyper function: statistics of the map, a hidden layer with ReLU, an output layer.
+/// First half of DyBNN's hyper function: statistics of the map, a hidden layer with ReLU.
 #[derive(Debug)]
-pub(crate) struct Hyper {
+pub(crate) struct HyperTrunk {
     pub(crate) x: Source,
     pub(crate) channels: usize,
     pub(crate) pixels: usize,
     pub(crate) statistics: Statistics,
     pub(crate) hidden: Linear,
-    pub(crate) output: Linear,
-    pub(crate) range: HyperRange,
 }
 
-impl Hyper {
-    /// Floats of working memory: the statistics and the hidden units.
+impl HyperTrunk {
+    /// Floats of working memory: the statistics.
     pub(crate) fn vectors(&self) -> usize {
-        self.statistics.count() * self.channels + self.hidden.bias.len()
+        self.statistics.count() * self.channels
     }
 
     pub(crate) fn run(&self, kernels: &Kernels, x: &[f32], vectors: &mut [f32], out: &mut [f32]) {
-        let (statistics, rest) = vectors.split_at_mut(self.statistics.count() * self.channels);
-        let hidden = &mut rest[..self.hidden.bias.len()];
+        let statistics = &mut vectors[..self.vectors()];
         self.measure(kernels, x, statistics);
-        self.hidden.run(kernels, statistics, hidden);
-        for unit in hidden.iter_mut() {
+        self.hidden.run(kernels, statistics, out);
+        for unit in out {
             *unit = unit.max(0.0);
-        }
-        self.output.run(kernels, hidden, out);
-        if let HyperRange::Sigmoid { lambda } = self.range {
-            for value in out {
-                *value = bounded(*value, lambda);
-            }
         }
     }
 
@@ -53,6 +44,24 @@ impl Hyper {
         if self.statistics == Statistics::MeanStd {
             for variance in second {
                 *variance = libm::sqrtf(*variance + HYPER_STD_EPS);
+            }
+        }
+    }
+}
+
+/// Second half: a layer, bounded.
+#[derive(Debug)]
+pub(crate) struct HyperHead {
+    pub(crate) layer: Linear,
+    pub(crate) range: HyperRange,
+}
+
+impl HyperHead {
+    pub(crate) fn run(&self, kernels: &Kernels, x: &[f32], out: &mut [f32]) {
+        self.layer.run(kernels, x, out);
+        if let HyperRange::Sigmoid { lambda } = self.range {
+            for value in out {
+                *value = bounded(*value, lambda);
             }
         }
     }

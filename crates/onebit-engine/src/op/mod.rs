@@ -20,7 +20,7 @@ pub(crate) use affine::Affine;
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::ConvBin;
 pub(crate) use global_avg_pool::global_avg_pool;
-pub(crate) use hyper::Hyper;
+pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::Linear;
 pub(crate) use map::{Map, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
@@ -70,7 +70,7 @@ impl<'a> Read<'a> {
 pub(crate) struct Temp {
     /// One row of a real value that only a sign reads.
     pub(crate) row: Vec<f32>,
-    /// Dynamic thresholds and shifts, statistics, hidden units.
+    /// Dynamic thresholds and shifts, statistics.
     pub(crate) vectors: Vec<f32>,
     /// Input of a binary convolution with every group in words of its own.
     pub(crate) regrouped: Vec<u64>,
@@ -110,7 +110,8 @@ pub(crate) enum Work {
         pixels: usize,
     },
     Linear(Linear),
-    Hyper(Hyper),
+    HyperTrunk(HyperTrunk),
+    HyperHead(HyperHead),
 }
 
 impl Work {
@@ -118,8 +119,8 @@ impl Work {
     pub(crate) fn vectors(&self) -> usize {
         match self {
             Work::Map(map) => map.vectors,
-            Work::Hyper(hyper) => hyper.vectors(),
-            Work::GlobalAvgPool { .. } | Work::Linear(_) => 0,
+            Work::HyperTrunk(trunk) => trunk.vectors(),
+            Work::GlobalAvgPool { .. } | Work::Linear(_) | Work::HyperHead(_) => 0,
         }
     }
 
@@ -127,7 +128,8 @@ impl Work {
     pub(crate) fn weight_bytes(&self) -> usize {
         match self {
             Work::Map(map) => map.weight_bytes(),
-            Work::Hyper(hyper) => hyper.hidden.weight_bytes() + hyper.output.weight_bytes(),
+            Work::HyperTrunk(trunk) => trunk.hidden.weight_bytes(),
+            Work::HyperHead(head) => head.layer.weight_bytes(),
             Work::Linear(linear) => linear.weight_bytes(),
             Work::GlobalAvgPool { .. } => 0,
         }

@@ -9,7 +9,7 @@ use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::Task;
 use onebit_model::{
     Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, bits, infer, op,
-    packed_shape,
+    packed_shape, row_scale,
 };
 pub(crate) use onebit_testing::Random;
 
@@ -49,6 +49,12 @@ pub(crate) fn lowered(graph: &Graph, random: &mut Random) -> Verified<Model> {
         for param in graph.params(NodeId(id), &shapes) {
             let tensor = match param.role {
                 op::Role::Binary => random_bits(&param.shape, random),
+                op::Role::Int8 => {
+                    let name = row_scale(&node.param_name(param.suffix));
+                    let data = Data::F32(random.floats(param.shape[0], 0.0005, 0.003));
+                    tensors.insert(name, Tensor { shape: vec![param.shape[0]], data });
+                    random_integers(&param.shape, random)
+                }
                 _ => random_floats(&graph, &shapes, node, &param, random),
             };
             tensors.insert(node.param_name(param.suffix), tensor);
@@ -67,6 +73,11 @@ fn random_bits(shape: &[usize], random: &mut Random) -> Tensor {
     Tensor { shape: stored, data: Data::U64(words) }
 }
 
+fn random_integers(shape: &[usize], random: &mut Random) -> Tensor {
+    let integers = (0..shape.iter().product()).map(|_| random.next() as i8);
+    Tensor { shape: shape.to_vec(), data: Data::I8(integers.collect()) }
+}
+
 /// Values that keep every activation near unit size.
 fn random_floats(
     graph: &Graph,
@@ -80,7 +91,7 @@ fn random_floats(
             let channels = shapes[node.inputs[0].0].channels;
             geometry.weight_shape(channels)[1..].iter().product()
         }
-        Op::Linear { .. } => shapes[node.inputs[0].0].len(),
+        Op::Linear { .. } | Op::HyperHead { .. } => shapes[node.inputs[0].0].len(),
         _ => 1,
     };
     let source = &graph.nodes[node.inputs[0].0];

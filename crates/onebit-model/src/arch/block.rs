@@ -1,9 +1,10 @@
 //! The residual block around one binary convolution; every method of the papers is an option of it.
 
 use alloc::format;
+use alloc::vec;
 
 use super::builder::Builder;
-use super::{ArchError, Downsample, NonlinearityPosition, Options, bad_option};
+use super::{ArchError, Downsample, NonlinearityPosition, Options, Sharing, bad_option};
 use crate::{Geometry, NodeId, Op, Shift, Threshold};
 
 /// A map under construction: the node and its channels.
@@ -22,9 +23,21 @@ pub(super) enum Shortcut {
     Pooled,
 }
 
+/// A block while it is built.
+pub(super) struct Block<'a, 'b> {
+    b: &'a mut Builder,
+    options: &'a Options<'b>,
+    /// Prefix of the names of its nodes.
+    name: &'a str,
+    /// What it reads.
+    x: Map,
+    /// The trunk that its hyper functions share, once there is one.
+    trunk: Option<NodeId>,
+}
+
 /// `act(BN(conv(sign(x))) + shortcut(x))`, with the module where `options` puts it: `name.sign`, `name.conv`,
-/// `name.bn`, `name.add`, `name.prelu`; the hyper functions `name.sign_hyper` and `name.prelu_hyper`; the shortcut's
-/// nodes `name.down.*`.
+/// `name.bn`, `name.add`, `name.prelu`; the hyper functions `name.sign_hyper` and `name.prelu_hyper` with trunks
+/// `name.sign_trunk` and `name.prelu_trunk`, or one `name.trunk`; the shortcut's nodes `name.down.*`.
 pub(super) fn residual(
     b: &mut Builder,
     options: &Options<'_>,
@@ -33,144 +46,158 @@ pub(super) fn residual(
     geometry: Geometry,
     shortcut: Shortcut,
 ) -> Result<Map, ArchError> {
-    let bits = sign(b, options, name, x);
-    let conv = conv_bin(b, options, name, bits, geometry);
-    let y = normalized(b, options, name, conv, geometry)?;
+    let mut block = Block::new(b, options, name, x);
+    let bits = block.sign(name, x);
+    let conv = block.conv_bin(name, bits, geometry);
+    let y = block.normalized(name, conv, geometry)?;
     let shortcut = match shortcut {
-        Shortcut::Projected => projected(b, options, name, x, geometry)?,
-        Shortcut::Pooled => pooled(b, &format!("{name}.down"), x, geometry.stride),
+        Shortcut::Projected => block.projected(x, geometry)?,
+        Shortcut::Pooled => block.pooled(x, geometry.stride),
     };
-    let y = b.add(&format!("{name}.add"), Op::Add, &[y, shortcut]);
-    last_module(b, options, name, Map { node: y, channels: geometry.out_channels })
+    let y = block.sum(name, y, shortcut);
+    block.last_module(Map { node: y, channels: geometry.out_channels })
 }
 
-/// `name.conv`, binary.
-pub(super) fn conv_bin(
-    b: &mut Builder,
-    options: &Options<'_>,
-    name: &str,
-    bits: NodeId,
-    geometry: Geometry,
-) -> NodeId {
-    b.conv_bin(name, bits, geometry, options.config.padding, options.config.weight_scale)
-}
+impl<'a, 'b> Block<'a, 'b> {
+    /// The block `name` on `x`, still empty.
+    pub(super) fn new(b: &'a mut Builder, options: &'a Options<'b>, name: &'a str, x: Map) -> Self {
+        Block { b, options, name, x, trunk: None }
+    }
 
-/// What stands between a convolution and the addition: BN, the module if it stands here, the shuffle of groups.
-pub(super) fn normalized(
-    b: &mut Builder,
-    options: &Options<'_>,
-    name: &str,
-    conv: NodeId,
-    geometry: Geometry,
-) -> Result<NodeId, ArchError> {
-    let position = options.config.nonlinearity_position;
-    let map = |node| Map { node, channels: geometry.out_channels };
-    let mut y = conv;
-    if position == NonlinearityPosition::BeforeBn {
-        y = nonlinearity(b, options, name, map(y))?;
+    /// Adds the node `name.part` of the block itself.
+    pub(super) fn add(&mut self, part: &str, op: Op, inputs: &[NodeId]) -> NodeId {
+        self.b.add(&format!("{}.{part}", self.name), op, inputs)
     }
-    y = b.batch_norm(name, y);
-    if position == NonlinearityPosition::BeforeAdd {
-        y = nonlinearity(b, options, name, map(y))?;
-    }
-    if geometry.groups > 1 {
-        let shuffle = Op::ChannelShuffle { groups: geometry.groups };
-        y = b.add(&format!("{name}.shuffle"), shuffle, &[y]);
-    }
-    Ok(y)
-}
 
-/// The module, if it stands at the end of the block.
-pub(super) fn last_module(
-    b: &mut Builder,
-    options: &Options<'_>,
-    name: &str,
-    x: Map,
-) -> Result<Map, ArchError> {
-    if options.config.nonlinearity_position != NonlinearityPosition::AfterAdd {
-        return Ok(x);
+    /// `name.conv`, binary.
+    pub(super) fn conv_bin(&mut self, name: &str, bits: NodeId, geometry: Geometry) -> NodeId {
+        let config = self.options.config;
+        self.b.conv_bin(name, bits, geometry, config.padding, config.weight_scale)
     }
-    Ok(Map { node: nonlinearity(b, options, name, x)?, ..x })
-}
 
-/// `name.sign`, with its hyper function if it is dynamic.
-pub(super) fn sign(b: &mut Builder, options: &Options<'_>, name: &str, x: Map) -> NodeId {
-    let threshold = options.threshold();
-    let sign = format!("{name}.sign");
-    if threshold != Threshold::Dynamic {
-        return b.add(&sign, Op::Sign { threshold }, &[x.node]);
+    /// `name.conv`, real.
+    pub(super) fn real_conv(&mut self, name: &str, x: NodeId, geometry: Geometry) -> NodeId {
+        self.b.add(&format!("{name}.conv"), Op::Conv { geometry }, &[x])
     }
-    let hyper = &options.config.hyper;
-    let op = Op::Hyper {
-        statistics: hyper.statistics,
-        hidden: hyper.hidden(x.channels),
-        outputs: x.channels,
-        range: hyper.range(hyper.sign_lambda),
-    };
-    let offsets = b.add(&format!("{name}.sign_hyper"), op, &[x.node]);
-    b.add(&sign, Op::Sign { threshold }, &[x.node, offsets])
-}
 
-fn nonlinearity(
-    b: &mut Builder,
-    options: &Options<'_>,
-    name: &str,
-    x: Map,
-) -> Result<NodeId, ArchError> {
-    let Some((slope, shift)) = options.prelu()? else {
-        return Ok(x.node);
-    };
-    let prelu = format!("{name}.prelu");
-    if shift != Shift::Dynamic {
-        return Ok(b.add(&prelu, Op::Prelu { slope, shift }, &[x.node]));
+    /// `name.add`.
+    pub(super) fn sum(&mut self, name: &str, y: NodeId, shortcut: NodeId) -> NodeId {
+        self.b.add(&format!("{name}.add"), Op::Add, &[y, shortcut])
     }
-    let hyper = &options.config.hyper;
-    let op = Op::Hyper {
-        statistics: hyper.statistics,
-        hidden: hyper.hidden(x.channels),
-        outputs: 2 * x.channels,
-        range: hyper.range(hyper.prelu_lambda),
-    };
-    let offsets = b.add(&format!("{name}.prelu_hyper"), op, &[x.node]);
-    Ok(b.add(&prelu, Op::Prelu { slope, shift }, &[x.node, offsets]))
-}
 
-fn projected(
-    b: &mut Builder,
-    options: &Options<'_>,
-    name: &str,
-    x: Map,
-    geometry: Geometry,
-) -> Result<NodeId, ArchError> {
-    let Geometry { out_channels, stride, .. } = geometry;
-    if stride == 1 && x.channels == out_channels {
-        return Ok(x.node);
-    }
-    let name = format!("{name}.down");
-    let pooled = pooled(b, &name, x, stride);
-    let pointwise = Geometry::same(out_channels, 1, 1, 1);
-    match options.downsample {
-        Downsample::Float => Ok(b.conv_bn(&name, pooled, pointwise)),
-        Downsample::FloatGrouped => {
-            Ok(b.conv_bn(&name, pooled, Geometry { groups: 4, ..pointwise }))
+    /// What stands between a convolution and the addition: BN, the module if it stands here, the shuffle of groups.
+    pub(super) fn normalized(
+        &mut self,
+        name: &str,
+        conv: NodeId,
+        geometry: Geometry,
+    ) -> Result<NodeId, ArchError> {
+        let position = self.options.config.nonlinearity_position;
+        let map = |node| Map { node, channels: geometry.out_channels };
+        let mut y = conv;
+        if position == NonlinearityPosition::BeforeBn {
+            y = self.nonlinearity(name, map(y))?;
         }
-        Downsample::Binary => {
-            let bits = sign(b, options, &name, Map { node: pooled, channels: x.channels });
-            let y = conv_bin(b, options, &name, bits, pointwise);
-            Ok(b.batch_norm(&name, y))
+        y = self.b.batch_norm(name, y);
+        if position == NonlinearityPosition::BeforeAdd {
+            y = self.nonlinearity(name, map(y))?;
         }
-        Downsample::Duplicate if out_channels == 2 * x.channels => {
-            Ok(b.add(&format!("{name}.concat"), Op::Concat, &[pooled, pooled]))
+        if geometry.groups > 1 {
+            let shuffle = Op::ChannelShuffle { groups: geometry.groups };
+            y = self.b.add(&format!("{name}.shuffle"), shuffle, &[y]);
         }
-        Downsample::Duplicate => {
-            Err(bad_option("downsample", "duplicate", "widths that double from stage to stage"))
-        }
+        Ok(y)
     }
-}
 
-fn pooled(b: &mut Builder, name: &str, x: Map, stride: usize) -> NodeId {
-    if stride == 1 {
-        return x.node;
+    /// The module, if it stands at the end of the block.
+    pub(super) fn last_module(&mut self, x: Map) -> Result<Map, ArchError> {
+        if self.options.config.nonlinearity_position != NonlinearityPosition::AfterAdd {
+            return Ok(x);
+        }
+        Ok(Map { node: self.nonlinearity(self.name, x)?, ..x })
     }
-    b.add(&format!("{name}.pool"), Op::AvgPool { kernel: 2, stride }, &[x.node])
+
+    /// `name.sign`, with its hyper function if it is dynamic.
+    pub(super) fn sign(&mut self, name: &str, x: Map) -> NodeId {
+        let threshold = self.options.threshold();
+        let mut inputs = vec![x.node];
+        if threshold == Threshold::Dynamic {
+            let lambda = self.options.config.hyper.sign_lambda;
+            inputs.push(self.offsets(&format!("{name}.sign"), x, x.channels, lambda));
+        }
+        self.b.add(&format!("{name}.sign"), Op::Sign { threshold }, &inputs)
+    }
+
+    fn nonlinearity(&mut self, name: &str, x: Map) -> Result<NodeId, ArchError> {
+        let Some((slope, shift)) = self.options.prelu()? else {
+            return Ok(x.node);
+        };
+        let mut inputs = vec![x.node];
+        if shift == Shift::Dynamic {
+            let lambda = self.options.config.hyper.prelu_lambda;
+            inputs.push(self.offsets(&format!("{name}.prelu"), x, 2 * x.channels, lambda));
+        }
+        Ok(self.b.add(&format!("{name}.prelu"), Op::Prelu { slope, shift }, &inputs))
+    }
+
+    /// The hyper function `site_hyper` of the map at `site`, or with a shared trunk of the block's input.
+    fn offsets(&mut self, site: &str, x: Map, outputs: usize, lambda: f32) -> NodeId {
+        let hyper = &self.options.config.hyper;
+        let trunk = match (hyper.sharing, self.trunk) {
+            (Sharing::Block, Some(trunk)) => trunk,
+            (Sharing::Block, None) => {
+                let trunk = self.hidden(&format!("{}.trunk", self.name), self.x);
+                self.trunk = Some(trunk);
+                trunk
+            }
+            (Sharing::None, _) => self.hidden(&format!("{site}_trunk"), x),
+        };
+        let head =
+            Op::HyperHead { outputs, range: hyper.range(lambda), precision: hyper.precision };
+        self.b.add(&format!("{site}_hyper"), head, &[trunk])
+    }
+
+    fn hidden(&mut self, name: &str, x: Map) -> NodeId {
+        let hyper = &self.options.config.hyper;
+        let op = Op::HyperTrunk {
+            statistics: hyper.statistics,
+            hidden: hyper.hidden(x.channels),
+            precision: hyper.precision,
+        };
+        self.b.add(name, op, &[x.node])
+    }
+
+    fn projected(&mut self, x: Map, geometry: Geometry) -> Result<NodeId, ArchError> {
+        let Geometry { out_channels, stride, .. } = geometry;
+        if stride == 1 && x.channels == out_channels {
+            return Ok(x.node);
+        }
+        let name = format!("{}.down", self.name);
+        let pooled = self.pooled(x, stride);
+        let pointwise = Geometry::same(out_channels, 1, 1, 1);
+        match self.options.downsample {
+            Downsample::Float => Ok(self.b.conv_bn(&name, pooled, pointwise)),
+            Downsample::FloatGrouped => {
+                Ok(self.b.conv_bn(&name, pooled, Geometry { groups: 4, ..pointwise }))
+            }
+            Downsample::Binary => {
+                let bits = self.sign(&name, Map { node: pooled, channels: x.channels });
+                let y = self.conv_bin(&name, bits, pointwise);
+                Ok(self.b.batch_norm(&name, y))
+            }
+            Downsample::Duplicate if out_channels == 2 * x.channels => {
+                Ok(self.b.add(&format!("{name}.concat"), Op::Concat, &[pooled, pooled]))
+            }
+            Downsample::Duplicate => {
+                Err(bad_option("downsample", "duplicate", "widths that double from stage to stage"))
+            }
+        }
+    }
+
+    fn pooled(&mut self, x: Map, stride: usize) -> NodeId {
+        if stride == 1 {
+            return x.node;
+        }
+        self.add("down.pool", Op::AvgPool { kernel: 2, stride }, &[x.node])
+    }
 }

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HyperRange, PadValue, Statistics, WeightScale};
+use crate::{HyperRange, PadValue, Precision, Statistics, WeightScale};
 
 /// The `[network]` section of a recipe: an architecture and the options of its blocks.
 ///
@@ -164,12 +164,26 @@ pub struct HyperConfig {
     pub statistics: Statistics,
     /// The hidden layer has `max(8, channels / reduction)` units.
     pub reduction: usize,
+    /// Whether the hyper functions of a block share their hidden layer.
+    pub sharing: Sharing,
+    /// How a packed file stores the weights.
+    pub precision: Precision,
     /// Bounded by a sigmoid or not.
     pub range: Range,
     /// Largest threshold offset of a bounded DySign.
     pub sign_lambda: f32,
     /// Largest shift offset of a bounded DyPReLU.
     pub prelu_lambda: f32,
+}
+
+/// Which hyper functions share their statistics and hidden layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// None: each reads the map that its sign or rectifier reads.
+    None,
+    /// Those of a block: all read the block's input.
+    Block,
 }
 
 /// Whether the hyper function's outputs are bounded.
@@ -187,6 +201,8 @@ impl Default for HyperConfig {
         HyperConfig {
             statistics: Statistics::Mean,
             reduction: 8,
+            sharing: Sharing::None,
+            precision: Precision::I8,
             range: Range::Sigmoid,
             sign_lambda: 1.0,
             prelu_lambda: 0.5,

@@ -16,7 +16,7 @@
 
 use alloc::format;
 
-use super::block::{Map, Shortcut, conv_bin, last_module, normalized, residual, sign};
+use super::block::{Block, Map, Shortcut, residual};
 use super::builder::Builder;
 use super::stem::stem;
 use super::{ArchError, Downsample, Options, Task, bad_option};
@@ -51,23 +51,24 @@ pub(super) fn reactnet_a(options: &Options<'_>, task: &Task) -> Result<Graph, Ar
 /// The 1x1 half of a block that doubles its channels.
 fn doubled(b: &mut Builder, options: &Options<'_>, name: &str, x: Map) -> Result<Map, ArchError> {
     let pw = format!("{name}.pw");
+    let mut block = Block::new(b, options, &pw, x);
     let binary = options.downsample == Downsample::Binary;
-    let read = if binary { sign(b, options, &pw, x) } else { x.node };
+    let read = if binary { block.sign(&pw, x) } else { x.node };
     let groups = if options.downsample == Downsample::FloatGrouped { 4 } else { 1 };
     let geometry = Geometry::same(x.channels, 1, 1, groups);
-    let mut half = |index: usize| {
-        let half = format!("{pw}_down{index}");
+    let mut half = |half: &str| {
+        let name = format!("{pw}_{half}");
         let conv = if binary {
-            conv_bin(b, options, &half, read, geometry)
+            block.conv_bin(&name, read, geometry)
         } else {
-            b.add(&format!("{half}.conv"), Op::Conv { geometry }, &[read])
+            block.real_conv(&name, read, geometry)
         };
-        let y = normalized(b, options, &half, conv, geometry)?;
-        Ok(b.add(&format!("{half}.add"), Op::Add, &[y, x.node]))
+        let y = block.normalized(&name, conv, geometry)?;
+        Ok(block.sum(&name, y, x.node))
     };
-    let halves = [half(1)?, half(2)?];
-    let node = b.add(&format!("{pw}.concat"), Op::Concat, &halves);
-    last_module(b, options, &pw, Map { node, channels: 2 * x.channels })
+    let halves = [half("down1")?, half("down2")?];
+    let node = block.add("concat", Op::Concat, &halves);
+    block.last_module(Map { node, channels: 2 * x.channels })
 }
 
 fn check(options: &Options<'_>, widths: &[usize]) -> Result<(), ArchError> {

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 pub use builder::Builder;
 pub use config::{
-    Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Range, SignKind,
-    Stem,
+    Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Range, Sharing,
+    SignKind, Stem,
 };
 pub use list::{ARCHITECTURES, Architecture};
 pub use options::{Defaults, Options};

@@ -7,7 +7,7 @@
 
 use alloc::format;
 
-use super::block::{Map, conv_bin, last_module, normalized, sign};
+use super::block::{Block, Map};
 use super::builder::Builder;
 use super::stem::stem;
 use super::{ArchError, Options, Task, bad_option};
@@ -24,16 +24,16 @@ pub(super) fn vgg_small(options: &Options<'_>, task: &Task) -> Result<Graph, Arc
     let mut x = stem(&mut b, options, input, options.widened(widths[0]));
     for (index, &width) in widths.iter().enumerate().skip(1) {
         let name = format!("feature.{index}");
-        let bits = sign(&mut b, options, &name, x);
+        let mut block = Block::new(&mut b, options, &name, x);
+        let bits = block.sign(&name, x);
         let geometry = Geometry::same(options.widened(width), 3, 1, options.groups);
-        let mut y = conv_bin(&mut b, options, &name, bits, geometry);
+        let mut y = block.conv_bin(&name, bits, geometry);
         if index % 2 == 1 {
             let pool = Op::MaxPool { kernel: 2, stride: 2, padding: 0 };
-            y = b.add(&format!("{name}.pool"), pool, &[y]);
+            y = block.add("pool", pool, &[y]);
         }
-        let node = normalized(&mut b, options, &name, y, geometry)?;
-        let map = Map { node, channels: geometry.out_channels };
-        x = last_module(&mut b, options, &name, map)?;
+        let node = block.normalized(&name, y, geometry)?;
+        x = block.last_module(Map { node, channels: geometry.out_channels })?;
     }
     Ok(b.flat_classifier(x.node))
 }

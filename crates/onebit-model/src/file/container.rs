@@ -271,6 +271,7 @@ fn dtype(data: &Data) -> Dtype {
     match data {
         Data::U64(_) => Dtype::U64,
         Data::F32(_) => Dtype::F32,
+        Data::I8(_) => Dtype::I8,
     }
 }
 
@@ -278,6 +279,7 @@ fn append(bytes: &mut Vec<u8>, data: &Data) {
     match data {
         Data::U64(words) => bytes.extend(words.iter().flat_map(|w| w.to_le_bytes())),
         Data::F32(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        Data::I8(values) => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
     }
 }
 
@@ -291,6 +293,7 @@ fn tensor(name: &str, entry: Entry, data: &[u8]) -> Result<Tensor, FileError> {
         Dtype::F32 => {
             Data::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
         }
+        Dtype::I8 => Data::I8(bytes.iter().map(|b| i8::from_le_bytes([*b])).collect()),
     };
     Ok(Tensor { shape: entry.shape, data })
 }

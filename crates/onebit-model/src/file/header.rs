@@ -31,6 +31,7 @@ pub(super) struct Entry {
 pub(super) enum Dtype {
     U64,
     F32,
+    I8,
 }
 
 impl Dtype {
@@ -38,6 +39,7 @@ impl Dtype {
         match self {
             Dtype::U64 => 8,
             Dtype::F32 => 4,
+            Dtype::I8 => 1,
         }
     }
 }

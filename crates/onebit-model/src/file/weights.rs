@@ -52,19 +52,17 @@ impl Verified<Weights> {
 fn check(name: &str, tensor: Option<&Tensor>, shape: &[usize]) -> Result<(), ModelError> {
     let tensor = tensor.ok_or_else(|| ModelError::MissingTensor(name.into()))?;
     let len = shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e));
-    let found = match &tensor.data {
+    match &tensor.data {
         Data::F32(values) if tensor.shape == shape && len == Some(values.len()) => {
             let finite = values.iter().all(|v| v.is_finite());
-            return if finite { Ok(()) } else { Err(ModelError::NotFinite(name.into())) };
+            if finite { Ok(()) } else { Err(ModelError::NotFinite(name.into())) }
         }
-        Data::F32(_) => "F32",
-        Data::U64(_) => "U64",
-    };
-    Err(ModelError::WrongTensor {
-        name: name.into(),
-        found: format!("{found} {:?}", tensor.shape),
-        expected: format!("F32 {shape:?}"),
-    })
+        data => Err(ModelError::WrongTensor {
+            name: name.into(),
+            found: format!("{} {:?}", data.dtype(), tensor.shape),
+            expected: format!("F32 {shape:?}"),
+        }),
+    }
 }
 
 /// The bytes of a checkpoint's `weights.safetensors`.

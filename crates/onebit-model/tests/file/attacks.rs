@@ -7,7 +7,7 @@ use onebit_model::file::{FileError, read_model, read_weights, write_model, write
 use onebit_model::{Data, Graph, GraphError, Model, ModelError, Tensor, Verified};
 use sha2::{Digest, Sha256};
 
-use super::common::{METHODS, Random, build, random_seed, random_weights};
+use super::common::{METHODS, Random, build, hyper_model, random_seed, random_weights};
 use super::tiny::tiny_model;
 
 fn tiny_file() -> Vec<u8> {
@@ -379,7 +379,11 @@ fn a_checksum_names_the_damaged_tensor() {
 
 /// A file with right checksums whose contents `change` made wrong.
 fn invalid(change: impl Fn(&mut Model)) -> FileError {
-    let mut model = tiny_model().into_inner();
+    invalid_form(tiny_model(), change)
+}
+
+fn invalid_form(model: Verified<Model>, change: impl Fn(&mut Model)) -> FileError {
+    let mut model = model.into_inner();
     change(&mut model);
     let metadata = BTreeMap::from([("graph".to_string(), model.graph.to_json().unwrap())]);
     refusal(&container::write(Kind::Model, &metadata, &model.tensors).unwrap())
@@ -407,6 +411,41 @@ fn right_checksums_do_not_excuse_wrong_contents() {
     assert!(matches!(error, FileError::Model(ModelError::Graph(_))), "{error}");
     let error = invalid(|model| model.graph.nodes[3].op = onebit_model::Op::BatchNorm);
     assert!(matches!(error, FileError::Model(ModelError::NotLowered { .. })), "{error}");
+}
+
+#[test]
+fn integers_need_their_type_their_shape_and_a_finite_factor_for_each_row() {
+    let invalid = |change: &dyn Fn(&mut Model)| invalid_form(hyper_model(), change);
+    let scale = || "trunk.weight_scale".to_string();
+    let error = invalid(&|model| drop(model.tensors.remove(&scale())));
+    assert_eq!(error, FileError::Model(ModelError::MissingTensor(scale())));
+    let error = invalid(&|model| {
+        let [extra, scale] = ["fc.weight_scale", "trunk.weight_scale"].map(str::to_string);
+        model.tensors.insert(extra, model.tensors[&scale].clone());
+    });
+    let extra = "fc.weight_scale".to_string();
+    assert_eq!(error, FileError::Model(ModelError::ExtraTensor(extra)));
+    let error = invalid(&|model| set(model, &scale(), Data::F32(vec![0.5, f32::NAN, 0.5])));
+    assert_eq!(error, FileError::Model(ModelError::NotFinite(scale())));
+    for (name, shape, data) in [
+        ("trunk.weight_scale", vec![2], Data::F32(vec![0.5; 2])),
+        ("trunk.weight_scale", vec![3], Data::I8(vec![1; 3])),
+        ("trunk.weight", vec![3, 2], Data::F32(vec![0.5; 6])),
+        ("trunk.weight", vec![2, 3], Data::I8(vec![1; 6])),
+    ] {
+        let tensor = Tensor { shape, data };
+        let error = invalid(&|model| drop(model.tensors.insert(name.into(), tensor.clone())));
+        assert!(matches!(error, FileError::Model(ModelError::WrongTensor { .. })), "{error}");
+    }
+    let weights = random_weights(build(METHODS[3]), random_seed());
+    let metadata = BTreeMap::from([("graph".to_string(), weights.graph.to_json().unwrap())]);
+    let mut tensors = weights.tensors.clone();
+    let name = tensors.keys().find(|name| name.ends_with("_trunk.weight")).unwrap().clone();
+    let trunk = tensors.get_mut(&name).unwrap();
+    trunk.data = Data::I8(vec![1; trunk.data.len()]);
+    let error = read_weights(&container::write(Kind::Weights, &metadata, &tensors).unwrap());
+    let error = error.unwrap_err();
+    assert!(matches!(error, FileError::Model(ModelError::WrongTensor { .. })), "{error}");
 }
 
 #[test]

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use onebit_model::arch::{self, Config, Method, Task};
 use onebit_model::file::Weights;
-use onebit_model::{Data, Graph, Tensor, Verified, infer, op};
+use onebit_model::{
+    Data, Graph, HyperRange, Model, Node, NodeId, Op, Precision, Statistics, Tensor, Verified,
+    infer, op,
+};
+
+use crate::tiny::tiny_model;
 
 pub(crate) const METHODS: [Method; 4] =
     [Method::Bireal, Method::Reactnet, Method::Ftbnn, Method::Dybnn];
@@ -58,4 +63,34 @@ pub(crate) fn random_weights(graph: Verified<Graph>, seed: u64) -> Verified<Weig
         }
     }
     Verified::<Weights>::new(Weights { graph: graph.into_inner(), tensors }).unwrap()
+}
+
+/// Two channels, a hyper function of 8-bit integers that gives the two logits.
+pub(crate) fn hyper_model() -> Verified<Model> {
+    let (statistics, precision) = (Statistics::Mean, Precision::I8);
+    let ops = [
+        ("input", Op::Input { channels: 2, height: 2, width: 2 }),
+        ("trunk", Op::HyperTrunk { statistics, hidden: 3, precision }),
+        ("head", Op::HyperHead { outputs: 2, range: HyperRange::Raw, precision }),
+    ];
+    let nodes = ops.into_iter().enumerate().map(|(i, (name, op))| {
+        let inputs = i.checked_sub(1).map(NodeId).into_iter().collect();
+        Node { name: name.to_string(), op, inputs }
+    });
+    let graph = Graph { nodes: nodes.collect(), ..tiny_model().graph.clone() };
+    let vector = |len| Tensor { shape: vec![len], data: Data::F32(vec![0.5; len]) };
+    let matrix = |rows, columns, first: i8| {
+        let values = (0..rows as i8 * columns as i8).map(|i| first + 30 * i);
+        Tensor { shape: vec![rows, columns], data: Data::I8(values.collect()) }
+    };
+    let tensors = [
+        ("trunk.weight", matrix(3, 2, -127)),
+        ("trunk.weight_scale", vector(3)),
+        ("trunk.bias", vector(3)),
+        ("head.weight", matrix(2, 3, -80)),
+        ("head.weight_scale", vector(2)),
+        ("head.bias", vector(2)),
+    ];
+    let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
+    Verified::<Model>::new(Model { graph, tensors }).unwrap()
 }

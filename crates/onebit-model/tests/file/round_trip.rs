@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::common::{METHODS, Random, build, random_seed, random_weights};
+use super::common::{METHODS, Random, build, hyper_model, random_seed, random_weights};
 use super::tiny::tiny_model;
 use onebit_model::file::container::{self, Kind};
 use onebit_model::file::{FileError, read_model, read_weights, write_model, write_weights};
-use onebit_model::{Data, Graph, Tensor};
+use onebit_model::{Data, Graph, Model, Tensor, Verified};
 
 #[test]
 fn a_model_survives_writing_and_reading() {
@@ -42,8 +42,14 @@ fn an_optimizer_state_may_hold_any_tensors_and_metadata() {
 
 #[test]
 fn the_safetensors_crate_reads_a_model() {
-    let model = tiny_model();
-    let bytes = write_model(&model).unwrap();
+    for model in [tiny_model(), hyper_model()] {
+        safetensors_reads(&model);
+    }
+}
+
+fn safetensors_reads(model: &Verified<Model>) {
+    let bytes = write_model(model).unwrap();
+    assert_eq!(read_model(&bytes).unwrap(), *model);
     let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(read.len(), model.tensors.len());
     for (name, tensor) in &model.tensors {
@@ -54,6 +60,9 @@ fn the_safetensors_crate_reads_a_model() {
             }
             Data::F32(values) => {
                 (safetensors::Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            }
+            Data::I8(values) => {
+                (safetensors::Dtype::I8, values.iter().flat_map(|v| v.to_le_bytes()).collect())
             }
         };
         assert_eq!(

@@ -10,7 +10,7 @@ use onebit_model::{
     Data, Geometry, Graph, Model, ModelError, Node, NodeId, Normalization, Op, PadValue, Tensor,
     Threshold, Verified, WeightScale,
 };
-use onebit_pack::{Inspection, PackError, lower};
+use onebit_pack::{Inspection, PackError, int8, lower};
 use onebit_testing::{Random, Signs, forward, packed_params, random_seed};
 
 use networks::{build, configs, random_weights};
@@ -48,11 +48,12 @@ fn assert_same(weights: &Verified<Weights>, model: &Verified<Model>, image: &[f6
     }
 }
 
-/// Logits and sign patterns of the network as trained.
+/// Logits and sign patterns of the network as trained, its 8-bit weights rounded.
 pub(crate) fn trained(
     weights: &Verified<Weights>,
     image: &[f64],
 ) -> (Vec<f64>, Vec<(String, Vec<bool>)>) {
+    let weights = &int8::rounded(weights).unwrap();
     let mut patterns = Vec::new();
     let logits = forward(
         &weights.graph,
@@ -196,11 +197,20 @@ fn an_inspection_says_what_is_not_one_bit_and_why() {
     assert_eq!(conv.reason, None);
     assert!(layer("stem.conv").reason.unwrap().contains("image"));
     assert!(layer("fc").reason.unwrap().contains("classifier"));
+    let head = layer("stage2.1.prelu_hyper");
+    assert_eq!((head.bits, head.weights, head.bytes), (8, 24 * 9, 24 * 8 + 24 * 4 + 24 * 4));
     assert!(inspection.layers.iter().all(|l| (l.bits == 1) == l.reason.is_none()));
     let stored: usize = model
         .tensors
         .values()
-        .map(|t| t.data.len() * if matches!(t.data, Data::U64(_)) { 8 } else { 4 })
+        .map(|t| {
+            t.data.len()
+                * match t.data {
+                    Data::U64(_) => 8,
+                    Data::F32(_) => 4,
+                    Data::I8(_) => 1,
+                }
+        })
         .sum();
     assert_eq!(inspection.bytes.total, stored);
     assert_eq!(inspection.bytes.total, inspection.layers.iter().map(|l| l.bytes).sum::<usize>());

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use onebit_model::arch::{
     self, Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Range,
-    SignKind, Task,
+    Sharing, SignKind, Task,
 };
 use onebit_model::file::Weights;
 use onebit_model::op::Param;
-use onebit_model::{Data, Graph, Op, PadValue, Statistics, Tensor, Verified, WeightScale, infer};
+use onebit_model::{
+    Data, Graph, Op, PadValue, Precision, Statistics, Tensor, Verified, WeightScale, infer,
+};
 use onebit_testing::Random;
 
 /// Every value of every option, one after another, then random combinations.
@@ -44,6 +46,8 @@ pub(crate) fn configs(random: &mut Random) -> Vec<Config> {
     vary(&mut configs, &|c| c.groups = Some(2));
     vary(&mut configs, &|c| c.widths = Some(vec![64, 130]));
     vary(&mut configs, &|c| c.hyper.range = Range::Raw);
+    vary(&mut configs, &|c| c.hyper.precision = Precision::F32);
+    vary(&mut configs, &|c| c.hyper.sharing = Sharing::Block);
     configs.extend((0..20).map(|_| random_config(random)));
     configs
 }
@@ -85,7 +89,11 @@ fn random_config(random: &mut Random) -> Config {
         downsample: Some(random.choose(&DOWNSAMPLES)),
         padding: random.choose(&[PadValue::Zero, PadValue::One]),
         weight_scale: random.choose(&SCALES),
-        hyper: HyperConfig { statistics: random.choose(&STATISTICS), ..HyperConfig::default() },
+        hyper: HyperConfig {
+            statistics: random.choose(&STATISTICS),
+            sharing: random.choose(&[Sharing::None, Sharing::Block]),
+            ..HyperConfig::default()
+        },
         ..base(Method::Reactnet)
     }
 }

@@ -8,8 +8,9 @@ use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold, WeightScale,
 };
 
-use super::test_support::{Inputs, Outcome, normalize, pack, run};
-use super::{Layer, batch_norm, concat, conv, conv_bin, hyper, linear, pool, prelu, shuffle, sign};
+use super::hyper::{HyperHead, HyperTrunk};
+use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
+use super::{Layer, batch_norm, concat, conv, conv_bin, linear, pool, prelu, shuffle, sign};
 use crate::binarize::{Estimator, WeightEstimator};
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
@@ -456,13 +457,14 @@ fn shuffle_concat_and_add() {
 fn hyper() {
     for statistics in [Statistics::Mean, Statistics::MeanStd, Statistics::MeanThird] {
         for range in [HyperRange::Sigmoid { lambda: 0.5 }, HyperRange::Raw] {
-            let (x, y, hidden) = (Shape::float(5, 3, 2), Shape::float(10, 1, 1), 8);
-            let op = Op::Hyper { statistics, hidden, outputs: y.channels, range };
-            let lens: Vec<usize> = op.params(x).iter().map(Param::len).collect();
+            let (x, hidden) = (Shape::float(5, 3, 2), Shape::float(8, 1, 1));
+            let y = Shape::float(10, 1, 1);
+            let lens = [8 * 5 * statistics.count(), 8, 10 * 8, 10];
             let case =
                 Case::new(format!("{statistics:?} {range:?}"), 3, [x.len(), 0, y.len()], &lens);
-            let kind = hyper::Kind { statistics, hidden, range };
-            case.check(hyper::Hyper::new(kind, x, y, 0), |p| {
+            let layers =
+                (HyperTrunk::new(statistics, x, hidden, 0), HyperHead::new(range, hidden, y, 2));
+            let definition = |p: &Point| {
                 let first = means(x, &p.x, &|v, _| v);
                 let second = match statistics {
                     Statistics::Mean => Vec::new(),
@@ -484,7 +486,10 @@ fn hyper() {
                     affine(&h, &p.params[2], &p.params[3]).into_iter().map(bounded)
                 };
                 (0..3).flat_map(outputs).collect()
-            });
+            };
+            let outcome = run_both(layers, &case.params(), &case.inputs(), hidden.channels);
+            case.check_output(&outcome, &definition);
+            case.check_gradients(&outcome, &definition);
         }
     }
 }

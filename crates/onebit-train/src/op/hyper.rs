@@ -1,4 +1,4 @@
-//! DyBNN's hyper function: statistics of each channel, two small linear layers, a bounded output.
+//! DyBNN's hyper function in two halves: statistics of each channel and a hidden layer, then a bounded layer.
 
 use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Shape, Statistics};
@@ -7,60 +7,32 @@ use super::{Backward, Forward, Layer};
 use crate::params::Params;
 use crate::simd::vectorized;
 
-/// Attributes of a hyper function.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
-    pub(crate) statistics: Statistics,
-    pub(crate) hidden: usize,
-    pub(crate) range: HyperRange,
-}
-
-pub(crate) struct Hyper {
-    kind: Kind,
+/// The first half: statistics, a linear layer, ReLU.
+pub(crate) struct HyperTrunk {
+    statistics: Statistics,
     x: Shape,
-    outputs: usize,
-    /// Index of `w1`; `b1`, `w2`, `b2` follow.
+    hidden: usize,
+    /// Index of `weight` `[H, S*C]`; `bias` `[H]` follows.
     param: usize,
 }
 
-/// What is computed for one image on the way to its outputs.
-struct Values<'a> {
-    /// `[S*C]`
-    statistics: &'a mut [f32],
-    /// `[H]`, after the ReLU
-    hidden: &'a mut [f32],
-    /// `[outputs]`, before the bound
-    raw: &'a mut [f32],
-}
-
-impl Hyper {
-    pub(crate) fn new(kind: Kind, x: Shape, y: Shape, param: usize) -> Self {
-        Hyper { kind, x, outputs: y.len(), param }
+impl HyperTrunk {
+    pub(crate) fn new(statistics: Statistics, x: Shape, y: Shape, param: usize) -> Self {
+        HyperTrunk { statistics, x, hidden: y.len(), param }
     }
 
     fn statistics_len(&self) -> usize {
-        self.kind.statistics.count() * self.x.channels
+        self.statistics.count() * self.x.channels
     }
 
-    fn values_len(&self) -> usize {
-        self.statistics_len() + self.kind.hidden + self.outputs
-    }
-
-    fn values<'a>(&self, buffer: &'a mut [f32]) -> Values<'a> {
-        let (statistics, rest) = buffer.split_at_mut(self.statistics_len());
-        let (hidden, rest) = rest.split_at_mut(self.kind.hidden);
-        Values { statistics, hidden, raw: &mut rest[..self.outputs] }
-    }
-
-    /// Everything up to the bound, for one image.
-    fn run(&self, params: &Params, x: &[f32], values: &mut Values<'_>) {
-        let c = self.x.channels;
-        let (mean, second) = values.statistics.split_at_mut(c);
+    /// Statistics `[S*C]` of one image.
+    fn measure(&self, x: &[f32], statistics: &mut [f32]) {
+        let (mean, second) = statistics.split_at_mut(self.x.channels);
         vectorized(
             #[inline(always)]
             || average(x, mean, |v, _| v, &[]),
         );
-        match self.kind.statistics {
+        match self.statistics {
             Statistics::Mean => {}
             Statistics::MeanStd => {
                 let mean = &*mean;
@@ -75,29 +47,12 @@ impl Hyper {
                 || average(x, second, |v, _| v * v * v, &[]),
             ),
         }
-        affine(
-            params.value(self.param),
-            params.value(self.param + 1),
-            values.statistics,
-            values.hidden,
-        );
-        values.hidden.iter_mut().for_each(|h| *h = h.max(0.0));
-        affine(
-            params.value(self.param + 2),
-            params.value(self.param + 3),
-            values.hidden,
-            values.raw,
-        );
     }
 
-    /// Turns gradients of the outputs into those of the raw outputs, in place.
-    fn unbound(&self, raw: &[f32], g: &mut [f32]) {
-        if let HyperRange::Sigmoid { lambda } = self.kind.range {
-            for (g, v) in g.iter_mut().zip(raw) {
-                let s = sigmoid(*v);
-                *g *= 2.0 * lambda * s * (1.0 - s);
-            }
-        }
+    /// Hidden units `[H]` of one image.
+    fn units(&self, params: &Params, statistics: &[f32], hidden: &mut [f32]) {
+        affine(params.value(self.param), params.value(self.param + 1), statistics, hidden);
+        hidden.iter_mut().for_each(|h| *h = h.max(0.0));
     }
 
     /// Gradient of the map from those of the statistics `gs`, added to `gx`.
@@ -105,7 +60,7 @@ impl Hyper {
         let (c, factor) = (self.x.channels, 1.0 / self.x.pixels() as f32);
         let (mean, second) = statistics.split_at(c);
         let (g_mean, g_second) = gs.split_at(c);
-        let kind = self.kind.statistics;
+        let kind = self.statistics;
         vectorized(
             #[inline(always)]
             || {
@@ -124,50 +79,93 @@ impl Hyper {
     }
 }
 
-impl Layer for Hyper {
+impl Layer for HyperTrunk {
     fn forward(&self, io: Forward<'_>) {
-        io.workspace.vectors.resize(self.values_len(), 0.0);
-        let mut values = self.values(&mut io.workspace.vectors);
-        let images = io.x.chunks_exact(self.x.len()).zip(io.y.chunks_exact_mut(self.outputs));
+        let statistics = &mut io.workspace.vectors;
+        statistics.resize(self.statistics_len(), 0.0);
+        let images = io.x.chunks_exact(self.x.len()).zip(io.y.chunks_exact_mut(self.hidden));
         for (x, y) in images {
-            self.run(io.params, x, &mut values);
-            match self.kind.range {
-                HyperRange::Raw => y.copy_from_slice(values.raw),
-                HyperRange::Sigmoid { lambda } => {
-                    for (y, v) in y.iter_mut().zip(&*values.raw) {
-                        *y = lambda * (2.0 * sigmoid(*v) - 1.0);
-                    }
-                }
+            self.measure(x, statistics);
+            self.units(io.params, statistics, y);
+        }
+    }
+
+    fn backward(&self, io: Backward<'_>) {
+        let (p, s, h) = (self.param, self.statistics_len(), self.hidden);
+        io.workspace.vectors.resize(2 * (s + h), 0.0);
+        let (forward, gradients) = io.workspace.vectors.split_at_mut(s + h);
+        let (statistics, hidden) = forward.split_at_mut(s);
+        let (gs, gh) = gradients.split_at_mut(s);
+        let mut gx = io.gx.into_buffer();
+        let images = io.x.chunks_exact(self.x.len()).zip(io.gy.chunks_exact(h));
+        for (image, (x, gy)) in images.enumerate() {
+            self.measure(x, statistics);
+            self.units(io.params, statistics, hidden);
+            for ((gh, gy), unit) in gh.iter_mut().zip(gy).zip(&*hidden) {
+                *gh = if *unit > 0.0 { *gy } else { 0.0 };
+            }
+            add_outer(&mut io.grads[p], gh, statistics);
+            add(&mut io.grads[p + 1], gh);
+            if let Some(gx) = &mut gx {
+                transposed(io.params.value(p), gh, gs);
+                self.spread(x, statistics, gs, &mut gx[image * self.x.len()..][..self.x.len()]);
+            }
+        }
+    }
+}
+
+/// The second half: a linear layer, bounded.
+pub(crate) struct HyperHead {
+    range: HyperRange,
+    hidden: usize,
+    outputs: usize,
+    /// Index of `weight` `[outputs, H]`; `bias` `[outputs]` follows.
+    param: usize,
+}
+
+impl HyperHead {
+    pub(crate) fn new(range: HyperRange, x: Shape, y: Shape, param: usize) -> Self {
+        HyperHead { range, hidden: x.len(), outputs: y.len(), param }
+    }
+
+    /// The outputs of one image before the bound.
+    fn unbounded(&self, params: &Params, x: &[f32], y: &mut [f32]) {
+        affine(params.value(self.param), params.value(self.param + 1), x, y);
+    }
+}
+
+impl Layer for HyperHead {
+    fn forward(&self, io: Forward<'_>) {
+        let images = io.x.chunks_exact(self.hidden).zip(io.y.chunks_exact_mut(self.outputs));
+        for (x, y) in images {
+            self.unbounded(io.params, x, y);
+            if let HyperRange::Sigmoid { lambda } = self.range {
+                y.iter_mut().for_each(|v| *v = lambda * (2.0 * sigmoid(*v) - 1.0));
             }
         }
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let (p, s, h) = (self.param, self.statistics_len(), self.kind.hidden);
-        let values_len = self.values_len();
-        io.workspace.vectors.resize(2 * values_len, 0.0);
-        let (forward, gradients) = io.workspace.vectors.split_at_mut(values_len);
-        let mut values = self.values(forward);
-        let Values { statistics: gs, hidden: gh, raw: gv } = self.values(gradients);
+        let p = self.param;
+        io.workspace.vectors.resize(2 * self.outputs, 0.0);
+        let (raw, gv) = io.workspace.vectors.split_at_mut(self.outputs);
+        let gv = &mut gv[..self.outputs];
         let mut gx = io.gx.into_buffer();
-        for (image, x) in io.x.chunks_exact(self.x.len()).enumerate() {
-            self.run(io.params, x, &mut values);
-            gv.copy_from_slice(&io.gy[image * self.outputs..][..self.outputs]);
-            self.unbound(values.raw, gv);
-            add_outer(&mut io.grads[p + 2], gv, values.hidden);
-            add(&mut io.grads[p + 3], gv);
-            transposed(io.params.value(p + 2), gv, &mut gh[..h]);
-            gh.iter_mut().zip(&*values.hidden).for_each(|(g, h)| {
-                if *h <= 0.0 {
-                    *g = 0.0;
+        let images = io.x.chunks_exact(self.hidden).zip(io.gy.chunks_exact(self.outputs));
+        for (image, (x, gy)) in images.enumerate() {
+            gv.copy_from_slice(gy);
+            if let HyperRange::Sigmoid { lambda } = self.range {
+                self.unbounded(io.params, x, raw);
+                for (g, v) in gv.iter_mut().zip(&*raw) {
+                    let s = sigmoid(*v);
+                    *g *= 2.0 * lambda * s * (1.0 - s);
                 }
-            });
-            add_outer(&mut io.grads[p], gh, values.statistics);
-            add(&mut io.grads[p + 1], gh);
-            transposed(io.params.value(p), gh, &mut gs[..s]);
+            }
+            add_outer(&mut io.grads[p], gv, x);
+            add(&mut io.grads[p + 1], gv);
             if let Some(gx) = &mut gx {
-                let gx = &mut gx[image * self.x.len()..][..self.x.len()];
-                self.spread(x, values.statistics, gs, gx);
+                let gx = &mut gx[image * self.hidden..][..self.hidden];
+                add_transposed(io.params.value(p), gv, gx);
             }
         }
     }
@@ -205,6 +203,11 @@ fn affine(weight: &[f32], bias: &[f32], x: &[f32], out: &mut [f32]) {
 /// `out = weight^T * g`.
 fn transposed(weight: &[f32], g: &[f32], out: &mut [f32]) {
     out.fill(0.0);
+    add_transposed(weight, g, out);
+}
+
+/// `out += weight^T * g`.
+fn add_transposed(weight: &[f32], g: &[f32], out: &mut [f32]) {
     for (row, g) in weight.chunks_exact(out.len()).zip(g) {
         out.iter_mut().zip(row).for_each(|(o, w)| *o += w * g);
     }

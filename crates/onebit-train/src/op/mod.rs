@@ -136,12 +136,12 @@ pub(crate) fn layer(
         }
         Op::GlobalAvgPool => Box::new(pool::GlobalAvgPool::new(shape(0))),
         Op::Linear { .. } => Box::new(linear::Linear::new(shape(0), output, param)),
-        Op::Hyper { statistics, hidden, range, .. } => Box::new(hyper::Hyper::new(
-            hyper::Kind { statistics, hidden, range },
-            shape(0),
-            output,
-            param,
-        )),
+        Op::HyperTrunk { statistics, .. } => {
+            Box::new(hyper::HyperTrunk::new(statistics, shape(0), output, param))
+        }
+        Op::HyperHead { range, .. } => {
+            Box::new(hyper::HyperHead::new(range, shape(0), output, param))
+        }
     })
 }
 

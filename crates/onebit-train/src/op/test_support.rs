@@ -61,6 +61,24 @@ pub(super) fn run(mut layer: impl Layer, mut params: Params, inputs: &Inputs<'_>
     Outcome { y, gx, gx2, params }
 }
 
+/// As [`run`], of two layers in a row; the first gives `middle` values for each image.
+pub(super) fn run_both(
+    layers: (impl Layer, impl Layer),
+    params: &Params,
+    inputs: &Inputs<'_>,
+    middle: usize,
+) -> Outcome {
+    let (mut first, second) = layers;
+    let nothing = vec![0.0; inputs.images * middle];
+    let x = forward(&mut first, params, &Inputs { gy: &nothing, ..*inputs }, Pass::Train);
+    let behind = run(second, params.clone(), &Inputs { x: &x, gx_len: x.len(), ..*inputs });
+    let mut outcome = run(first, params.clone(), &Inputs { gy: &behind.gx, ..*inputs });
+    for (entry, other) in outcome.params.entries.iter_mut().zip(&behind.params.entries) {
+        entry.grad.iter_mut().zip(&other.grad).for_each(|(g, other)| *g += other);
+    }
+    Outcome { y: behind.y, ..outcome }
+}
+
 /// A training pass of a batch normalization, each image a chunk of its own.
 pub(super) fn normalize(
     mut norm: BatchNorm,

@@ -10,7 +10,8 @@ use onebit_model::{
 use safetensors::SafeTensors;
 
 use super::batch_norm::BatchNorm;
-use super::test_support::{Inputs, Outcome, normalize, pack, run};
+use super::hyper::{HyperHead, HyperTrunk};
+use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
 use crate::binarize::Estimator;
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
@@ -281,9 +282,11 @@ fn hyper_equals_pytorch() {
             "raw" => HyperRange::Raw,
             _ => HyperRange::Sigmoid { lambda: f.attribute("lambda") },
         };
-        let kind = super::hyper::Kind { statistics, hidden: f.attribute("hidden"), range };
-        let layer = super::hyper::Hyper::new(kind, x, y, 0);
-        let out = run(layer, f.params(&["w1", "b1", "w2", "b2"]), &simple(&f, images));
+        let hidden = Shape::float(f.attribute("hidden"), 1, 1);
+        let layers =
+            (HyperTrunk::new(statistics, x, hidden, 0), HyperHead::new(range, hidden, y, 2));
+        let params = f.params(&["w1", "b1", "w2", "b2"]);
+        let out = run_both(layers, &params, &simple(&f, images), hidden.channels);
         f.assert_close("y", &out.y);
         f.assert_close("gx", &out.gx);
         for entry in &out.params.entries {

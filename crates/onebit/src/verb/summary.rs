@@ -6,7 +6,7 @@ use onebit_model::Graph;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::layers::{real_layers_table, weight_bits};
+use crate::layers::real_layers_table;
 use crate::model_file;
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::set::{self, Set};
@@ -187,7 +187,7 @@ impl Layer {
             params: cost.float_params + cost.binary_params,
             flops: cost.flops,
             bops: cost.bops,
-            bits: weight_bits(cost),
+            bits: cost.bits(),
         }
     }
 }

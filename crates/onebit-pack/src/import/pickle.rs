@@ -1,7 +1,7 @@
 //! The part of Python's pickle format, protocol 2, that a checkpoint of tensors needs.
 //!
 //! A pickle is a program for a machine with a stack. This one builds plain values in a list and nothing else: it
-//! knows the dozen names of [`GLOBALS`] and runs no code. Values refer to each other by position, so that neither
+//! knows the names of [`GLOBALS`] and runs no code. Values refer to each other by position, so that neither
 //! building nor dropping them recurses.
 
 use super::ImportError;

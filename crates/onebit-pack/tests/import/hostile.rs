@@ -180,3 +180,57 @@ fn machines_of_the_other_byte_order_are_refused() {
     big[at + order.len() - 1] = 0x89;
     assert!(matches!(Checkpoint::parse(&big), Err(ImportError::BigEndian)));
 }
+
+/// `reactnet.zip.pth` with other bytes at an offset of each entry's description in the zip's directory.
+fn with_directory(offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = fixture("reactnet.zip.pth");
+    let starts = file.windows(4).enumerate().filter(|(_, window)| *window == b"PK\x01\x02");
+    let starts: Vec<usize> = starts.map(|(at, _)| at).collect();
+    assert!(starts.len() > 50, "one for each entry");
+    for start in starts {
+        file[start + offset..][..bytes.len()].copy_from_slice(bytes);
+    }
+    file
+}
+
+#[test]
+fn a_zip_is_as_pytorch_writes_it_or_refused() {
+    let refused = |offset, bytes: &[u8], words: &str| {
+        let file = with_directory(offset, bytes);
+        let message = Checkpoint::parse(&file).unwrap_err().to_string();
+        assert!(message.contains(words), "expected {words}: {message}");
+    };
+    refused(10, &8u16.to_le_bytes(), "compressed");
+    refused(8, &1u16.to_le_bytes(), "encrypted");
+    refused(16, &1u32.to_le_bytes(), "checksum");
+    refused(24, &[0xff; 4], "compressed");
+    refused(28, &[0xff; 2], "directory");
+    refused(42, &[0xff; 4], "cut short");
+    refused(46, b"\x1b", "directory");
+}
+
+#[test]
+fn a_zip_may_have_no_checksums() {
+    let file = with_directory(16, &0u32.to_le_bytes());
+    let intact = packed(&import(&fixture("reactnet.zip.pth"), "reactnet").unwrap());
+    assert!(packed(&import(&file, "reactnet").unwrap()) == intact);
+}
+
+#[test]
+fn entries_of_a_zip_do_not_share_bytes() {
+    let mut entry = b"PK\x03\x04".to_vec();
+    entry.resize(30, 0);
+    entry.extend([0; 100]);
+    let mut directory = b"PK\x01\x02".to_vec();
+    directory.resize(46, 0);
+    directory[20] = 100;
+    directory[24] = 100;
+    let mut file = entry.clone();
+    file.extend(directory.repeat(3));
+    file.extend(b"PK\x05\x06\0\0\0\0\x03\0\x03\0");
+    file.extend((3 * 46u32).to_le_bytes());
+    file.extend((entry.len() as u32).to_le_bytes());
+    file.extend([0; 2]);
+    let message = Checkpoint::parse(&file).unwrap_err().to_string();
+    assert!(message.contains("overlap"), "{message}");
+}

@@ -51,10 +51,10 @@ pub(crate) struct Args {
     /// Names of the classes, one on each line [default: their numbers]
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
-    /// Mean of each channel of the training images, whose pixels are 0 to 1 [default: ImageNet's]
+    /// Mean of each channel of the training images, whose pixels are 0 to 1; ImageNet's unless given
     #[arg(long, value_name = "M,M,M", value_delimiter = ',', default_values_t = MEAN)]
     mean: Vec<f32>,
-    /// Standard deviation of each channel [default: ImageNet's]
+    /// Standard deviation of each channel; ImageNet's unless given
     #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = STD)]
     std: Vec<f32>,
     /// Print one JSON object

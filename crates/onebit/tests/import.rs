@@ -52,7 +52,7 @@ fn a_checkpoint_becomes_a_packed_network() {
     let inspection = onebit(&["inspect", text(&out), "--json"]).json();
     assert_eq!(inspection["input"], serde_json::json!([3, 64, 48]));
     assert_eq!(inspection["classes"][2], "cassette player");
-    assert_eq!(inspection["mean"], serde_json::json!([0.485f32, 0.456f32, 0.406f32]));
+    assert_eq!(inspection["mean"], serde_json::json!([0.485, 0.456, 0.406]));
     let (x, y) = (folder.path().join("x.npy"), folder.path().join("y.npy"));
     npy(&x, "<f4", &[2, 3, 64, 48]);
     onebit(&["run", text(&out), "--input", text(&x), "--output", text(&y)]).succeeded();

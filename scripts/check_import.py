@@ -85,7 +85,7 @@ def imported(arch, weights, folder):
         done = json.loads(onebit("import", folder / name, "--arch", arch, "-o", folder / f"{name}.onebit", "--json"))
     files = [(folder / f"{name}.onebit").read_bytes() for name in ["legacy.pth.tar", "zip.pth"]]
     assert files[0] == files[1], f"{arch}: the containers give different files"
-    print(f"{arch}: {done['tensors']} tensors, {done['bytes_in']:,} bytes become {done['bytes_out']:,}, "
+    print(f"{arch}: {done['tensors']} tensors, {done['bytes_f32']:,} bytes become {done['bytes_out']:,}, "
           f"{done['ratio']:.1f} times smaller")
     return folder / "zip.pth.onebit"
 

@@ -48,6 +48,21 @@ fn a_checkpoint_becomes_a_packed_network() {
     let length = |path| fs::metadata(path).expect("a file").len();
     assert_eq!(done["bytes_in"], length(&checkpoint));
     assert_eq!(done["bytes_out"], length(&out));
+    let summary = onebit(&[
+        "summary",
+        "birealnet18",
+        SMALL[0],
+        SMALL[1],
+        SMALL[2],
+        SMALL[3],
+        "--classes",
+        "5",
+        "--json",
+    ]);
+    // A summary counts two numbers of a normalization, a checkpoint has two more: its statistics.
+    let statistics = 2 * (3 * 8 + 3 * 16);
+    let elements = summary.json()["params"]["total"].as_u64().expect("a number") + statistics;
+    assert_eq!(done["bytes_f32"], 4 * elements);
 
     let inspection = onebit(&["inspect", text(&out), "--json"]).json();
     assert_eq!(inspection["input"], serde_json::json!([3, 64, 48]));

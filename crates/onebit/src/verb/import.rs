@@ -20,15 +20,17 @@ Examples:
   onebit import step1.pth.tar --arch reactnet18 -o weights.safetensors
   onebit import small.pth --arch resnet-small --set widths=[16,32] --set blocks=[2,2] -o a.onebit
 
-CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet (ResNet layouts and ReActNet-A)
-saves: a state dict, or a dictionary with one under `state_dict`; in PyTorch's zip container, in the
-one before PyTorch 1.6, or as .safetensors; names with or without `module.`; binary weights as `weight`
-[O,I,k,k] or `weights` [N,1]. What the file is, its content says, not its name. Nothing in it is run.
+CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet saves (its ResNets and
+ReActNet-A): a state dict, or a dictionary with one under `state_dict`; in PyTorch's zip
+container, in the one before PyTorch 1.6, or as .safetensors; names with or without `module.`;
+binary weights as `weight` [O,I,k,k] or `weights` [N,1]. What the file is, its content says, not
+its name. Nothing in it is run.
 
-FILE.onebit is the packed network; FILE.safetensors keeps the real values, to train on with, or for
-`onebit pack`. That is what a checkpoint of the first of ReActNet's two training steps is for: its
-binary convolutions had real weights, so that packing it gives a network that nobody has trained. (The
-official second step loses those weights, because it calls them otherwise than the first.)";
+FILE.onebit is the packed network. FILE.safetensors keeps the real values, to train on with or
+for `onebit pack`. That is what a checkpoint of the first of ReActNet's two training steps is
+for: its binary convolutions had real weights, so that packing it gives a network that nobody
+has trained. (The official second step loses these weights of ReActNet-A, because it calls them
+`weights` where the first has `weight`.)";
 
 /// Reads a PyTorch checkpoint of Bi-Real Net or ReActNet
 #[derive(clap::Args)]
@@ -78,7 +80,10 @@ struct Done {
     ignored: Ignored,
     ties: usize,
     bytes_in: u64,
+    /// The tensors that were read, as 32-bit floats.
+    bytes_f32: u64,
     bytes_out: u64,
+    /// `bytes_f32 / bytes_out`: what else is in the checkpoint does not count.
     ratio: f64,
 }
 
@@ -117,6 +122,8 @@ fn import(args: Args) -> anyhow::Result<Done> {
         false => file::write_weights(&weights)?,
     };
     onebit_pack::write_atomic(&args.output, &written)?;
+    let elements: usize = weights.tensors.values().map(|tensor| tensor.data.len()).sum();
+    let bytes_f32 = 4 * elements as u64;
     Ok(Done {
         arch: args.arch,
         classes: weights.graph.classes.len(),
@@ -127,8 +134,9 @@ fn import(args: Args) -> anyhow::Result<Done> {
         ignored: Ignored { num_batches_tracked: counters, entries: others },
         ties,
         bytes_in: content.len() as u64,
+        bytes_f32,
         bytes_out: written.len() as u64,
-        ratio: content.len() as f64 / written.len() as f64,
+        ratio: bytes_f32 as f64 / written.len() as f64,
     })
 }
 
@@ -175,14 +183,13 @@ impl Done {
                 format!("; ignored: {}", parts.collect::<Vec<_>>().join(", "))
             }
         };
-        table.render()
-            + &format!(
-                "{:.1} times smaller ({})\n{} of {} classes: {} tensors read{ignored}\n",
-                self.ratio,
-                bytes(self.bytes_out),
-                self.arch,
-                thousands(self.classes as u64),
-                self.tensors,
-            )
+        let mut text = table.render();
+        if self.packed {
+            let size = bytes(self.bytes_out);
+            text += &format!("{:.1} times smaller than its tensors as floats ({size})\n", self.ratio);
+        }
+        let Done { arch, classes, tensors, .. } = self;
+        text += &format!("{arch} of {classes} classes: {tensors} tensors read{ignored}\n");
+        text
     }
 }

@@ -5,6 +5,7 @@ use onebit_model::file::FileError;
 use onebit_model::{GraphError, ModelError};
 
 use crate::export::MAX_ONNX_BYTES;
+use crate::import::ImportError;
 
 /// Why a checkpoint could not be packed, or a file not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,14 @@ pub enum PackError {
         path: PathBuf,
         /// Why.
         source: FileError,
+    },
+    /// A checkpoint of PyTorch that cannot be imported.
+    #[error("{path}: {source}", path = .path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ImportError,
     },
     /// A `manifest.json` that is none.
     #[error("{path} is not a checkpoint's manifest: {reason}", path = .path.display())]

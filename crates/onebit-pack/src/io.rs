@@ -8,7 +8,7 @@ use crate::PackError;
 
 /// Largest `.onebit` file that is read, in bytes.
 pub const MAX_MODEL_FILE_BYTES: u64 = 2 << 30;
-/// Largest `weights.safetensors` that is read, in bytes.
+/// Largest `weights.safetensors` or checkpoint of PyTorch that is read, in bytes.
 pub const MAX_WEIGHTS_FILE_BYTES: u64 = 4 << 30;
 
 /// Reads and verifies a `.onebit` file.
@@ -25,6 +25,14 @@ pub fn read_model_file(path: &Path) -> Result<Verified<Model>, PackError> {
 /// Unreadable, above [`MAX_WEIGHTS_FILE_BYTES`], or refused; each names the file.
 pub fn read_weights_file(path: &Path) -> Result<Verified<Weights>, PackError> {
     parse(path, file::read_weights(&read_limited(path, MAX_WEIGHTS_FILE_BYTES)?))
+}
+
+/// Reads a checkpoint of PyTorch, for [`crate::import::Checkpoint::parse`].
+///
+/// # Errors
+/// Unreadable, or above [`MAX_WEIGHTS_FILE_BYTES`]; each names the file.
+pub fn read_checkpoint_file(path: &Path) -> Result<Vec<u8>, PackError> {
+    Ok(read_limited(path, MAX_WEIGHTS_FILE_BYTES)?)
 }
 
 pub(crate) fn parse<T>(path: &Path, parsed: Result<T, FileError>) -> Result<T, PackError> {

@@ -2,13 +2,15 @@
 //!
 //! [`load_weights`] finds and checks a checkpoint, [`lower`] folds and packs it, `onebit_model::file` turns the
 //! result into bytes and [`write_atomic`] puts them on disk. [`Agreement`] then compares what the trainer and the
-//! engine compute, [`Inspection`] describes a packed file, and [`export`] turns it into files of other programs.
+//! engine compute, [`Inspection`] describes a packed file, and [`export`] turns it into files of other programs. [`import`]
+//! reads checkpoints of PyTorch instead.
 #![forbid(unsafe_code)]
 
 mod checkpoint;
 mod error;
 pub mod export;
 pub mod fold;
+pub mod import;
 mod inspect;
 pub mod int8;
 mod io;
@@ -20,7 +22,8 @@ pub use checkpoint::{Loaded, Skipped, load_weights};
 pub use error::PackError;
 pub use inspect::{Inspection, Layer, Totals};
 pub use io::{
-    MAX_MODEL_FILE_BYTES, MAX_WEIGHTS_FILE_BYTES, read_model_file, read_weights_file, write_atomic,
+    MAX_MODEL_FILE_BYTES, MAX_WEIGHTS_FILE_BYTES, read_checkpoint_file, read_model_file,
+    read_weights_file, write_atomic,
 };
 pub use lower::lower;
 pub use pack::pack_weights;

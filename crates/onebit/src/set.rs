@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
+use onebit_model::arch::Config;
 use toml::{Table, Value};
+
+use crate::failure::Failure;
 
 /// One override: the path of a key (`hyper.reduction`) and its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +46,16 @@ impl Set {
         place.insert(last.to_owned(), self.value.clone());
         Ok(())
     }
+}
+
+/// The network `arch` with these options, as the network section of a recipe has them.
+pub(crate) fn network(arch: &str, set: &[Set]) -> anyhow::Result<Config> {
+    let mut table = Table::new();
+    table.insert("arch".to_owned(), arch.into());
+    for set in set {
+        set.apply(&mut table).map_err(Failure::usage)?;
+    }
+    table.try_into().map_err(|e: toml::de::Error| Failure::usage(format!("--set: {}", e.message())))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ verbs! {
     #[cfg(feature = "train")] train
     #[cfg(feature = "train")] probe
     eval
+    import
     pack
     run
     export

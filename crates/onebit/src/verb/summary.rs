@@ -1,16 +1,15 @@
 use std::path::Path;
 
-use onebit_model::arch::{self, ARCHITECTURES, Config, Task};
+use onebit_model::arch::{self, ARCHITECTURES, Task};
 use onebit_model::cost::{Cost, LayerCost};
 use onebit_model::Graph;
 use serde::Serialize;
-use toml::Table as TomlTable;
 
 use crate::failure::Failure;
 use crate::layers::real_layers_table;
 use crate::model_file;
 use crate::output::{self, Align, Table, bytes, thousands};
-use crate::set::Set;
+use crate::set::{self, Set};
 use crate::size::{InputSize, show};
 
 const EXAMPLES: &str = "\
@@ -106,17 +105,8 @@ fn from_name(args: &Args) -> anyhow::Result<Graph> {
     let architecture = arch::find(&args.network)?;
     let input = args.input.map_or(architecture.input, |size| size.0);
     let classes = args.classes.map_or(architecture.classes, |n| n as usize);
-    let config = config(&args.network, &args.set)?;
+    let config = set::network(&args.network, &args.set)?;
     Ok(arch::build(&config, &Task::unnamed(input, classes))?.into_inner())
-}
-
-fn config(arch: &str, set: &[Set]) -> anyhow::Result<Config> {
-    let mut table = TomlTable::new();
-    table.insert("arch".to_owned(), arch.into());
-    for set in set {
-        set.apply(&mut table).map_err(Failure::usage)?;
-    }
-    table.try_into().map_err(|e: toml::de::Error| Failure::usage(format!("--set: {}", e.message())))
 }
 
 impl Summary {

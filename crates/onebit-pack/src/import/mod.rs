@@ -1,0 +1,199 @@
+//! Checkpoints of the official PyTorch code of Bi-Real Net and ReActNet.
+//!
+//! [`Checkpoint::parse`] reads what `torch.save` writes, in its zip container and in the one before PyTorch 1.6, or a
+//! safetensors file, without running anything of a pickle (docs/decisions/008 says why by code of our own);
+//! [`Checkpoint::weights`] gives its tensors our names, layout and signs. The result is packed or trained on like
+//! weights of one's own.
+
+mod container;
+mod error;
+mod official;
+mod pickle;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod zip;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use onebit_model::arch::{self, ARCHITECTURES, Config, Task};
+use onebit_model::file::Weights;
+use onebit_model::limits::MAX_CLASSES;
+use onebit_model::op::{Param, Role};
+use onebit_model::{Data, Graph, ModelError, Tensor, Verified, infer};
+
+pub use error::ImportError;
+
+use container::Contents;
+use official::{Family, Form, Official};
+use tensor::{Dtype, Stored};
+
+/// End of the names of counters of training steps; nothing needs them.
+const COUNTER: &str = ".num_batches_tracked";
+
+/// A checkpoint, its tensors still in the bytes of the file.
+#[derive(Debug)]
+pub struct Checkpoint<'a> {
+    tensors: BTreeMap<String, Stored<'a>>,
+    others: Vec<String>,
+}
+
+/// What a checkpoint became.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The network and its weights, under our names.
+    pub weights: Verified<Weights>,
+    /// Tensors that were read.
+    pub read: usize,
+    /// Counters of training steps that were not.
+    pub counters: usize,
+    /// Names of the entries beside the state dict, such as `epoch` and `optimizer`; they were not read.
+    pub others: Vec<String>,
+    /// Binary weights that are exactly 0: PyTorch's sign of them is 0, here they are -1, so that the network may
+    /// compute something else.
+    pub ties: usize,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Reads a checkpoint from the bytes of its file; what kind of file it is, the bytes say.
+    ///
+    /// # Errors
+    /// No checkpoint, a damaged one, or a pickle that wants anything but tensors.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ImportError> {
+        let Contents { tensors, others } = container::read(bytes)?;
+        Ok(Checkpoint { tensors, others })
+    }
+
+    /// Number of classes, which is the number of rows of `fc.weight`.
+    ///
+    /// # Errors
+    /// There is no such tensor, it is no matrix, or its rows are too many.
+    pub fn classes(&self) -> Result<usize, ImportError> {
+        let name = "fc.weight".to_owned();
+        match self.tensors.get(&name).map(|fc| fc.shape.as_slice()) {
+            Some(&[classes, features]) if classes <= MAX_CLASSES && features > 0 => Ok(classes),
+            Some(other) => Err(ImportError::NotClassifier { name, found: other.to_vec() }),
+            None => Err(ImportError::Missing(name)),
+        }
+    }
+
+    /// The tensors as weights of `graph`, whose classes are as many as [`Checkpoint::classes`].
+    ///
+    /// # Errors
+    /// A tensor that is missing, not needed, wrongly shaped or not finite; the checkpoint of another architecture; or
+    /// a network that official checkpoints cannot hold.
+    pub fn weights(&self, graph: Verified<Graph>) -> Result<Imported, ImportError> {
+        let sources = self.sources(&graph).map_err(|error| self.explained(error, &graph.arch))?;
+        let mut tensors = BTreeMap::new();
+        let mut ties = 0;
+        for source in &sources {
+            let values = source.values()?;
+            if source.param.role == Role::Binary {
+                ties += values.iter().filter(|&&value| value == 0.0).count();
+            }
+            let shape = source.param.shape.clone();
+            tensors.insert(source.ours.clone(), Tensor { shape, data: Data::F32(values) });
+        }
+        Ok(Imported {
+            weights: Verified::<Weights>::new(Weights { graph: graph.into_inner(), tensors })?,
+            read: sources.len(),
+            counters: self.tensors.len() - sources.len(),
+            others: self.others.clone(),
+            ties,
+        })
+    }
+
+    /// For each tensor of the graph the one it is made of. All others are counters.
+    fn sources(&self, graph: &Verified<Graph>) -> Result<Vec<Source<'_>>, ImportError> {
+        let wanted = wanted(graph)?.into_iter();
+        let sources = wanted.map(|wanted| self.source(wanted)).collect::<Result<Vec<_>, _>>()?;
+        let used: BTreeSet<&str> = sources.iter().map(|source| source.name).collect();
+        let unused = |name: &&String| !used.contains(name.as_str()) && !name.ends_with(COUNTER);
+        match self.tensors.keys().find(unused) {
+            Some(extra) => Err(ImportError::Extra(extra.clone())),
+            None => Ok(sources),
+        }
+    }
+
+    fn source(&self, wanted: Wanted) -> Result<Source<'_>, ImportError> {
+        let Wanted { ours, param, official: Official { name, form } } = wanted;
+        let mut expected = form.shape(&param.shape);
+        let mut entry = self.tensors.get_key_value(&name);
+        if form == Form::BinaryKernel && entry.is_none() {
+            entry = self.tensors.get_key_value(&format!("{name}s"));
+            expected = if entry.is_some() { vec![param.len(), 1] } else { expected };
+        }
+        let (name, stored) = entry.ok_or(ImportError::Missing(name))?;
+        if stored.shape != expected {
+            let found = stored.shape.clone();
+            return Err(ImportError::WrongShape { name: name.clone(), found, expected });
+        }
+        Ok(Source { ours, param, name, stored, form })
+    }
+
+    /// Where tensors do not fit the network: the architecture whose they are, if there is one.
+    fn explained(&self, error: ImportError, arch: &str) -> ImportError {
+        let mismatch = matches!(
+            error,
+            ImportError::Missing(_) | ImportError::Extra(_) | ImportError::WrongShape { .. }
+        );
+        let found = self.classes().ok().filter(|_| mismatch).and_then(|classes| {
+            ARCHITECTURES.iter().find(|architecture| {
+                let task = Task::unnamed(architecture.input, classes);
+                let graph = arch::build(&Config::named(architecture.name), &task);
+                graph.is_ok_and(|graph| self.sources(&graph).is_ok())
+            })
+        });
+        match found {
+            Some(found) if found.name != arch => {
+                ImportError::AnotherArchitecture { found: found.name, expected: arch.to_owned() }
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A tensor of a graph, and the official one that it is made of.
+struct Wanted {
+    ours: String,
+    param: Param,
+    official: Official,
+}
+
+fn wanted(graph: &Verified<Graph>) -> Result<Vec<Wanted>, ImportError> {
+    let shapes = infer::shapes(graph).map_err(ModelError::from)?;
+    let family = Family::of(graph);
+    let mut wanted = Vec::new();
+    for (id, node) in graph.ids().zip(&graph.nodes) {
+        for param in graph.params(id, &shapes) {
+            let ours = node.param_name(param.suffix);
+            let Some(official) = family.official(&ours, &param) else {
+                return Err(ImportError::NoOfficialName { arch: graph.arch.clone(), tensor: ours });
+            };
+            wanted.push(Wanted { ours, param, official });
+        }
+    }
+    Ok(wanted)
+}
+
+/// A tensor of a graph and the one of the checkpoint that it is made of.
+struct Source<'c> {
+    ours: String,
+    param: Param,
+    name: &'c str,
+    stored: &'c Stored<'c>,
+    form: Form,
+}
+
+impl Source<'_> {
+    fn values(&self) -> Result<Vec<f32>, ImportError> {
+        if let Dtype::Other(_) = self.stored.dtype {
+            return Err(ImportError::NotFloat(self.name.to_owned()));
+        }
+        let values = self.stored.values();
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(self.form.convert(values, &self.param.shape)),
+            false => Err(ImportError::NotFinite(self.name.to_owned())),
+        }
+    }
+}

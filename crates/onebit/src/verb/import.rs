@@ -1,0 +1,195 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use onebit_model::arch::{self, Task};
+use onebit_model::file;
+use onebit_model::{Graph, Normalization, Verified};
+use onebit_pack::PackError;
+use onebit_pack::import::{Checkpoint, Imported};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output::{self, Align, Table, bytes, thousands};
+use crate::set::{self, Set};
+use crate::size::InputSize;
+
+const EXAMPLES: &str = "\
+Examples:
+  onebit import checkpoint.pth.tar --arch reactnet-a -o reactnet-a.onebit
+  onebit import model_best.pth.tar --arch birealnet18 --classes imagenet.txt -o a.onebit
+  onebit import step1.pth.tar --arch reactnet18 -o weights.safetensors
+  onebit import small.pth --arch resnet-small --set widths=[16,32] --set blocks=[2,2] -o a.onebit
+
+CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet saves (its ResNets and
+ReActNet-A): a state dict, or a dictionary with one under `state_dict`; in PyTorch's zip
+container, in the one before PyTorch 1.6, or as .safetensors; names with or without `module.`;
+binary weights as `weight` [O,I,k,k] or `weights` [N,1]. What the file is, its content says, not
+its name. Nothing in it is run.
+
+FILE.onebit is the packed network. FILE.safetensors keeps the real values, to train on with or
+for `onebit pack`. That is what a checkpoint of the first of ReActNet's two training steps is
+for: its binary convolutions had real weights, so that packing it gives a network that nobody
+has trained. (The official second step loses these weights of ReActNet-A, because it calls them
+`weights` where the first has `weight`.)";
+
+/// Reads a PyTorch checkpoint of Bi-Real Net or ReActNet
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// .pth, .pth.tar, .pt or .safetensors
+    checkpoint: PathBuf,
+    /// The architecture: birealnet18, birealnet34, reactnet18, reactnet34, reactnet-a, or one with their blocks
+    #[arg(long, value_name = "NAME")]
+    arch: String,
+    /// The file to write: packed, or the real values if it ends in .safetensors
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// A network option, as in the network section of a recipe; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Set>,
+    /// Channels, height and width of an image [default: the architecture's]
+    #[arg(long, value_name = "CxHxW")]
+    input: Option<InputSize>,
+    /// Names of the classes, one on each line [default: their numbers]
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Mean of each channel of the training images, whose pixels are 0 to 1; ImageNet's unless given
+    #[arg(long, value_name = "M,M,M", value_delimiter = ',', default_values_t = MEAN)]
+    mean: Vec<f32>,
+    /// Standard deviation of each channel; ImageNet's unless given
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = STD)]
+    std: Vec<f32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Mean and standard deviation of ImageNet's channels, in the official code and in most other.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// What importing made.
+#[derive(Serialize)]
+struct Done {
+    arch: String,
+    classes: usize,
+    checkpoint: PathBuf,
+    output: PathBuf,
+    packed: bool,
+    tensors: usize,
+    ignored: Ignored,
+    ties: usize,
+    bytes_in: u64,
+    /// The tensors that were read, as 32-bit floats.
+    bytes_f32: u64,
+    bytes_out: u64,
+    /// `bytes_f32 / bytes_out`: what else is in the checkpoint does not count.
+    ratio: f64,
+}
+
+/// What was in the checkpoint but not read.
+#[derive(Serialize)]
+struct Ignored {
+    num_batches_tracked: usize,
+    entries: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let json = args.json;
+    let done = import(args)?;
+    if done.ties > 0 {
+        output::note(&format!(
+            "warning: {} binary weights are exactly 0; PyTorch's sign of them is 0, here it is -1, so that the \
+             network may compute something else",
+            thousands(done.ties as u64)
+        ));
+    }
+    if json { output::json(&done) } else { output::text(&done.table()) }
+}
+
+fn import(args: Args) -> anyhow::Result<Done> {
+    let architecture = arch::find(&args.arch)?;
+    let content = onebit_pack::read_checkpoint_file(&args.checkpoint)?;
+    let failed = |source| PackError::Import { path: args.checkpoint.clone(), source };
+    let checkpoint = Checkpoint::parse(&content).map_err(failed)?;
+    let classes = checkpoint.classes().map_err(failed)?;
+    let graph = graph(&args, architecture.input, classes)?;
+    let Imported { weights, read, counters, others, ties } =
+        checkpoint.weights(graph).map_err(failed)?;
+    let packed = args.output.extension().is_none_or(|extension| extension != "safetensors");
+    let written = match packed {
+        true => file::write_model(&onebit_pack::lower(&weights)?)?,
+        false => file::write_weights(&weights)?,
+    };
+    onebit_pack::write_atomic(&args.output, &written)?;
+    let elements: usize = weights.tensors.values().map(|tensor| tensor.data.len()).sum();
+    let bytes_f32 = 4 * elements as u64;
+    Ok(Done {
+        arch: args.arch,
+        classes: weights.graph.classes.len(),
+        checkpoint: args.checkpoint,
+        output: args.output,
+        packed,
+        tensors: read,
+        ignored: Ignored { num_batches_tracked: counters, entries: others },
+        ties,
+        bytes_in: content.len() as u64,
+        bytes_f32,
+        bytes_out: written.len() as u64,
+        ratio: bytes_f32 as f64 / written.len() as f64,
+    })
+}
+
+fn graph(args: &Args, input: [usize; 3], classes: usize) -> anyhow::Result<Verified<Graph>> {
+    let task = Task {
+        input: args.input.map_or(input, |size| size.0),
+        classes: match &args.classes {
+            Some(path) => names(path, classes)?,
+            None => (0..classes).map(|class| class.to_string()).collect(),
+        },
+        normalization: Normalization { mean: args.mean.clone(), std: args.std.clone() },
+    };
+    Ok(arch::build(&set::network(&args.arch, &args.set)?, &task)?)
+}
+
+fn names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
+    let failed = |source| PackError::Read { path: path.to_path_buf(), source };
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    if names.len() != classes {
+        return Err(Failure::bad_data(format!(
+            "{} names {} classes, the checkpoint has {classes}: expected one name on each line",
+            path.display(),
+            names.len()
+        )));
+    }
+    Ok(names)
+}
+
+impl Done {
+    fn table(&self) -> String {
+        let mut table =
+            Table::new([("", Align::Left), ("bytes", Align::Right), ("file", Align::Left)]);
+        let mut row = |name: &str, size: u64, path: &Path| {
+            table.row([name.to_owned(), thousands(size), path.display().to_string()]);
+        };
+        row("checkpoint", self.bytes_in, &self.checkpoint);
+        row(if self.packed { "packed" } else { "weights" }, self.bytes_out, &self.output);
+        let ignored = match &self.ignored {
+            Ignored { num_batches_tracked: 0, entries } if entries.is_empty() => String::new(),
+            Ignored { num_batches_tracked, entries } => {
+                let counters = format!("{num_batches_tracked} counters (num_batches_tracked)");
+                let parts = [counters].into_iter().chain(entries.iter().cloned());
+                format!("; ignored: {}", parts.collect::<Vec<_>>().join(", "))
+            }
+        };
+        let mut text = table.render();
+        if self.packed {
+            let size = bytes(self.bytes_out);
+            text += &format!("{:.1} times smaller than its tensors as floats ({size})\n", self.ratio);
+        }
+        let Done { arch, classes, tensors, .. } = self;
+        text += &format!("{arch} of {classes} classes: {tensors} tensors read{ignored}\n");
+        text
+    }
+}

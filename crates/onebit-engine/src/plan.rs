@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use onebit_model::{
-    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified, bits,
+    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified, bits, int8,
 };
 
 use crate::EngineError;
@@ -277,8 +277,7 @@ impl Planner<'_> {
             let (tensor, expected) = ("weight", rows * columns);
             return Err(EngineError::ParameterSize { node, tensor, found, expected });
         }
-        let rows = integers.chunks_exact(columns).zip(scale);
-        Ok(rows.flat_map(|(row, scale)| row.iter().map(move |&q| f32::from(q) * scale)).collect())
+        Ok(int8::expand(integers, scale))
     }
 
     fn map(&self, group: &Group) -> Result<Map, EngineError> {

@@ -30,6 +30,7 @@ mod error;
 pub mod file;
 mod graph;
 pub mod infer;
+pub mod int8;
 mod json;
 pub mod limits;
 mod model;

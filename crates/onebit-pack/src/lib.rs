@@ -12,7 +12,6 @@ pub mod export;
 pub mod fold;
 pub mod import;
 mod inspect;
-pub mod int8;
 mod io;
 mod lower;
 mod pack;

@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use onebit_model::file::Weights;
 use onebit_model::op::Role;
 use onebit_model::{
-    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer, row_scale,
+    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer, int8,
+    row_scale,
 };
 
-use crate::{PackError, fold, int8, pack_weights};
+use crate::{PackError, fold, pack_weights};
 
 /// Turns a trained network into a packed one that computes the same.
 ///

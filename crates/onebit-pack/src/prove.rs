@@ -174,7 +174,7 @@ impl Agreement {
     /// The numbers so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        let deviation = self.logits.variance().sqrt();
+        let deviation = self.logits.deviation();
         Report {
             images: self.images,
             top1_agree: self.top1_agree,
@@ -271,7 +271,7 @@ impl Agreement {
 }
 
 /// Whether some class has the largest logit in both programs; equal largest logits are all first.
-pub(crate) fn same_top1(trainer: &[f32], engine: &[f32]) -> bool {
+fn same_top1(trainer: &[f32], engine: &[f32]) -> bool {
     let largest = |logits: &[f32]| logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let (t_max, e_max) = (largest(trainer), largest(engine));
     trainer.iter().zip(engine).any(|(&t, &e)| t == t_max && e == e_max)
@@ -279,21 +279,21 @@ pub(crate) fn same_top1(trainer: &[f32], engine: &[f32]) -> bool {
 
 /// Mean and variance in one pass (Welford).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moments {
-    pub(crate) count: f64,
+struct Moments {
+    count: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Moments {
-    pub(crate) fn add(&mut self, value: f64) {
+    fn add(&mut self, value: f64) {
         self.count += 1.0;
         let before = value - self.mean;
         self.mean += before / self.count;
         self.squares += before * (value - self.mean);
     }
 
-    pub(crate) fn variance(&self) -> f64 {
-        if self.count == 0.0 { 0.0 } else { self.squares / self.count }
+    fn deviation(&self) -> f64 {
+        if self.count == 0.0 { 0.0 } else { (self.squares / self.count).sqrt() }
     }
 }

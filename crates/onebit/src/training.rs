@@ -7,7 +7,6 @@ use onebit_data::Batch;
 use onebit_engine::{Engine, Options};
 use onebit_model::file::Weights;
 use onebit_model::{Graph, Model, Verified};
-use onebit_pack::int8::{self, Effect, Rounding};
 use onebit_pack::prove::Report;
 use onebit_pack::{Agreement, Observed};
 use onebit_train::{Net, NetConfig};
@@ -67,24 +66,21 @@ pub(crate) fn milliseconds(weights: &Verified<Weights>) -> anyhow::Result<f64> {
     Ok(times[times.len() / 2].as_secs_f64() * 1e3)
 }
 
-/// Compares the trainer with `weights`, its 8-bit ones rounded as in the file, and the engine with `model` on all images
-/// of `spec`; where something was rounded, also the trainer as it is with the engine.
+/// Compares the trainer with `weights` and the engine with `model` on all images of `spec`.
 ///
 /// # Errors
 /// More than rounding explains.
-pub(crate) fn compare(
+pub(crate) fn agreement(
     weights: &Verified<Weights>,
     model: &Verified<Model>,
     spec: &str,
-) -> anyhow::Result<(Report, Option<Rounding>)> {
+) -> anyhow::Result<Report> {
     let dataset = dataset::open(&weights.graph, spec, None)?;
     let mut progress = Progress::new("verify", dataset.len() as u64);
     let loader = dataset::loader(&weights.graph, dataset, BATCH)?;
-    let rounded = int8::rounded(weights)?;
-    let mut net = net(&rounded, BATCH)?;
-    let mut as_trained = if rounded == *weights { None } else { Some(self::net(weights, BATCH)?) };
+    let mut net = net(weights, BATCH)?;
     let engine = Engine::new(model, Options::default())?;
-    let (mut agreement, mut effect) = (Agreement::new(&weights.graph)?, Effect::default());
+    let mut agreement = Agreement::new(&weights.graph)?;
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
         let trainer = observe_trainer(&mut net, &batch);
@@ -92,16 +88,10 @@ pub(crate) fn compare(
         for (trainer, engine) in trainer.iter().zip(&engine) {
             agreement.image(trainer, engine);
         }
-        if let Some(net) = &mut as_trained {
-            let logits = net.predict(&batch.images);
-            let images = logits.chunks_exact(logits.len() / batch.labels.len()).zip(&engine);
-            images.for_each(|(trained, packed)| effect.image(trained, &packed.logits));
-        }
         let report = agreement.report();
         progress.at(report.images, &format!("{} with a flipped sign", report.flipped_images));
     }
-    let int8 = as_trained.map(|_| effect.report(weights, &rounded)).transpose()?;
-    Ok((agreement.verdict()?, int8))
+    Ok(agreement.verdict()?)
 }
 
 fn net(weights: &Verified<Weights>, batch: usize) -> anyhow::Result<Net> {

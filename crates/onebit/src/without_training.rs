@@ -4,7 +4,6 @@ use std::path::Path;
 
 use onebit_model::file::Weights;
 use onebit_model::{Model, Verified};
-use onebit_pack::int8::Rounding;
 use onebit_pack::prove::Report;
 
 use crate::accuracy::Accuracy;
@@ -21,11 +20,11 @@ pub(crate) fn eval(
 }
 
 /// Comparison of the trainer and the engine on a data set.
-pub(crate) fn compare(
+pub(crate) fn agreement(
     _: &Verified<Weights>,
     _: &Verified<Model>,
     _: &str,
-) -> anyhow::Result<(Report, Option<Rounding>)> {
+) -> anyhow::Result<Report> {
     Err(missing("pack --verify"))
 }
 

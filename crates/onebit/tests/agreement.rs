@@ -14,7 +14,7 @@ use onebit_model::file::{Weights, read_model, write_model};
 use onebit_model::{
     Graph, Model, Normalization, PadValue, Precision, Statistics, Verified, WeightScale,
 };
-use onebit_pack::{Agreement, Observed, int8};
+use onebit_pack::{Agreement, Observed};
 use onebit_train::optim::{Adam, AdamConfig};
 use onebit_train::{Net, NetConfig};
 
@@ -30,10 +30,9 @@ fn the_engine_agrees_with_the_trainer_on_every_network() {
     for (name, config) in networks().into_iter().chain(families()) {
         let graph = arch::build(&config, &task).expect("a network");
         let mut net = trained(&graph, &images);
+        let trainer = observe_trainer(&mut net, &images);
         let weights = Verified::<Weights>::new(net.weights()).expect("weights");
         let model = packed(&weights);
-        net.load_weights(&int8::rounded(&weights).expect("weights")).expect("the same network");
-        let trainer = observe_trainer(&mut net, &images);
         for isa in Isa::available() {
             let mut agreement = Agreement::new(&weights.graph).expect("shapes");
             let engine = observe_engine(&model, isa, &images);

@@ -109,7 +109,6 @@ fn from_a_recipe_to_a_proven_file() {
     let spec = "fashion-mnist-sample";
     let pack = onebit(&["pack", text(&run), "-o", text(&file), "--verify", spec, "--json"]).json();
     assert_eq!(pack["agreement"]["images"], 2000);
-    assert_eq!(pack["int8"], serde_json::Value::Null);
     assert_eq!(pack["file_bytes"], fs::metadata(&file).expect("a file").len());
     let eval = |network: &Path| {
         onebit(&["eval", text(network), "--data", spec, "--limit", "300", "--json"]).json()
@@ -119,26 +118,6 @@ fn from_a_recipe_to_a_proven_file() {
     let flipped = pack["agreement"]["flipped_images"].as_f64().expect("a number");
     let top1 = |json: &serde_json::Value| json["top1"].as_f64().expect("a number");
     assert!((top1(&trainer) - top1(&engine)).abs() * 300.0 <= flipped, "{trainer} {engine}");
-}
-
-#[test]
-fn packing_says_what_eight_bits_change() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (run, file) = (folder.path().join("run"), folder.path().join("m.onebit"));
-    let recipe = recipe(folder.path(), "epochs = 2");
-    let set = "network.method=dybnn";
-    onebit(&["train", text(&recipe), "--out", text(&run), "--set", set, "--json"]).json();
-    let spec = "fashion-mnist-sample";
-    let pack = onebit(&["pack", text(&run), "-o", text(&file), "--verify", spec, "--json"]).json();
-    let int8 = &pack["int8"];
-    let number = |key: &str| int8[key].as_f64().expect("a number");
-    assert!(number("weights") > 0.0, "{int8}");
-    assert!(number("weight_error") > 0.0 && number("weight_error") < 0.02, "{int8}");
-    assert!(number("logit_error") > 0.0 && number("logit_error") < 0.5, "{int8}");
-    assert!((1600.0..=2000.0).contains(&number("top1_agree")), "{int8}");
-    let inspected = onebit(&["inspect", text(&file), "--json"]).json();
-    let layers = inspected["layers"].as_array().expect("layers");
-    assert!(layers.iter().any(|layer| layer["bits"] == 8), "{inspected}");
 }
 
 #[test]

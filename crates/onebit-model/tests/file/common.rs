@@ -79,8 +79,8 @@ pub(crate) fn hyper_model() -> Verified<Model> {
     });
     let graph = Graph { nodes: nodes.collect(), ..tiny_model().graph.clone() };
     let vector = |len| Tensor { shape: vec![len], data: Data::F32(vec![0.5; len]) };
-    let matrix = |rows, columns, first: i8| {
-        let values = (0..rows as i8 * columns as i8).map(|i| first + 30 * i);
+    let matrix = |rows: usize, columns: usize, first: i16| {
+        let values = (0i16..).take(rows * columns).map(|i| (first + 30 * i) as i8);
         Tensor { shape: vec![rows, columns], data: Data::I8(values.collect()) }
     };
     let tensors = [

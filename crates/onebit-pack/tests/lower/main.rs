@@ -6,11 +6,12 @@ mod engine;
 mod networks;
 
 use onebit_model::file::Weights;
+use onebit_model::int8::Rows;
 use onebit_model::{
-    Data, Geometry, Graph, Model, ModelError, Node, NodeId, Normalization, Op, PadValue, Tensor,
-    Threshold, Verified, WeightScale,
+    Data, Geometry, Graph, Model, ModelError, Node, NodeId, Normalization, Op, PadValue, Precision,
+    Tensor, Threshold, Verified, WeightScale, int8,
 };
-use onebit_pack::{Inspection, PackError, int8, lower};
+use onebit_pack::{Inspection, PackError, lower};
 use onebit_testing::{Random, Signs, forward, packed_params, random_seed};
 
 use networks::{build, configs, random_weights};
@@ -48,12 +49,11 @@ fn assert_same(weights: &Verified<Weights>, model: &Verified<Model>, image: &[f6
     }
 }
 
-/// Logits and sign patterns of the network as trained, its 8-bit weights rounded.
+/// Logits and sign patterns of the network as trained.
 pub(crate) fn trained(
     weights: &Verified<Weights>,
     image: &[f64],
 ) -> (Vec<f64>, Vec<(String, Vec<bool>)>) {
-    let weights = &int8::rounded(weights).unwrap();
     let mut patterns = Vec::new();
     let logits = forward(
         &weights.graph,
@@ -70,7 +70,17 @@ pub(crate) fn trained(
 }
 
 fn acting_weights(weights: &Verified<Weights>, node: &Node, suffix: &str) -> Vec<f64> {
-    let values: Vec<f64> = weights.floats(node, suffix).iter().map(|&v| f64::from(v)).collect();
+    let values = weights.floats(node, suffix);
+    if let (Op::HyperTrunk { precision: Precision::I8, .. }, "weight")
+    | (Op::HyperHead { precision: Precision::I8, .. }, "weight") = (&node.op, suffix)
+    {
+        let shape = &weights.tensors[&node.param_name(suffix)].shape;
+        let Rows { integers, scale } = int8::quantize(values, shape[1]);
+        let columns = shape[1];
+        let weight = |(i, &q): (usize, &i8)| f64::from(q) * f64::from(scale[i / columns]);
+        return integers.iter().enumerate().map(weight).collect();
+    }
+    let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     let Op::ConvBin { geometry, scale, .. } = node.op else {
         return values;
     };

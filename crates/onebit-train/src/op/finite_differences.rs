@@ -5,7 +5,8 @@
 use onebit_data::random::{Key, Stream};
 use onebit_model::op::{BATCH_NORM_EPS, Param, Role, window_extent};
 use onebit_model::{
-    Geometry, HyperRange, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold, WeightScale,
+    Geometry, HyperRange, Op, PadValue, Precision, Shape, Shift, Slope, Statistics, Threshold,
+    WeightScale,
 };
 
 use super::hyper::{HyperHead, HyperTrunk};
@@ -462,8 +463,10 @@ fn hyper() {
             let lens = [8 * 5 * statistics.count(), 8, 10 * 8, 10];
             let case =
                 Case::new(format!("{statistics:?} {range:?}"), 3, [x.len(), 0, y.len()], &lens);
-            let layers =
-                (HyperTrunk::new(statistics, x, hidden, 0), HyperHead::new(range, hidden, y, 2));
+            let layers = (
+                HyperTrunk::new(statistics, Precision::F32, x, hidden, 0),
+                HyperHead::new(range, Precision::F32, hidden, y, 2),
+            );
             let definition = |p: &Point| {
                 let first = means(x, &p.x, &|v, _| v);
                 let second = match statistics {

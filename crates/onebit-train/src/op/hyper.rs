@@ -1,28 +1,71 @@
 //! DyBNN's hyper function in two halves: statistics of each channel and a hidden layer, then a bounded layer.
 
 use onebit_model::op::HYPER_STD_EPS;
-use onebit_model::{HyperRange, Shape, Statistics};
+use onebit_model::{HyperRange, Precision, Shape, Statistics, int8};
 
-use super::{Backward, Forward, Layer};
+use super::{Backward, Forward, Layer, Pass};
 use crate::params::Params;
 use crate::simd::vectorized;
+
+/// A linear layer that acts with its weights as a packed file holds them. Their gradient goes to the unrounded weights
+/// (straight-through).
+struct Stored {
+    precision: Precision,
+    inputs: usize,
+    outputs: usize,
+    /// Index of `weight` `[outputs, inputs]`; `bias` `[outputs]` follows.
+    param: usize,
+    /// The rounded weights, if they are.
+    rounded: Vec<f32>,
+}
+
+impl Stored {
+    fn new(precision: Precision, inputs: usize, outputs: usize, param: usize) -> Self {
+        Stored { precision, inputs, outputs, param, rounded: Vec::new() }
+    }
+
+    fn prepare(&mut self, params: &Params) {
+        if self.precision == Precision::I8 {
+            let rows = int8::quantize(params.value(self.param), self.inputs);
+            self.rounded = int8::expand(&rows.integers, &rows.scale);
+        }
+    }
+
+    fn weight<'a>(&'a self, params: &'a Params) -> &'a [f32] {
+        match self.precision {
+            Precision::F32 => params.value(self.param),
+            Precision::I8 => &self.rounded,
+        }
+    }
+
+    fn forward(&self, params: &Params, x: &[f32], y: &mut [f32]) {
+        affine(self.weight(params), params.value(self.param + 1), x, y);
+    }
+
+    /// Adds to the gradients of weight and bias.
+    fn backward(&self, grads: &mut [Vec<f32>], x: &[f32], gy: &[f32]) {
+        add_outer(&mut grads[self.param], gy, x);
+        add(&mut grads[self.param + 1], gy);
+    }
+}
 
 /// The first half: statistics, a linear layer, ReLU.
 pub(crate) struct HyperTrunk {
     statistics: Statistics,
     x: Shape,
-    hidden: usize,
-    /// Index of `weight` `[H, S*C]`; `bias` `[H]` follows.
-    param: usize,
+    layer: Stored,
 }
 
 impl HyperTrunk {
-    pub(crate) fn new(statistics: Statistics, x: Shape, y: Shape, param: usize) -> Self {
-        HyperTrunk { statistics, x, hidden: y.len(), param }
-    }
-
-    fn statistics_len(&self) -> usize {
-        self.statistics.count() * self.x.channels
+    pub(crate) fn new(
+        statistics: Statistics,
+        precision: Precision,
+        x: Shape,
+        y: Shape,
+        param: usize,
+    ) -> Self {
+        let layer = Stored::new(precision, statistics.count() * x.channels, y.len(), param);
+        HyperTrunk { statistics, x, layer }
     }
 
     /// Statistics `[S*C]` of one image.
@@ -51,7 +94,7 @@ impl HyperTrunk {
 
     /// Hidden units `[H]` of one image.
     fn units(&self, params: &Params, statistics: &[f32], hidden: &mut [f32]) {
-        affine(params.value(self.param), params.value(self.param + 1), statistics, hidden);
+        self.layer.forward(params, statistics, hidden);
         hidden.iter_mut().for_each(|h| *h = h.max(0.0));
     }
 
@@ -80,10 +123,14 @@ impl HyperTrunk {
 }
 
 impl Layer for HyperTrunk {
+    fn prepare(&mut self, params: &Params, _: Pass) {
+        self.layer.prepare(params);
+    }
+
     fn forward(&self, io: Forward<'_>) {
         let statistics = &mut io.workspace.vectors;
-        statistics.resize(self.statistics_len(), 0.0);
-        let images = io.x.chunks_exact(self.x.len()).zip(io.y.chunks_exact_mut(self.hidden));
+        statistics.resize(self.layer.inputs, 0.0);
+        let images = io.x.chunks_exact(self.x.len()).zip(io.y.chunks_exact_mut(self.layer.outputs));
         for (x, y) in images {
             self.measure(x, statistics);
             self.units(io.params, statistics, y);
@@ -91,7 +138,7 @@ impl Layer for HyperTrunk {
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let (p, s, h) = (self.param, self.statistics_len(), self.hidden);
+        let (s, h) = (self.layer.inputs, self.layer.outputs);
         io.workspace.vectors.resize(2 * (s + h), 0.0);
         let (forward, gradients) = io.workspace.vectors.split_at_mut(s + h);
         let (statistics, hidden) = forward.split_at_mut(s);
@@ -104,10 +151,9 @@ impl Layer for HyperTrunk {
             for ((gh, gy), unit) in gh.iter_mut().zip(gy).zip(&*hidden) {
                 *gh = if *unit > 0.0 { *gy } else { 0.0 };
             }
-            add_outer(&mut io.grads[p], gh, statistics);
-            add(&mut io.grads[p + 1], gh);
+            self.layer.backward(io.grads, statistics, gh);
             if let Some(gx) = &mut gx {
-                transposed(io.params.value(p), gh, gs);
+                transposed(self.layer.weight(io.params), gh, gs);
                 self.spread(x, statistics, gs, &mut gx[image * self.x.len()..][..self.x.len()]);
             }
         }
@@ -117,28 +163,30 @@ impl Layer for HyperTrunk {
 /// The second half: a linear layer, bounded.
 pub(crate) struct HyperHead {
     range: HyperRange,
-    hidden: usize,
-    outputs: usize,
-    /// Index of `weight` `[outputs, H]`; `bias` `[outputs]` follows.
-    param: usize,
+    layer: Stored,
 }
 
 impl HyperHead {
-    pub(crate) fn new(range: HyperRange, x: Shape, y: Shape, param: usize) -> Self {
-        HyperHead { range, hidden: x.len(), outputs: y.len(), param }
-    }
-
-    /// The outputs of one image before the bound.
-    fn unbounded(&self, params: &Params, x: &[f32], y: &mut [f32]) {
-        affine(params.value(self.param), params.value(self.param + 1), x, y);
+    pub(crate) fn new(
+        range: HyperRange,
+        precision: Precision,
+        x: Shape,
+        y: Shape,
+        param: usize,
+    ) -> Self {
+        HyperHead { range, layer: Stored::new(precision, x.len(), y.len(), param) }
     }
 }
 
 impl Layer for HyperHead {
+    fn prepare(&mut self, params: &Params, _: Pass) {
+        self.layer.prepare(params);
+    }
+
     fn forward(&self, io: Forward<'_>) {
-        let images = io.x.chunks_exact(self.hidden).zip(io.y.chunks_exact_mut(self.outputs));
-        for (x, y) in images {
-            self.unbounded(io.params, x, y);
+        let Stored { inputs, outputs, .. } = self.layer;
+        for (x, y) in io.x.chunks_exact(inputs).zip(io.y.chunks_exact_mut(outputs)) {
+            self.layer.forward(io.params, x, y);
             if let HyperRange::Sigmoid { lambda } = self.range {
                 y.iter_mut().for_each(|v| *v = lambda * (2.0 * sigmoid(*v) - 1.0));
             }
@@ -146,26 +194,27 @@ impl Layer for HyperHead {
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let p = self.param;
-        io.workspace.vectors.resize(2 * self.outputs, 0.0);
-        let (raw, gv) = io.workspace.vectors.split_at_mut(self.outputs);
-        let gv = &mut gv[..self.outputs];
+        let Stored { inputs, outputs, .. } = self.layer;
+        io.workspace.vectors.resize(2 * outputs, 0.0);
+        let (raw, gv) = io.workspace.vectors.split_at_mut(outputs);
         let mut gx = io.gx.into_buffer();
-        let images = io.x.chunks_exact(self.hidden).zip(io.gy.chunks_exact(self.outputs));
+        let images = io.x.chunks_exact(inputs).zip(io.gy.chunks_exact(outputs));
         for (image, (x, gy)) in images.enumerate() {
             gv.copy_from_slice(gy);
             if let HyperRange::Sigmoid { lambda } = self.range {
-                self.unbounded(io.params, x, raw);
+                self.layer.forward(io.params, x, raw);
                 for (g, v) in gv.iter_mut().zip(&*raw) {
                     let s = sigmoid(*v);
                     *g *= 2.0 * lambda * s * (1.0 - s);
                 }
             }
-            add_outer(&mut io.grads[p], gv, x);
-            add(&mut io.grads[p + 1], gv);
+            self.layer.backward(io.grads, x, gv);
             if let Some(gx) = &mut gx {
-                let gx = &mut gx[image * self.hidden..][..self.hidden];
-                add_transposed(io.params.value(p), gv, gx);
+                add_transposed(
+                    self.layer.weight(io.params),
+                    gv,
+                    &mut gx[image * inputs..][..inputs],
+                );
             }
         }
     }

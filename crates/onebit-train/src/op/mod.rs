@@ -138,11 +138,11 @@ pub(crate) fn layer(
         }
         Op::GlobalAvgPool => Box::new(pool::GlobalAvgPool::new(shape(0))),
         Op::Linear { .. } => Box::new(linear::Linear::new(shape(0), output, param)),
-        Op::HyperTrunk { statistics, .. } => {
-            Box::new(hyper::HyperTrunk::new(statistics, shape(0), output, param))
+        Op::HyperTrunk { statistics, precision, .. } => {
+            Box::new(hyper::HyperTrunk::new(statistics, precision, shape(0), output, param))
         }
-        Op::HyperHead { range, .. } => {
-            Box::new(hyper::HyperHead::new(range, shape(0), output, param))
+        Op::HyperHead { range, precision, .. } => {
+            Box::new(hyper::HyperHead::new(range, precision, shape(0), output, param))
         }
     })
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use onebit_model::op::Role;
 use onebit_model::{
-    Geometry, HyperRange, Op, PadValue, Shape, Shift, Slope, Statistics, Threshold, WeightScale,
+    Geometry, HyperRange, Op, PadValue, Precision, Shape, Shift, Slope, Statistics, Threshold,
+    WeightScale, int8,
 };
 use safetensors::SafeTensors;
 
@@ -283,14 +284,50 @@ fn hyper_equals_pytorch() {
             _ => HyperRange::Sigmoid { lambda: f.attribute("lambda") },
         };
         let hidden = Shape::float(f.attribute("hidden"), 1, 1);
-        let layers =
-            (HyperTrunk::new(statistics, x, hidden, 0), HyperHead::new(range, hidden, y, 2));
+        let layers = (
+            HyperTrunk::new(statistics, Precision::F32, x, hidden, 0),
+            HyperHead::new(range, Precision::F32, hidden, y, 2),
+        );
         let params = f.params(&["w1", "b1", "w2", "b2"]);
         let out = run_both(layers, &params, &simple(&f, images), hidden.channels);
         f.assert_close("y", &out.y);
         f.assert_close("gx", &out.gx);
         for entry in &out.params.entries {
             f.assert_close(&format!("g_{}", entry.name), &entry.grad);
+        }
+    }
+}
+
+#[test]
+fn eight_bit_hyper_functions_act_and_send_gradients_as_the_rounded_weights_do() {
+    for f in Fixture::all("hyper_mean") {
+        let (images, x) = f.map("x");
+        let (_, y) = f.map("y");
+        let hidden = Shape::float(f.attribute("hidden"), 1, 1);
+        let range = HyperRange::Sigmoid { lambda: 0.5 };
+        let statistics = match f.metadata["statistics"].as_str() {
+            "mean" => Statistics::Mean,
+            "mean_std" => Statistics::MeanStd,
+            _ => Statistics::MeanThird,
+        };
+        let layers = |precision| {
+            let trunk = HyperTrunk::new(statistics, precision, x, hidden, 0);
+            (trunk, HyperHead::new(range, precision, hidden, y, 2))
+        };
+        let params = f.params(&["w1", "b1", "w2", "b2"]);
+        let mut rounded = params.clone();
+        for (index, columns) in [(0, statistics.count() * x.channels), (2, hidden.channels)] {
+            let weight = &mut rounded.entries[index].value;
+            let rows = int8::quantize(weight, columns);
+            *weight = int8::expand(&rows.integers, &rows.scale);
+        }
+        assert_ne!(params, rounded, "{}", f.name);
+        let inputs = simple(&f, images);
+        let found = run_both(layers(Precision::I8), &params, &inputs, hidden.channels);
+        let expected = run_both(layers(Precision::F32), &rounded, &inputs, hidden.channels);
+        assert_eq!((found.y, found.gx), (expected.y, expected.gx), "{}", f.name);
+        for (found, expected) in found.params.entries.iter().zip(&expected.params.entries) {
+            assert_eq!(found.grad, expected.grad, "{} {}", f.name, found.name);
         }
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = onebit_pack::lower(&loaded.weights)?;
     let content = file::write_model(&model)?;
     let model = file::read_model(&content)?;
-    let (agreement, int8) = training::compare(&loaded.weights, &model, DATA)?;
+    let report = training::agreement(&loaded.weights, &model, DATA)?;
     let packed_file = out.join("model.onebit");
     onebit_pack::write_atomic(&packed_file, &content)?;
     output::note("packed and verified; timing one image on one thread");
@@ -93,11 +93,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     files.extend(pictures(&out, &run, &mut runner, &model)?);
     let done = Done {
         out,
-        n: agreement.images,
+        n: report.images,
         trainer,
         packed,
-        agree: int8.map_or(agreement.top1_agree, |int8| int8.top1_agree),
-        flipped_images: agreement.flipped_images,
+        agree: report.top1_agree,
+        flipped_images: report.flipped_images,
         isa: times.isa,
         seconds: started.elapsed().as_secs_f64(),
         files,

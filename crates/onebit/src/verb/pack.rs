@@ -3,7 +3,6 @@ use std::path::PathBuf;
 
 use onebit_model::file;
 use onebit_pack::PackError;
-use onebit_pack::int8::Rounding;
 use onebit_pack::prove::Report;
 use serde::Serialize;
 
@@ -18,8 +17,7 @@ Examples:
   onebit pack runs/a -o a.onebit --verify fashion-mnist-sample   and prove that it computes the same
 
 --verify runs trainer and engine on every image, compares all signs and logits, and writes the file
-only if they agree (exit code 65 if not). Where the file holds 8-bit weights (hyper functions), the
-trainer computes with the rounded ones, and a second line says what the rounding changes.";
+only if they agree (exit code 65 if not).";
 
 /// Makes the packed file of a trained network
 #[derive(clap::Args)]
@@ -47,7 +45,6 @@ pub(crate) struct Done {
     pub(crate) weights_bytes: u64,
     pub(crate) file_bytes: u64,
     pub(crate) agreement: Option<Report>,
-    pub(crate) int8: Option<Rounding>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -62,8 +59,8 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     let content = file::write_model(&model)?;
     let model = file::read_model(&content)?;
     let verify = args.verify.as_deref();
-    let compared = verify.map(|spec| training::compare(&loaded.weights, &model, spec)).transpose()?;
-    let (agreement, int8) = compared.map_or((None, None), |(report, int8)| (Some(report), int8));
+    let agreement =
+        verify.map(|spec| training::agreement(&loaded.weights, &model, spec)).transpose()?;
     onebit_pack::write_atomic(&args.output, &content)?;
     let failed = |source| PackError::Read { path: loaded.path.clone(), source };
     let weights_bytes = fs::metadata(&loaded.path).map_err(failed)?.len();
@@ -73,7 +70,6 @@ fn pack(args: Args) -> anyhow::Result<Done> {
         weights_bytes,
         file_bytes: content.len() as u64,
         agreement,
-        int8,
     })
 }
 
@@ -91,7 +87,6 @@ impl Done {
         text += &format!("{ratio:.1} times smaller ({})\n", bytes(self.file_bytes));
         if let Some(report) = &self.agreement {
             text += &agreement_text(report);
-            text += &self.int8.as_ref().map_or_else(String::new, |int8| rounding_text(int8, report));
         }
         text
     }
@@ -106,17 +101,5 @@ fn agreement_text(report: &Report) -> String {
         report.flipped_images,
         report.flipped_images_allowed,
         report.max_logit_difference,
-    )
-}
-
-fn rounding_text(int8: &Rounding, report: &Report) -> String {
-    format!(
-        "{} weights are stored in 8 bits, changed by {:.2}% (root mean square): {} of {} images keep the class that \
-         the unrounded network gives them, logits move by {:.2}% of their standard deviation\n",
-        thousands(int8.weights),
-        100.0 * int8.weight_error,
-        thousands(int8.top1_agree),
-        thousands(report.images),
-        100.0 * int8.logit_error,
     )
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use onebit_data::ErrorKind;
 use onebit_model::arch::ArchError;
 use onebit_model::{GraphError, ModelError};
+use onebit_pack::PackError;
 
 /// Why a run could not start or go on, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +162,24 @@ pub enum TrainError {
         /// The architecture that the weights are for.
         found: String,
     },
+    /// Initial weights that cannot be read.
+    #[error("train.init: {0}")]
+    Init(#[from] PackError),
+    /// Initial weights of another network.
+    #[error(
+        "{}: tensor `{tensor}` is {found}, but the recipe's network needs {expected}; train.init takes weights of the \
+         same [network]", path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape, or that it is missing.
+        found: String,
+        /// The shape that was expected.
+        expected: String,
+    },
     /// Training ran away.
     #[error(
         "{what} is not finite in epoch {epoch}, step {step}, at the learning rate {lr}; lower train.lr and start \
@@ -199,9 +218,11 @@ impl TrainError {
             | Self::Model(_)
             | Self::Lowered { .. }
             | Self::OtherGraph { .. }
+            | Self::Misfit { .. }
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
+            Self::Init(error) => of_pack(error),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::MissingInput
@@ -222,5 +243,16 @@ impl TrainError {
 
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+fn of_pack(error: &PackError) -> ErrorKind {
+    match error {
+        PackError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            ErrorKind::MissingInput
+        }
+        PackError::NoCheckpoint { .. } => ErrorKind::MissingInput,
+        PackError::Read { .. } | PackError::Write { .. } => ErrorKind::Io,
+        _ => ErrorKind::BadData,
     }
 }

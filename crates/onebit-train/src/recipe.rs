@@ -4,7 +4,7 @@ mod parse;
 mod validate;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onebit_data::{Augment, Split};
 use onebit_model::arch;
@@ -58,6 +58,13 @@ pub struct Train {
     /// Decides initial weights, order of the images and augmentation.
     #[serde(default)]
     pub seed: u64,
+    /// Trained weights to begin with instead of random ones: a run folder, a checkpoint folder or a
+    /// `weights.safetensors`, relative to the working directory. They are matched by name and shape, and are the start
+    /// of the first stage: with `stages = "one"`, weights of a stage with real weights make the run ReActNet's second
+    /// step. They may lack DyBNN's hyper functions, which leave a network as it was until they are trained, and a
+    /// classifier for another number of classes starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
     /// Whether a stage with real weights comes first.
     #[serde(default)]
     pub stages: Stages,
@@ -215,8 +222,8 @@ impl Recipe {
         self.train.real_weight_epochs + self.train.epochs
     }
 
-    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but the places of the images and
-    /// `train.save_every`.
+    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but `train.save_every` and the places of the
+    /// images and of the initial weights.
     ///
     /// # Errors
     /// As [`Recipe::to_toml`].
@@ -243,6 +250,7 @@ impl Recipe {
         recipe.data.train.clear();
         recipe.data.test.clear();
         recipe.train.save_every = 1;
+        recipe.train.init = recipe.train.init.map(|_| PathBuf::new());
         recipe
     }
 }
@@ -264,7 +272,7 @@ impl Augmentation {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,12 +1,11 @@
 //! Training from a recipe to a folder of checkpoints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use onebit_data::Batch;
 use onebit_model::file::Weights;
-use onebit_model::op::Role;
 use onebit_model::{Graph, ModelError, Verified, arch};
 
 use crate::checkpoint::{
@@ -14,114 +13,13 @@ use crate::checkpoint::{
 };
 use crate::evaluate::{Evaluation, evaluate};
 use crate::images::Images;
+use crate::init::Init;
 use crate::metrics::{self, Row};
 use crate::optim::Adam;
 use crate::run::OpenRun;
 use crate::schedule::LearningRate;
-use crate::{Net, NetConfig, Parameter, Recipe, TrainError};
-
-/// What to train, where, and how it can be stopped.
-#[derive(Clone, Debug)]
-pub struct TrainOptions<'a> {
-    /// The recipe, overrides applied.
-    pub recipe: Recipe,
-    /// The run's folder.
-    pub out: PathBuf,
-    /// Continue the run that is there.
-    pub resume: bool,
-    /// When it becomes true, the step that is running is finished, a checkpoint is written and [`train`] returns.
-    pub stop: &'a AtomicBool,
-    /// The folder of fetched data sets, instead of [`onebit_data::data_dir`].
-    pub data_dir: Option<PathBuf>,
-}
-
-/// What happens in a run. Epochs and steps count from 1.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Images and network are ready.
-    Started {
-        /// Architecture.
-        arch: String,
-        /// Trained values.
-        parameters: usize,
-        /// Training images.
-        images: usize,
-        /// Test images.
-        test_images: usize,
-        /// Classes.
-        classes: usize,
-        /// Epochs of all stages.
-        epochs: usize,
-        /// Steps of one epoch.
-        steps: usize,
-    },
-    /// A run goes on.
-    Resumed {
-        /// The checkpoint; `None` if none had been written and the run starts from the beginning.
-        path: Option<PathBuf>,
-        /// Finished epochs.
-        epoch: usize,
-        /// Finished steps of the next epoch.
-        step: usize,
-        /// Newer checkpoints that were damaged and have been removed.
-        skipped: Vec<Skipped>,
-    },
-    /// A stage begins or goes on.
-    StageStarted {
-        /// The stage.
-        stage: Stage,
-        /// Epochs of this stage.
-        epochs: usize,
-    },
-    /// A step has been made.
-    Step {
-        /// The epoch.
-        epoch: usize,
-        /// Epochs of all stages.
-        epochs: usize,
-        /// The step.
-        step: usize,
-        /// Steps of one epoch.
-        steps: usize,
-        /// Loss of this step.
-        loss: f64,
-        /// Share of correct answers in this epoch so far.
-        top1: f64,
-        /// The speed of this epoch.
-        images_per_second: f64,
-        /// Time that the remaining steps of the run will take at that speed.
-        seconds_left: f64,
-    },
-    /// An epoch has ended.
-    Epoch(Row),
-    /// A checkpoint has been written.
-    Checkpoint {
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// The run was stopped.
-    Interrupted {
-        /// The checkpoint from which it can be resumed.
-        path: PathBuf,
-    },
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// Finished epochs.
-    pub epoch: usize,
-    /// Epochs of all stages.
-    pub epochs: usize,
-    /// The best test result of the stage with binary weights, whose weights are in the run's `best` folder.
-    pub best: Option<Best>,
-    /// The newest checkpoint.
-    pub checkpoint: Option<PathBuf>,
-    /// Whether the run was stopped before its end.
-    pub interrupted: bool,
-    /// Time since this call.
-    pub seconds: f64,
-}
+use crate::stages::{epochs_of, stage_of, weight_decay};
+use crate::{Event, Net, NetConfig, Recipe, Summary, TrainError, TrainOptions};
 
 /// Trains a network, from the start or from the newest whole checkpoint.
 ///
@@ -139,8 +37,12 @@ pub fn train(
     recipe.validate("recipe")?;
     let images = Images::open(recipe, options.data_dir.as_deref())?;
     let graph = arch::build(&recipe.network, &images.task)?;
+    let init = match &recipe.train.init {
+        Some(path) if !options.resume => Some(Init::read(path, &graph)?),
+        _ => None,
+    };
     let run = OpenRun::open(&options.out, recipe, options.resume)?;
-    let mut session = Session::begin(options, images, graph, &run, events)?;
+    let mut session = Session::begin(options, images, graph, init, &run, events)?;
     while session.state.epoch < recipe.total_epochs() {
         session.enter_stage()?;
         if session.epoch()? == Progress::Stopped {
@@ -177,6 +79,7 @@ impl<'a> Session<'a> {
         options: &'a TrainOptions<'_>,
         images: Images,
         graph: Verified<Graph>,
+        init: Option<Init>,
         run: &'a OpenRun,
         events: &'a mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
@@ -208,8 +111,17 @@ impl<'a> Session<'a> {
             started: Instant::now(),
         };
         session.announce_start();
+        let from_start = checkpoint.is_none();
         if options.resume {
             session.resume(checkpoint, skipped)?;
+        }
+        match &recipe.train.init {
+            Some(path) if from_start => session.initialize(match init {
+                Some(init) => init,
+                None => Init::read(path, &session.graph)?,
+            }),
+            Some(path) => session.compare_init(path),
+            None => {}
         }
         metrics::begin(&run.paths.metrics(), session.state.epoch)?;
         Ok(session)
@@ -243,6 +155,24 @@ impl<'a> Session<'a> {
         let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
         (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
         Ok(())
+    }
+
+    /// Begins with trained weights.
+    fn initialize(&mut self, init: Init) {
+        init.apply(&mut self.net.params);
+        self.state.init_sha256 = Some(init.sha256);
+        let Init { path, classifier_anew, hyper_functions, .. } = init;
+        (self.events)(Event::Initialized { path, classifier_anew, hyper_functions });
+    }
+
+    /// Says so if the initial weights are others now; the run has its own and needs them no more, so that they may
+    /// also be gone.
+    fn compare_init(&mut self, path: &Path) {
+        if let Ok(init) = Init::read(path, &self.graph)
+            && self.state.init_sha256.as_ref() != Some(&init.sha256)
+        {
+            (self.events)(Event::InitChanged { path: init.path });
+        }
     }
 
     /// Begins the second stage, from the weights of the first, when its time has come.
@@ -419,19 +349,6 @@ impl<'a> Session<'a> {
     }
 }
 
-fn stage_of(recipe: &Recipe, epoch: usize) -> Stage {
-    if epoch < recipe.train.real_weight_epochs { Stage::RealWeights } else { Stage::BinaryWeights }
-}
-
-/// First epoch of a stage and how many it has.
-fn epochs_of(recipe: &Recipe, stage: Stage) -> (usize, usize) {
-    let real = recipe.train.real_weight_epochs;
-    match stage {
-        Stage::RealWeights => (0, real),
-        Stage::BinaryWeights => (real, recipe.train.epochs),
-    }
-}
-
 fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net, TrainError> {
     let config = NetConfig {
         batch: recipe.train.batch,
@@ -440,17 +357,6 @@ fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net
         binarize_weights: stage == Stage::BinaryWeights,
     };
     Net::new(graph.clone(), config, recipe.train.seed)
-}
-
-/// Convolution weights that are real are decayed, in the first stage.
-fn weight_decay(recipe: &Recipe, stage: Stage, parameter: &Parameter) -> f64 {
-    let real = parameter.role == Role::Float || stage == Stage::RealWeights;
-    let convolution = parameter.shape.len() == 4;
-    if real && convolution && stage == stage_of(recipe, 0) {
-        recipe.train.weight_decay
-    } else {
-        0.0
-    }
 }
 
 fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
@@ -462,6 +368,7 @@ fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
         seed: recipe.train.seed,
         images: images.count(),
         recipe_sha256: recipe.fingerprint()?,
+        init_sha256: None,
         best: None,
         sums: Sums::default(),
     })

@@ -92,6 +92,13 @@ impl Check<'_> {
         let batch = train.batch;
         let expected = format!("1 to {MAX_BATCH}");
         self.require((1..=MAX_BATCH).contains(&batch), "train.batch", batch, expected)?;
+        let empty = train.init.as_ref().is_some_and(|path| path.as_os_str().is_empty());
+        self.require(
+            !empty,
+            "train.init",
+            "empty",
+            "the path of a run, checkpoint or weights file",
+        )?;
         self.require(train.save_every > 0, "train.save_every", 0, "1 or more epochs")?;
         let expected = format!("0 to {MAX_SEED}");
         self.require(train.seed <= MAX_SEED, "train.seed", train.seed, expected)

@@ -100,6 +100,9 @@ pub struct State {
     /// SHA-256 of the weights that the run began with, as a `weights.safetensors`; `None` for random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_sha256: Option<String>,
+    /// SHA-256 of the teacher's file; `None` without a teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_sha256: Option<String>,
     /// The best result so far.
     pub best: Option<Best>,
     /// Sums over the steps of the next epoch.

@@ -164,7 +164,31 @@ pub enum TrainError {
     },
     /// Initial weights that cannot be read.
     #[error("train.init: {0}")]
-    Init(#[from] PackError),
+    Init(#[source] PackError),
+    /// A teacher's weights that cannot be read.
+    #[error("train.teacher.path: {0}")]
+    TeacherFile(#[source] PackError),
+    /// A teacher that cannot be used.
+    #[error("train.teacher.path: {}: {reason}", path.display())]
+    Teacher {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A run that goes on with another teacher.
+    #[error(
+        "train.teacher.path: {}: is not the teacher that the run began with (SHA-256 {found}, expected {expected}); \
+         give that one, or start again with another --out", path.display()
+    )]
+    OtherTeacher {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256.
+        found: String,
+        /// That of the first teacher.
+        expected: String,
+    },
     /// Initial weights of another network.
     #[error(
         "{}: tensor `{tensor}` is {found}, but the recipe's network needs {expected}; train.init takes weights of the \
@@ -219,10 +243,12 @@ impl TrainError {
             | Self::Lowered { .. }
             | Self::OtherGraph { .. }
             | Self::Misfit { .. }
+            | Self::Teacher { .. }
+            | Self::OtherTeacher { .. }
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
-            Self::Init(error) => of_pack(error),
+            Self::Init(error) | Self::TeacherFile(error) => of_pack(error),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::MissingInput

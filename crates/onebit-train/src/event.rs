@@ -53,6 +53,15 @@ pub enum Event {
         /// Newer checkpoints that were damaged and have been removed.
         skipped: Vec<Skipped>,
     },
+    /// A teacher's outputs take the place of the labels.
+    Teacher {
+        /// The file it was read from.
+        path: PathBuf,
+        /// Test images that it was tried on: at most 512, spread evenly.
+        images: usize,
+        /// Share of them that it classifies correctly; a low one tells of a wrong normalization or wrong columns.
+        top1: f64,
+    },
     /// The run begins with the weights of `train.init`.
     Initialized {
         /// The file they were read from.

@@ -24,6 +24,7 @@ mod run;
 pub mod schedule;
 mod simd;
 mod stages;
+mod teacher;
 mod trainer;
 
 pub use error::TrainError;

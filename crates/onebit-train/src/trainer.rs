@@ -11,15 +11,20 @@ use onebit_model::{Graph, ModelError, Verified, arch};
 use crate::checkpoint::{
     self, Best, Checkpoint, Latest, OPTIMIZER, STATE, Skipped, Stage, State, Sums,
 };
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, evaluate, teacher_top1};
 use crate::images::Images;
 use crate::init::Init;
+use crate::loss::{Loss, distillation};
 use crate::metrics::{self, Row};
 use crate::optim::Adam;
 use crate::run::OpenRun;
 use crate::schedule::LearningRate;
 use crate::stages::{epochs_of, stage_of, weight_decay};
+use crate::teacher::Teacher;
 use crate::{Event, Net, NetConfig, Recipe, Summary, TrainError, TrainOptions};
+
+/// Test images that a teacher is tried on before it teaches.
+const TEACHER_SAMPLE: usize = 512;
 
 /// Trains a network, from the start or from the newest whole checkpoint.
 ///
@@ -37,12 +42,17 @@ pub fn train(
     recipe.validate("recipe")?;
     let images = Images::open(recipe, options.data_dir.as_deref())?;
     let graph = arch::build(&recipe.network, &images.task)?;
+    let teacher = match &recipe.train.teacher {
+        Some(section) => Some(Teacher::open(section, &images.task, recipe.train.batch)?),
+        None => None,
+    };
     let init = match &recipe.train.init {
         Some(path) if !options.resume => Some(Init::read(path, &graph)?),
         _ => None,
     };
     let run = OpenRun::open(&options.out, recipe, options.resume)?;
-    let mut session = Session::begin(options, images, graph, init, &run, events)?;
+    let mut session =
+        Session::begin(options, Material { images, graph, teacher, init }, &run, events)?;
     while session.state.epoch < recipe.total_epochs() {
         session.enter_stage()?;
         if session.epoch()? == Progress::Stopped {
@@ -50,6 +60,14 @@ pub fn train(
         }
     }
     Ok(session.summary(false))
+}
+
+/// What a run works with, checked against its recipe.
+struct Material {
+    images: Images,
+    graph: Verified<Graph>,
+    teacher: Option<Teacher>,
+    init: Option<Init>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +83,7 @@ struct Session<'a> {
     events: &'a mut dyn FnMut(Event),
     images: Images,
     graph: Verified<Graph>,
+    teacher: Option<Teacher>,
     net: Net,
     adam: Adam,
     state: State,
@@ -77,17 +96,16 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn begin(
         options: &'a TrainOptions<'_>,
-        images: Images,
-        graph: Verified<Graph>,
-        init: Option<Init>,
+        material: Material,
         run: &'a OpenRun,
         events: &'a mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
         let recipe = &options.recipe;
+        let Material { images, graph, teacher, init } = material;
         let Latest { checkpoint, skipped } = checkpoint::latest(&run.paths.checkpoints())?;
         let state = match &checkpoint {
-            Some(checkpoint) => checked_state(checkpoint, recipe, &images)?,
-            None if skipped.is_empty() => first_state(recipe, &images)?,
+            Some(checkpoint) => checked_state(checkpoint, recipe, &images, teacher.as_ref())?,
+            None if skipped.is_empty() => first_state(recipe, &images, teacher.as_ref())?,
             None => {
                 let reasons: Vec<_> = skipped.into_iter().map(|skipped| skipped.reason).collect();
                 let (path, skipped) = (run.paths.checkpoints(), reasons.join("; "));
@@ -103,6 +121,7 @@ impl<'a> Session<'a> {
             events,
             images,
             graph,
+            teacher,
             net,
             adam,
             state,
@@ -110,7 +129,7 @@ impl<'a> Session<'a> {
             newest: None,
             started: Instant::now(),
         };
-        session.announce_start();
+        session.announce_start()?;
         let from_start = checkpoint.is_none();
         if options.resume {
             session.resume(checkpoint, skipped)?;
@@ -127,7 +146,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    fn announce_start(&mut self) {
+    fn announce_start(&mut self) -> Result<(), TrainError> {
         let dataset = self.images.train.dataset();
         (self.events)(Event::Started {
             arch: self.graph.arch.clone(),
@@ -138,6 +157,13 @@ impl<'a> Session<'a> {
             epochs: self.recipe.total_epochs(),
             steps: self.images.train.batches(),
         });
+        if let Some(teacher) = &mut self.teacher {
+            let sample = self.images.test_sample(TEACHER_SAMPLE)?;
+            let (path, images) = (teacher.path.clone(), sample.dataset().len());
+            let top1 = teacher_top1(teacher, &sample)?;
+            (self.events)(Event::Teacher { path, images, top1 });
+        }
+        Ok(())
     }
 
     fn resume(
@@ -215,8 +241,7 @@ impl<'a> Session<'a> {
 
     /// One step; returns its loss.
     fn step(&mut self, batch: &Batch) -> Result<f64, TrainError> {
-        let smoothing = self.recipe.train.label_smoothing as f32;
-        let loss = self.net.step(&batch.images, &batch.labels, smoothing);
+        let loss = self.learn(batch)?;
         if !loss.value.is_finite() {
             return Err(self.not_finite("the loss".into()));
         }
@@ -229,6 +254,20 @@ impl<'a> Session<'a> {
         self.state.sums.loss += loss.value;
         self.state.sums.correct += loss.correct;
         Ok(loss.value)
+    }
+
+    /// Loss and gradients of a batch, from the teacher's outputs or the labels.
+    fn learn(&mut self, batch: &Batch) -> Result<Loss, TrainError> {
+        let Batch { images, labels, .. } = batch;
+        let Some(teacher) = &mut self.teacher else {
+            let smoothing = self.recipe.train.label_smoothing as f32;
+            return Ok(self.net.step(images, labels, smoothing));
+        };
+        let target = teacher.logits(images)?;
+        let classes = self.graph.classes.len();
+        Ok(self.net.step_with(images, |logits, gradient| {
+            distillation(logits, &target, labels, classes, gradient)
+        }))
     }
 
     fn announce_step(&mut self, loss: f64, images_per_second: f64) {
@@ -359,7 +398,11 @@ fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net
     Net::new(graph.clone(), config, recipe.train.seed)
 }
 
-fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
+fn first_state(
+    recipe: &Recipe,
+    images: &Images,
+    teacher: Option<&Teacher>,
+) -> Result<State, TrainError> {
     Ok(State {
         epoch: 0,
         step_in_epoch: 0,
@@ -369,6 +412,7 @@ fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
         images: images.count(),
         recipe_sha256: recipe.fingerprint()?,
         init_sha256: None,
+        teacher_sha256: teacher.map(|teacher| teacher.sha256.clone()),
         best: None,
         sums: Sums::default(),
     })
@@ -378,6 +422,7 @@ fn checked_state(
     checkpoint: &Checkpoint,
     recipe: &Recipe,
     images: &Images,
+    teacher: Option<&Teacher>,
 ) -> Result<State, TrainError> {
     let state = checkpoint.state.clone();
     let refuse = |reason: String| Err(TrainError::damaged(&checkpoint.path.join(STATE), reason));
@@ -392,6 +437,12 @@ fn checked_state(
             state.images,
             images.count()
         ));
+    }
+    if let (Some(teacher), Some(expected)) = (teacher, &state.teacher_sha256)
+        && teacher.sha256 != *expected
+    {
+        let (path, found) = (teacher.path.clone(), teacher.sha256.clone());
+        return Err(TrainError::OtherTeacher { path, found, expected: expected.clone() });
     }
     Ok(state)
 }

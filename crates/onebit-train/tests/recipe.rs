@@ -83,7 +83,7 @@ fn an_unknown_key_is_named_with_the_nearest_known_one() {
         (
             "train",
             "augmentation = { rotate = 3 }",
-            "recipe.toml: unknown key `train.augmentation.rotate`; expected `crop_padding` or `horizontal_flip`",
+            "recipe.toml: unknown key `train.augmentation.rotate`; expected `random_resized_crop`, `crop_padding` or `horizontal_flip`",
         ),
     ];
     for (section, line, expected) in cases {
@@ -109,6 +109,31 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
         (
             "train.label_smoothing=1.0",
             "train.label_smoothing is 1, expected a number from 0 up to, but not, 1",
+        ),
+        (
+            "train.init=",
+            "train.init is empty, expected the path of a run, checkpoint or weights file",
+        ),
+        (
+            "train.augmentation.random_resized_crop=[0.5, 0.2]",
+            "train.augmentation.random_resized_crop is [0.5, 0.2], expected two shares of the area above 0 and up to 1, \
+             the smaller one first",
+        ),
+        (
+            "train.augmentation={ random_resized_crop = [0.08, 1.0], crop_padding = 4 }",
+            "train.augmentation.crop_padding is 4, expected 0 where train.augmentation.random_resized_crop is set",
+        ),
+        (
+            "train.teacher={ path = \"\" }",
+            "train.teacher.path is empty, expected the path of an ONNX file, run, checkpoint or weights file",
+        ),
+        (
+            "train.teacher={ path = \"t.onnx\", columns = [] }",
+            "train.teacher.columns is [], expected an output for each class",
+        ),
+        (
+            "train.teacher={ path = \"t.onnx\", std = [0.5, 0.0] }",
+            "train.teacher.std is [0.5, 0.0], expected numbers above 0",
         ),
         (
             "train.real_weight_epochs=5",

@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`.
+//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `smoke`.
 
 #![forbid(unsafe_code)]
 
 mod bench;
+mod smoke;
 
 use std::env;
 use std::ffi::OsString;
@@ -16,7 +17,9 @@ const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
 cargo xtask test          all tests, and those of onebit without the trainer
 cargo xtask check         format, lints, documentation, dependencies
-cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)";
+cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
+cargo xtask smoke folder:PATH
+                          every network of ImageNet's size learns from 64 of these images: losses, time, memory";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Some("test") => none(&rest).and_then(|()| test()),
         Some("check") => none(&rest).and_then(|()| check()),
         Some("bench") => bench(&rest),
+        Some("smoke") => smoke(&rest),
         Some("help" | "--help" | "-h") => return say(HELP),
         _ => Err(anyhow::anyhow!("there is no such task, choose one of:\n{HELP}")),
     };
@@ -59,6 +63,13 @@ fn bench(arguments: &[OsString]) -> Result<()> {
     match arguments {
         [what] if what == "step" => bench::step(),
         _ => bail!("name the benchmark: cargo xtask bench step"),
+    }
+}
+
+fn smoke(arguments: &[OsString]) -> Result<()> {
+    match arguments {
+        [spec] => smoke::smoke(&spec.to_string_lossy()),
+        _ => bail!("name the images: cargo xtask smoke folder:PATH"),
     }
 }
 

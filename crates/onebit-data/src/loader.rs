@@ -147,7 +147,7 @@ impl Work {
                 images.par_chunks_exact_mut(size).zip(indices).try_for_each_init(
                     || vec![0; size],
                     |bytes, (out, &index)| self.image(epoch, index, bytes, out),
-                )?
+                )?;
             }
         }
         Ok(Batch {

@@ -164,10 +164,10 @@ pub enum TrainError {
     },
     /// Initial weights that cannot be read.
     #[error("train.init: {0}")]
-    Init(#[source] PackError),
+    Init(#[source] Box<PackError>),
     /// A teacher's weights that cannot be read.
     #[error("train.teacher.path: {0}")]
-    TeacherFile(#[source] PackError),
+    TeacherFile(#[source] Box<PackError>),
     /// A teacher that cannot be used.
     #[error("train.teacher.path: {}: {reason}", path.display())]
     Teacher {

@@ -30,7 +30,8 @@ impl Init {
     /// # Errors
     /// Nothing there that can be read, or the first tensor that is missing, too many or of another shape.
     pub(crate) fn read(path: &Path, graph: &Verified<Graph>) -> Result<Self, TrainError> {
-        let loaded = onebit_pack::load_weights(path).map_err(TrainError::Init)?;
+        let loaded =
+            onebit_pack::load_weights(path).map_err(|error| TrainError::Init(Box::new(error)))?;
         let bytes = write_weights(&loaded.weights)
             .map_err(|error| TrainError::damaged(&loaded.path, error))?;
         let mut init = Init {

@@ -32,7 +32,7 @@ pub(crate) struct Teacher {
 }
 
 enum Network {
-    Onnx(Onnx),
+    Onnx(Box<Onnx>),
     Own(Box<Net>),
 }
 
@@ -111,11 +111,12 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
     let layout = section.layout.unwrap_or(Layout::Nchw);
     let onnx = Onnx::new(bytes, task.input, layout).map_err(|reason| refused(&path, reason))?;
     let outputs = onnx.outputs().map_err(|reason| refused(&path, reason))?;
-    Ok(Read { path, sha256, network: Network::Onnx(onnx), outputs, normalization })
+    Ok(Read { path, sha256, network: Network::Onnx(Box::new(onnx)), outputs, normalization })
 }
 
 fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read, TrainError> {
-    let loaded = onebit_pack::load_weights(&section.path).map_err(TrainError::TeacherFile)?;
+    let loaded = onebit_pack::load_weights(&section.path)
+        .map_err(|error| TrainError::TeacherFile(Box::new(error)))?;
     let path = loaded.path;
     if section.mean.is_some() || section.std.is_some() || section.layout.is_some() {
         let reason =

@@ -191,8 +191,8 @@ pub enum TrainError {
     },
     /// Initial weights of another network.
     #[error(
-        "{}: tensor `{tensor}` is {found}, but the recipe's network needs {expected}; train.init takes weights of the \
-         same [network]", path.display()
+        "{}: tensor `{tensor}` is {found}, expected {expected} for the recipe's network; train.init takes weights of \
+         the same [network]", path.display()
     )]
     Misfit {
         /// The file.

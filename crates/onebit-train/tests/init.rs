@@ -193,10 +193,14 @@ fn weights_that_do_not_fit_are_refused_before_a_folder_is_made() {
     assert!(text.starts_with("train.init: cannot read "), "{text}");
     untrained(&file, &[], 10);
     let cases = [
-        ("network.widths=[8, 24]", "stage2.0.conv.weight` is [16, 3, 3, 8], but", "[24, 3, 3, 8];"),
-        ("network.method=ftbnn", "slope_pos` is missing, but", "needs [8];"),
-        ("network.method=bireal", "is [8], but", "no tensor of this name;"),
-        ("network.blocks=[2, 1]", "` is missing, but", "needs ["),
+        (
+            "network.widths=[8, 24]",
+            "stage2.0.conv.weight` is [16, 3, 3, 8], expected",
+            "[24, 3, 3, 8] for",
+        ),
+        ("network.method=ftbnn", "slope_pos` is missing, expected", "[8] for"),
+        ("network.method=bireal", "is [8], expected", "no tensor of this name for"),
+        ("network.blocks=[2, 1]", "` is missing, expected", "] for"),
     ];
     for (change, found, expected) in cases {
         let (kind, text) = refused(&[change]);

@@ -69,7 +69,7 @@ pub(crate) fn smoke(spec: &str) -> Result<()> {
         }
     }
     say(&format!(
-        "\n64 images of 224 x 224 pixels, 4 epochs, batch 16; mean loss of an epoch\n{table}"
+        "\n64 images of 224 x 224 pixels, 8 epochs, batch 16; mean loss of an epoch\n{table}"
     ));
     if failed.is_empty() { Ok(()) } else { bail!("the loss has not fallen: {}", failed.join(", ")) }
 }
@@ -110,12 +110,12 @@ test_limit = 16
 arch = '{network}'
 
 [train]
-epochs = 4
+epochs = 8
 batch = 16
 seed = 1
 lr = 1e-3
-schedule = 'constant'
-save_every = 4
+schedule = 'linear'
+save_every = 8
 "
     )
 }

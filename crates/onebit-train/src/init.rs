@@ -70,10 +70,8 @@ impl Init {
                     Some(shape) if *shape == param.shape => true,
                     Some(shape) => {
                         let classifier = id.0 + 1 == graph.nodes.len();
-                        let features = |shape: &[usize]| shape.get(1..).map(<[usize]>::to_vec);
-                        classifier
-                            && self.classifier_anew
-                            && features(shape) == features(&param.shape)
+                        let same_features = shape.get(1..) == param.shape.get(1..);
+                        classifier && self.classifier_anew && same_features
                     }
                     None => matches!(node.op, Op::Hyper { .. }),
                 };

@@ -270,3 +270,26 @@ fn the_fingerprint_ignores_where_the_images_are_and_nothing_else() {
     let expected = ("train.real_weight_epochs".into(), "0".into(), "4".into());
     assert_eq!(recipe.difference(&two).unwrap(), Some(expected));
 }
+
+#[test]
+fn a_teacher_leaves_no_labels_to_smooth() {
+    let both = ["train.teacher.path=t.onnx", "train.label_smoothing=0.1"];
+    let error = smallest().apply_sets(&both).unwrap_err().to_string();
+    let expected = "train.label_smoothing is 0.1, expected 0 where [train.teacher] takes the place of the labels";
+    assert!(error.ends_with(expected), "{error}");
+    smallest().apply_sets(&both[..1]).unwrap();
+}
+
+#[test]
+fn the_places_of_weights_and_images_do_not_make_another_run_but_their_presence_does() {
+    let with = |assignments: &[&str]| {
+        let mut recipe = smallest();
+        recipe.apply_sets(assignments).unwrap();
+        recipe.fingerprint().unwrap()
+    };
+    let here = ["train.init=a", "train.teacher.path=t.onnx", "data.train=folder:a:train"];
+    let there = ["train.init=b", "train.teacher.path=u.onnx", "data.train=folder:b:train"];
+    assert_eq!(with(&here), with(&there));
+    assert_ne!(with(&here), with(&here[..1]));
+    assert_ne!(with(&here[..1]), with(&[]));
+}

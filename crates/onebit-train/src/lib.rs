@@ -3,6 +3,7 @@
 //! [`Net`] is the network: a graph with parameters, gradients and planned buffers. [`train`] is a run: a
 //! [`Recipe`] in, a folder of checkpoints out.
 
+mod average;
 pub mod binarize;
 pub mod checkpoint;
 mod chunk;

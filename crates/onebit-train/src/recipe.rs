@@ -95,6 +95,11 @@ pub struct Train {
     /// How often a linear schedule changes it.
     #[serde(default)]
     pub granularity: Granularity,
+    /// Decay of an average of all weights and running statistics over the steps, such as 0.9999, which then stands for
+    /// them: it is what is measured, kept as the best, packed, and what the second stage begins with. Training itself
+    /// goes on as without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Share of the target that is spread over all classes.
     #[serde(default)]
     pub label_smoothing: f64,

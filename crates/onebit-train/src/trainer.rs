@@ -8,6 +8,7 @@ use onebit_data::Batch;
 use onebit_model::file::Weights;
 use onebit_model::{Graph, ModelError, Verified, arch};
 
+use crate::average::Average;
 use crate::checkpoint::{
     self, Best, Checkpoint, Latest, OPTIMIZER, STATE, Skipped, Stage, State, Sums,
 };
@@ -86,6 +87,7 @@ struct Session<'a> {
     teacher: Option<Teacher>,
     net: Net,
     adam: Adam,
+    average: Option<Average>,
     state: State,
     /// The stage that was last announced.
     announced: Option<Stage>,
@@ -124,6 +126,7 @@ impl<'a> Session<'a> {
             teacher,
             net,
             adam,
+            average: None,
             state,
             announced: None,
             newest: None,
@@ -141,6 +144,9 @@ impl<'a> Session<'a> {
             }),
             Some(path) => session.compare_init(path),
             None => {}
+        }
+        if from_start {
+            session.start_average();
         }
         metrics::begin(&run.paths.metrics(), session.state.epoch)?;
         Ok(session)
@@ -171,8 +177,12 @@ impl<'a> Session<'a> {
         checkpoint: Option<Checkpoint>,
         skipped: Vec<Skipped>,
     ) -> Result<(), TrainError> {
-        if let Some(Checkpoint { path, weights, optimizer, .. }) = checkpoint {
+        if let Some(Checkpoint { path, weights, current, optimizer, .. }) = checkpoint {
             self.net.load_weights(&weights)?;
+            self.start_average();
+            if let Some(current) = current {
+                self.net.load_weights(&current)?;
+            }
             let adam = Adam::from_bytes(self.recipe.train.adam(), &self.net.params, &optimizer);
             self.adam = adam.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
             checkpoint::discard(&skipped)?;
@@ -209,6 +219,7 @@ impl<'a> Session<'a> {
             self.net = new_net(self.recipe, &self.graph, stage)?;
             self.net.load_weights(&weights)?;
             self.adam = Adam::new(self.recipe.train.adam(), &self.net.params);
+            self.start_average();
             self.state.stage = stage;
         }
         if self.announced != Some(stage) {
@@ -233,7 +244,10 @@ impl<'a> Session<'a> {
             let images = (self.state.step_in_epoch - first_step) * self.recipe.train.batch;
             self.announce_step(loss, images as f64 / seconds);
         }
-        match evaluate(&mut self.net, &self.images.test, self.stop)? {
+        self.swap_average();
+        let test = evaluate(&mut self.net, &self.images.test, self.stop);
+        self.swap_average();
+        match test? {
             Some(test) => self.finish_epoch(&test).map(|()| Progress::Finished),
             None => Ok(Progress::Stopped),
         }
@@ -251,9 +265,24 @@ impl<'a> Session<'a> {
         moved.map_err(|name| self.not_finite(format!("the gradient of `{name}`")))?;
         self.state.step_in_epoch += 1;
         self.state.global_step += 1;
+        if let Some(average) = &mut self.average {
+            average.update(&self.net.params, self.state.global_step);
+        }
         self.state.sums.loss += loss.value;
         self.state.sums.correct += loss.correct;
         Ok(loss.value)
+    }
+
+    /// Begins the average, if there is to be one, at the weights as they are.
+    fn start_average(&mut self) {
+        self.average = self.recipe.train.ema.map(|decay| Average::new(decay, &self.net.params));
+    }
+
+    /// Exchanges the weights with their average, if there is one.
+    fn swap_average(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.swap(&mut self.net.params);
+        }
     }
 
     /// Loss and gradients of a batch, from the teacher's outputs or the labels.
@@ -297,7 +326,8 @@ impl<'a> Session<'a> {
         let better = self.state.best.is_none_or(|best| test.top1 > best.top1);
         if better && self.state.stage == Stage::BinaryWeights {
             self.state.best = Some(Best { epoch: row.epoch, top1: test.top1 });
-            checkpoint::save_best(&self.run.paths.best(), &self.state, &self.weights()?)?;
+            let weights = self.weights()?;
+            checkpoint::save_best(&self.run.paths.best(), &self.state, &weights)?;
         }
         let (first, epochs) = epochs_of(self.recipe, self.state.stage);
         let last_of_stage = row.epoch == first + epochs;
@@ -346,13 +376,24 @@ impl<'a> Session<'a> {
         let optimizer = self.adam.to_bytes(&self.net.params);
         let checkpoints = self.run.paths.checkpoints();
         let optimizer = optimizer.map_err(|e| TrainError::damaged(&checkpoints, e))?;
-        let path = checkpoint::save(&checkpoints, &self.state, &self.weights()?, optimizer)?;
+        let weights = self.weights()?;
+        let current = self.average.is_some().then(|| self.current_weights()).transpose()?;
+        let path =
+            checkpoint::save(&checkpoints, &self.state, &weights, current.as_ref(), optimizer)?;
         self.newest = Some(path.clone());
         (self.events)(Event::Checkpoint { path: path.clone() });
         Ok(path)
     }
 
-    fn weights(&self) -> Result<Verified<Weights>, TrainError> {
+    /// The weights, or their average.
+    fn weights(&mut self) -> Result<Verified<Weights>, TrainError> {
+        self.swap_average();
+        let weights = self.current_weights();
+        self.swap_average();
+        weights
+    }
+
+    fn current_weights(&self) -> Result<Verified<Weights>, TrainError> {
         Verified::<Weights>::new(self.net.weights()).map_err(|error| match error {
             ModelError::NotFinite(name) => self.not_finite(format!("`{name}`")),
             error => error.into(),

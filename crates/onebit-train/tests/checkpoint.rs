@@ -44,7 +44,7 @@ fn state(epoch: usize, step: usize) -> State {
 
 fn put(folder: &Path, epoch: usize, step: usize) -> Result<(), TrainError> {
     let (state, weights) = (state(epoch, step), weights(epoch as u64));
-    save(folder, &state, &weights, vec![epoch as u8; 100]).map(|_| ())
+    save(folder, &state, &weights, None, vec![epoch as u8; 100]).map(|_| ())
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -58,7 +58,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_checkpoint_is_read_as_it_was_written() {
     let folder = tempdir().unwrap();
-    let path = save(folder.path(), &state(5, 123), &weights(1), vec![1, 2, 3]).unwrap();
+    let path = save(folder.path(), &state(5, 123), &weights(1), None, vec![1, 2, 3]).unwrap();
     assert_eq!(path, folder.path().join("epoch-00005-step-000123"));
     assert_eq!(names(&path), [MANIFEST, OPTIMIZER, STATE, WEIGHTS]);
     let read = load(&path).unwrap();

@@ -106,6 +106,7 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
             "train.betas=[0.9, 1.0]",
             "train.betas is [0.9, 1.0], expected two numbers from 0 up to, but not, 1",
         ),
+        ("train.ema=1.0", "train.ema is 1, expected a number above 0 and below 1"),
         (
             "train.label_smoothing=1.0",
             "train.label_smoothing is 1, expected a number from 0 up to, but not, 1",

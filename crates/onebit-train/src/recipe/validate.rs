@@ -117,6 +117,9 @@ impl Check<'_> {
         let decay = train.weight_decay;
         let allowed = decay.is_finite() && decay >= 0.0;
         self.require(allowed, "train.weight_decay", decay, "a number of 0 or more")?;
+        let average = train.ema.unwrap_or(0.5);
+        let allowed = average > 0.0 && average < 1.0;
+        self.require(allowed, "train.ema", average, "a number above 0 and below 1")?;
         let smoothing = train.label_smoothing;
         let allowed = (0.0..1.0).contains(&smoothing);
         let expected = "a number from 0 up to, but not, 1";

@@ -18,7 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = LoaderConfig {
         batch: 128,
         normalization: dataset.normalization(),
-        augment: Some(Augment { crop_padding: 2, horizontal_flip: true }),
+        augment: Some(Augment {
+            crop_padding: 2,
+            random_resized_crop: None,
+            horizontal_flip: true,
+        }),
         seed: 1,
         shuffle: true,
         drop_last: true,

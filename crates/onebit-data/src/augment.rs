@@ -1,15 +1,21 @@
-use crate::Error;
+use crate::crop::Window;
 use crate::random::{Key, Stream};
+use crate::{Error, crop};
 
-/// Random changes to a training image.
+/// Random changes to a training image: a crop of one kind, then a mirror.
 ///
-/// The crop pads the raw bytes with 0 (black) on every side before normalisation and takes a
+/// The padded crop pads the raw bytes with 0 (black) on every side before normalisation and takes a
 /// window of the original size, as `RandomCrop(size, padding)` followed by `RandomHorizontalFlip`
-/// of torchvision does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// of torchvision does. The resized crop takes a window of the image as it was before it was brought
+/// to the size of the set ([`crate::Dataset::original`]) and scales it to that size, as
+/// `RandomResizedCrop(size, scale)` does.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augment {
-    /// Rows and columns of padding on each side; 0 for no crop.
+    /// Rows and columns of padding on each side; 0 for no padded crop.
     pub crop_padding: usize,
+    /// Least and greatest share of the image's area that a resized crop takes, 0 < least <= greatest <= 1; `None` for
+    /// no resized crop.
+    pub random_resized_crop: Option<[f64; 2]>,
     /// Mirror half of the images left to right.
     pub horizontal_flip: bool,
 }
@@ -35,7 +41,43 @@ impl Augment {
                 format!("at most {most}, the shorter side of the images"),
             ));
         }
+        let Some([least, greatest]) = self.random_resized_crop else { return Ok(()) };
+        if !(least > 0.0 && least <= greatest && greatest <= 1.0) {
+            return Err(Error::setting(
+                "random resized crop",
+                format!("[{least}, {greatest}]"),
+                "two shares of the area above 0 and up to 1, the smaller one first",
+            ));
+        }
+        if self.crop_padding > 0 {
+            return Err(Error::setting(
+                "crop padding",
+                self.crop_padding,
+                "0 where random resized crops are taken",
+            ));
+        }
         Ok(())
+    }
+
+    /// The window that image `index`, of `height` x `width`, is cut to in `epoch`; all of it without resized crops.
+    ///
+    /// Ten times, a share of the area is drawn evenly and a width-to-height ratio from 3/4 to 4/3 evenly on a
+    /// logarithmic scale, and the first window that fits is taken at an even place; if none fits, the largest window in
+    /// the centre whose ratio is within these bounds. Try `k`, counted from 0, uses the values `4k + 4` to `4k + 7` of
+    /// [`Stream::AUGMENT`] for area, ratio, row and column.
+    #[must_use]
+    pub fn window(
+        &self,
+        seed: u64,
+        epoch: u64,
+        index: u64,
+        (height, width): (usize, usize),
+    ) -> Window {
+        let key = Key { seed, epoch, index, stream: Stream::AUGMENT };
+        match self.random_resized_crop {
+            Some(scale) => crop::window(scale, key, height, width),
+            None => Window { top: 0, left: 0, height, width },
+        }
     }
 
     /// The placement of image `index` in `epoch`: values 0, 1 and 2 of [`Stream::AUGMENT`] give

@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use crate::Error;
+use crate::{Error, Image};
 
 /// A set of labelled images of one size, read by index.
 ///
@@ -32,6 +32,19 @@ pub trait Dataset: Send + Sync {
     ///
     /// If `i` or the length of `out` does not fit the set, or the image's file cannot be read.
     fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error>;
+
+    /// Image `i` as it was before it was brought to the set's size, with the set's channels: what a random resized crop
+    /// is taken of. In a set whose images have one size, the image itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataset::read`].
+    fn original(&self, i: usize) -> Result<Image, Error> {
+        let [channels, height, width] = self.shape();
+        let mut pixels = vec![0; channels * height * width];
+        self.read(i, &mut pixels)?;
+        Ok(Image { height, width, channels, pixels })
+    }
 
     /// The mean and standard deviation to normalise images with.
     fn normalization(&self) -> Normalization;
@@ -223,6 +236,10 @@ impl<D: std::ops::Deref<Target = dyn Dataset> + Send + Sync> Dataset for Subset<
 
     fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error> {
         self.whole.read(self.index(i), out)
+    }
+
+    fn original(&self, i: usize) -> Result<Image, Error> {
+        self.whole.original(self.index(i))
     }
 
     fn normalization(&self) -> Normalization {

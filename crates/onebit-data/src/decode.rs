@@ -5,8 +5,8 @@ use fast_image_resize::images::{Image as Pixels, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use crate::Error;
 use crate::files::read_limited;
+use crate::{Error, Window};
 
 const RESIZE_NUMERATOR: usize = 256;
 const RESIZE_DENOMINATOR: usize = 224;
@@ -129,6 +129,39 @@ impl Image {
             (tall, self.width * tall / self.height.max(1))
         };
         self.resize_and_crop(scaled, (height, width))
+    }
+
+    /// Cuts `window` out and scales it to `height` x `width` with an antialiased bilinear filter.
+    ///
+    /// # Errors
+    ///
+    /// If the window is not inside the image, or `height` or `width` is 0 or beyond 16,384.
+    pub fn resized_crop(&self, window: Window, height: usize, width: usize) -> Result<Self, Error> {
+        check_size(height, width)?;
+        self.cut(window)?.resample(
+            (0.0, 0.0),
+            (window.height as f64, window.width as f64),
+            (height, width),
+        )
+    }
+
+    /// The pixels of `window` alone, so that a filter reads none outside of it.
+    fn cut(&self, window: Window) -> Result<Self, Error> {
+        let Window { top, left, height, width } = window;
+        let inside = |start: usize, size: usize, whole: usize| {
+            size > 0 && start.checked_add(size).is_some_and(|end| end <= whole)
+        };
+        if !inside(top, height, self.height) || !inside(left, width, self.width) {
+            return Err(Error::setting(
+                "crop window",
+                format!("{height} x {width} pixels at row {top}, column {left}"),
+                format!("a part of {} x {} pixels", self.height, self.width),
+            ));
+        }
+        let rows = self.pixels.chunks_exact(self.width * self.channels).skip(top).take(height);
+        let columns = left * self.channels..(left + width) * self.channels;
+        let pixels = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+        Ok(Self { height, width, channels: self.channels, pixels })
     }
 
     /// Scales to `scaled` and cuts the centre `target` out, sampling only the source of the centre.

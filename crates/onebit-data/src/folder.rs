@@ -2,8 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::decode::{DecodeLimits, check_size, decode_image, image_size as image_size_of};
-use crate::memory::check_read;
-use crate::{Dataset, Error, Normalization, ReadCost, Split};
+use crate::memory::{check_read, out_of_range};
+use crate::{Dataset, Error, Image, Normalization, ReadCost, Split};
 
 const CHANNELS: usize = 3;
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
@@ -111,11 +111,15 @@ impl Dataset for Folder {
     fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error> {
         let size = CHANNELS * self.size.0 * self.size.1;
         check_read(&self.name, self.len(), size, i, out.len())?;
-        if let Some((path, _)) = self.images.get(i) {
-            let image = decode_image(path, &DecodeLimits::default())?.to_channels(CHANNELS)?;
-            out.copy_from_slice(&image.fit(self.size.0, self.size.1)?.pixels);
-        }
+        out.copy_from_slice(&self.original(i)?.fit(self.size.0, self.size.1)?.pixels);
         Ok(())
+    }
+
+    fn original(&self, i: usize) -> Result<Image, Error> {
+        let Some((path, _)) = self.images.get(i) else {
+            return Err(out_of_range(&self.name, self.len(), i));
+        };
+        decode_image(path, &DecodeLimits::default())?.to_channels(CHANNELS)
     }
 
     fn normalization(&self) -> Normalization {

@@ -13,6 +13,7 @@
 
 mod augment;
 mod cifar;
+mod crop;
 mod dataset;
 mod decode;
 mod error;
@@ -32,6 +33,7 @@ mod sets;
 
 pub use augment::{Augment, Placement};
 pub use cifar::read_cifar10;
+pub use crop::Window;
 pub use dataset::{Dataset, Normalization, OpenOptions, ReadCost, Split, Subset};
 pub use decode::{DecodeLimits, Image, decode_image, load_for_network};
 pub use error::{Error, ErrorKind};

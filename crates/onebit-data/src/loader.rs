@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::augment::{Tables, place};
 use crate::random::shuffled;
-use crate::{Augment, Dataset, Error, Normalization, Placement, ReadCost};
+use crate::{Augment, Dataset, Error, Normalization, ReadCost};
 
 const PREFETCHED_BATCHES: usize = 2;
 
@@ -135,17 +135,20 @@ impl Work {
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch, Error> {
         let size: usize = self.dataset.shape().iter().product();
         let mut images = vec![0.0; size * indices.len()];
+        let resized = self.config.augment.is_some_and(|a| a.random_resized_crop.is_some());
         match self.dataset.read_cost() {
-            ReadCost::Copy => {
+            ReadCost::Copy if !resized => {
                 let mut bytes = vec![0; size];
                 for (out, &index) in images.chunks_exact_mut(size).zip(indices) {
                     self.image(epoch, index, &mut bytes, out)?;
                 }
             }
-            ReadCost::Decode => images.par_chunks_exact_mut(size).zip(indices).try_for_each_init(
-                || vec![0; size],
-                |bytes, (out, &index)| self.image(epoch, index, bytes, out),
-            )?,
+            ReadCost::Copy | ReadCost::Decode => {
+                images.par_chunks_exact_mut(size).zip(indices).try_for_each_init(
+                    || vec![0; size],
+                    |bytes, (out, &index)| self.image(epoch, index, bytes, out),
+                )?;
+            }
         }
         Ok(Batch {
             images,
@@ -161,11 +164,30 @@ impl Work {
         bytes: &mut [u8],
         out: &mut [f32],
     ) -> Result<(), Error> {
-        self.dataset.read(index as usize, bytes)?;
-        let placement = self.config.augment.as_ref().map_or(Placement::default(), |augment| {
-            augment.draw(self.config.seed, epoch, u64::from(index))
-        });
+        let augment = self.config.augment.unwrap_or_default();
+        if augment.random_resized_crop.is_some() {
+            self.resized_crop(augment, epoch, index, bytes)?;
+        } else {
+            self.dataset.read(index as usize, bytes)?;
+        }
+        let placement = augment.draw(self.config.seed, epoch, u64::from(index));
         place(bytes, self.dataset.shape(), placement, &self.tables, out);
+        Ok(())
+    }
+
+    fn resized_crop(
+        &self,
+        augment: Augment,
+        epoch: u64,
+        index: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), Error> {
+        let [channels, height, width] = self.dataset.shape();
+        let original = self.dataset.original(index as usize)?.to_channels(channels)?;
+        let size = (original.height, original.width);
+        let window = augment.window(self.config.seed, epoch, u64::from(index), size);
+        let resized = original.resized_crop(window, height, width)?;
+        bytes.copy_from_slice(&resized.pixels);
         Ok(())
     }
 }

@@ -96,11 +96,7 @@ pub(crate) fn check_read(
     out: usize,
 ) -> Result<(), Error> {
     if i >= len {
-        return Err(Error::setting(
-            format!("image index of data set `{name}`"),
-            i,
-            format!("less than the number of images, {len}"),
-        ));
+        return Err(out_of_range(name, len, i));
     }
     if out != size {
         return Err(Error::setting(
@@ -110,4 +106,13 @@ pub(crate) fn check_read(
         ));
     }
     Ok(())
+}
+
+/// The error for image `i` of a set of `len` images.
+pub(crate) fn out_of_range(name: &str, len: usize, i: usize) -> Error {
+    Error::setting(
+        format!("image index of data set `{name}`"),
+        i,
+        format!("less than the number of images, {len}"),
+    )
 }

@@ -63,6 +63,12 @@ impl Key {
         unit_f32(self.at(k))
     }
 
+    /// Value `k` as a real number in [0, 1): its upper 53 bits.
+    #[must_use]
+    pub fn unit(self, k: u64) -> f64 {
+        (self.at(k) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Value `k` as an integer in `0..bound`, or 0 when `bound` is 0.
     ///
     /// The value is scaled by a 128-bit product; no number is favoured by more than one part in

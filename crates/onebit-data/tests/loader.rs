@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onebit_data::random::shuffled;
 use onebit_data::{
-    Augment, Batch, Dataset, Error, InMemory, Loader, LoaderConfig, Normalization, ReadCost,
+    Augment, Batch, Dataset, Error, Folder, InMemory, Loader, LoaderConfig, Normalization,
+    ReadCost, Split,
 };
 
 const SHAPE: [usize; 3] = [3, 5, 4];
 const SIZE: usize = 60;
+/// Scaling rounds rows, then columns, to whole bytes.
+const ROUNDING: f64 = 1.5;
 
 fn dataset(len: usize) -> InMemory {
     let pixels = (0..len * SIZE).map(|i| (i * 7 % 251) as u8).collect();
@@ -78,16 +81,18 @@ fn shuffle_follows_the_documented_permutation_and_drop_last_drops() {
 
 #[test]
 fn a_resumed_epoch_equals_the_rest_of_a_whole_one() {
-    let augment = Some(Augment { crop_padding: 2, horizontal_flip: true });
-    let loader =
-        Loader::new(Arc::new(dataset(40)), LoaderConfig { shuffle: true, augment, ..config(6) })
-            .unwrap();
-    let whole = batches(&loader, 5, 0);
-    assert_eq!(batches(&loader, 5, 0), whole);
-    assert_eq!(batches(&loader, 5, 3), whole[3..]);
-    assert!(batches(&loader, 5, 7).is_empty());
-    assert!(batches(&loader, 5, 900).is_empty());
-    assert_ne!(batches(&loader, 6, 0), whole);
+    let padded = Augment { crop_padding: 2, horizontal_flip: true, ..Augment::default() };
+    let resized = Augment { random_resized_crop: Some([0.2, 1.0]), ..Augment::default() };
+    for augment in [padded, resized] {
+        let config = LoaderConfig { shuffle: true, augment: Some(augment), ..config(6) };
+        let loader = Loader::new(Arc::new(dataset(40)), config).unwrap();
+        let whole = batches(&loader, 5, 0);
+        assert_eq!(batches(&loader, 5, 0), whole);
+        assert_eq!(batches(&loader, 5, 3), whole[3..]);
+        assert!(batches(&loader, 5, 7).is_empty());
+        assert!(batches(&loader, 5, 900).is_empty());
+        assert_ne!(batches(&loader, 6, 0), whole);
+    }
 }
 
 /// Pads, cuts and mirrors pixel by pixel, as the documentation says.
@@ -115,7 +120,7 @@ fn reference_augment(bytes: &[u8], augment: Augment, epoch: u64, index: u64) -> 
 fn crops_and_flips_equal_a_plain_reference() {
     let set = Arc::new(dataset(300));
     for (crop_padding, horizontal_flip) in [(0, true), (2, false), (1, true), (4, true)] {
-        let augment = Augment { crop_padding, horizontal_flip };
+        let augment = Augment { crop_padding, horizontal_flip, ..Augment::default() };
         let loader =
             Loader::new(set.clone(), LoaderConfig { augment: Some(augment), ..config(300) })
                 .unwrap();
@@ -136,6 +141,51 @@ fn crops_and_flips_equal_a_plain_reference() {
         }
         let places = (2 * crop_padding + 1).pow(2) * if horizontal_flip { 2 } else { 1 };
         assert!(seen.len() >= places * 3 / 4, "{} of {places} places", seen.len());
+    }
+}
+
+#[test]
+fn resized_crops_are_of_the_image_before_it_was_made_to_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("one")).unwrap();
+    let (height, width) = (48usize, 64usize);
+    let pixel = |x: usize, y: usize| [(4 * x) as u8, (5 * y) as u8, (3 * x + y) as u8];
+    let picture = image::RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        image::Rgb(pixel(x as usize, y as usize))
+    });
+    for i in 0..40 {
+        picture.save(folder.path().join(format!("one/{i:02}.png"))).unwrap();
+    }
+    let size = Some((16, 16));
+    let set = Folder::open(folder.path(), Split::Train, size).unwrap();
+    let augment = Augment {
+        random_resized_crop: Some([0.3, 1.0]),
+        horizontal_flip: true,
+        ..Augment::default()
+    };
+    let loader =
+        Loader::new(Arc::new(set), LoaderConfig { augment: Some(augment), ..config(40) }).unwrap();
+    let batch = &batches(&loader, 1, 0)[0];
+    for (i, found) in batch.images.chunks(16 * 16 * 3).enumerate() {
+        let window = augment.window(9, 1, i as u64, (height, width));
+        let mirrored = augment.draw(9, 1, i as u64).mirrored;
+        // The picture is linear in x and y, and so is a scaled part of it, away from the edges.
+        for y in 3..13 {
+            for x in 3..13 {
+                let column = if mirrored { 15 - x } else { x };
+                let across = (column as f64 + 0.5) / 16.0 * window.width as f64 - 0.5;
+                let down = (y as f64 + 0.5) / 16.0 * window.height as f64 - 0.5;
+                let (across, down) = (across + window.left as f64, down + window.top as f64);
+                let expected = [4.0 * across, 5.0 * down, 3.0 * across + down];
+                for channel in 0..3 {
+                    let (mean, std) = ([0.5, 0.4, 0.3][channel], [0.2, 0.25, 0.3][channel]);
+                    let value = f64::from(found[(y * 16 + x) * 3 + channel]);
+                    let byte = (value * std + mean) * 255.0;
+                    let close = (byte - expected[channel]).abs() < ROUNDING;
+                    assert!(close, "image {i}, {window:?}: {byte} is not {}", expected[channel]);
+                }
+            }
+        }
     }
 }
 
@@ -233,6 +283,13 @@ fn settings_that_cannot_work_are_refused() {
     refuse(LoaderConfig { normalization, ..config(1) }, "expected 3 finite means");
     let normalization = Normalization { mean: vec![0.0; 3], std: vec![1.0, 0.0, 1.0] };
     refuse(LoaderConfig { normalization, ..config(1) }, "3 positive standard deviations");
-    let augment = Some(Augment { crop_padding: 5, horizontal_flip: false });
-    refuse(LoaderConfig { augment, ..config(1) }, "crop padding is 5, expected at most 4");
+    let augmented = |crop_padding, random_resized_crop, part: &str| {
+        let augment = Augment { crop_padding, random_resized_crop, horizontal_flip: false };
+        refuse(LoaderConfig { augment: Some(augment), ..config(1) }, part);
+    };
+    augmented(5, None, "crop padding is 5, expected at most 4");
+    augmented(1, Some([0.5, 1.0]), "crop padding is 1, expected 0 where");
+    augmented(0, Some([0.5, 0.4]), "random resized crop is [0.5, 0.4], expected two shares");
+    augmented(0, Some([0.0, 0.4]), "random resized crop is [0, 0.4]");
+    augmented(0, Some([0.5, 1.1]), "random resized crop is [0.5, 1.1]");
 }

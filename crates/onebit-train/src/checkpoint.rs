@@ -3,7 +3,8 @@
 //! ```text
 //! checkpoints/epoch-00005             after 5 epochs
 //! checkpoints/epoch-00005-step-000123 after 123 steps of the sixth
-//!   weights.safetensors    all parameters and running statistics
+//!   weights.safetensors    all parameters and running statistics, or their average with `train.ema`
+//!   current.safetensors    where those are averages, the values that training goes on from
 //!   optimizer.safetensors  Adam's moments
 //!   state.json             where the run stands
 //!   manifest.json          length and SHA-256 of each of these, written last
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
+/// The values that training goes on from, where [`WEIGHTS`] holds averages.
+pub const CURRENT: &str = "current.safetensors";
 /// The optimizer's state.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// Where the run stands.
@@ -95,6 +98,12 @@ pub struct State {
     pub images: usize,
     /// [`crate::Recipe::fingerprint`].
     pub recipe_sha256: String,
+    /// SHA-256 of the weights that the run began with, as a `weights.safetensors`; `None` for random ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_sha256: Option<String>,
+    /// SHA-256 of the teacher's file; `None` without a teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_sha256: Option<String>,
     /// The best result so far.
     pub best: Option<Best>,
     /// Sums over the steps of the next epoch.
@@ -108,6 +117,8 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// Parameters and running statistics.
     pub weights: Verified<Weights>,
+    /// The values that training goes on from, where `weights` are averages.
+    pub current: Option<Verified<Weights>>,
     /// Bytes of the optimizer's state; see [`crate::optim::Adam::from_bytes`].
     pub optimizer: Vec<u8>,
     /// Where the run stood.
@@ -141,6 +152,7 @@ pub fn save(
     folder: &Path,
     state: &State,
     weights: &Verified<Weights>,
+    current: Option<&Verified<Weights>>,
     optimizer: Vec<u8>,
     kept: usize,
 ) -> Result<PathBuf, TrainError> {
@@ -148,6 +160,9 @@ pub fn save(
     let path = folder.join(position.to_string());
     let mut files = common_files(&path, state, weights)?;
     files.insert(1, (OPTIMIZER, optimizer));
+    if let Some(current) = current {
+        files.insert(1, (CURRENT, weights_bytes(&path, current)?));
+    }
     write_folder(&path, &files)?;
     let mut others = checkpoints(folder)?;
     others.retain(|&(other, _)| other != position);
@@ -215,9 +230,16 @@ pub fn load(path: &Path) -> Result<Checkpoint, TrainError> {
     let names = [WEIGHTS, OPTIMIZER, STATE];
     let [weights, optimizer, state] = read_folder(path, names, MAX_FILE_BYTES)?;
     let state = parse_state(path, &state)?;
+    let current = if path.join(CURRENT).exists() {
+        let [current] = read_folder(path, [CURRENT], MAX_FILE_BYTES)?;
+        Some(parse_weights(path, CURRENT, &current)?)
+    } else {
+        None
+    };
     Ok(Checkpoint {
         path: path.to_owned(),
-        weights: parse_weights(path, &weights)?,
+        weights: parse_weights(path, WEIGHTS, &weights)?,
+        current,
         optimizer,
         state,
     })
@@ -229,7 +251,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, TrainError> {
 /// As [`load`].
 pub fn load_weights(path: &Path) -> Result<(Verified<Weights>, State), TrainError> {
     let [weights, state] = read_folder(path, [WEIGHTS, STATE], MAX_FILE_BYTES)?;
-    Ok((parse_weights(path, &weights)?, parse_state(path, &state)?))
+    Ok((parse_weights(path, WEIGHTS, &weights)?, parse_state(path, &state)?))
 }
 
 /// Writes a file that is there in full or not at all.
@@ -262,14 +284,18 @@ fn common_files(
     state: &State,
     weights: &Verified<Weights>,
 ) -> Result<Files, TrainError> {
-    let weights = write_weights(weights).map_err(|e| TrainError::damaged(path, e))?;
+    let weights = weights_bytes(path, weights)?;
     let mut state = serde_json::to_vec(state).map_err(|e| TrainError::damaged(path, e))?;
     state.push(b'\n');
     Ok(vec![(WEIGHTS, weights), (STATE, state)])
 }
 
-fn parse_weights(path: &Path, bytes: &[u8]) -> Result<Verified<Weights>, TrainError> {
-    read_weights(bytes).map_err(|e| TrainError::damaged(&path.join(WEIGHTS), e))
+fn weights_bytes(path: &Path, weights: &Verified<Weights>) -> Result<Vec<u8>, TrainError> {
+    write_weights(weights).map_err(|e| TrainError::damaged(path, e))
+}
+
+fn parse_weights(path: &Path, name: &str, bytes: &[u8]) -> Result<Verified<Weights>, TrainError> {
+    read_weights(bytes).map_err(|e| TrainError::damaged(&path.join(name), e))
 }
 
 fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, TrainError> {

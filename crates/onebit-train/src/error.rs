@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use onebit_data::ErrorKind;
 use onebit_model::arch::ArchError;
 use onebit_model::{GraphError, ModelError};
+use onebit_pack::PackError;
 
 /// Why a run could not start or go on, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +162,48 @@ pub enum TrainError {
         /// The architecture that the weights are for.
         found: String,
     },
+    /// Initial weights that cannot be read.
+    #[error("train.init: {0}")]
+    Init(#[source] Box<PackError>),
+    /// A teacher's weights that cannot be read.
+    #[error("train.teacher.path: {0}")]
+    TeacherFile(#[source] Box<PackError>),
+    /// A teacher that cannot be used.
+    #[error("train.teacher.path: {}: {reason}", path.display())]
+    Teacher {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A run that goes on with another teacher.
+    #[error(
+        "train.teacher.path: {}: is not the teacher that the run began with (SHA-256 {found}, expected {expected}); \
+         give that one, or start again with another --out", path.display()
+    )]
+    OtherTeacher {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256.
+        found: String,
+        /// That of the first teacher.
+        expected: String,
+    },
+    /// Initial weights of another network.
+    #[error(
+        "{}: tensor `{tensor}` is {found}, expected {expected} for the recipe's network; train.init takes weights of \
+         the same [network]", path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape, or that it is missing.
+        found: String,
+        /// The shape that was expected.
+        expected: String,
+    },
     /// Training ran away.
     #[error(
         "{what} is not finite in epoch {epoch}, step {step}, at the learning rate {lr}; lower train.lr and start \
@@ -199,9 +242,13 @@ impl TrainError {
             | Self::Model(_)
             | Self::Lowered { .. }
             | Self::OtherGraph { .. }
+            | Self::Misfit { .. }
+            | Self::Teacher { .. }
+            | Self::OtherTeacher { .. }
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
+            Self::Init(error) | Self::TeacherFile(error) => of_pack(error),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::MissingInput
@@ -222,5 +269,16 @@ impl TrainError {
 
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+fn of_pack(error: &PackError) -> ErrorKind {
+    match error {
+        PackError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            ErrorKind::MissingInput
+        }
+        PackError::NoCheckpoint { .. } => ErrorKind::MissingInput,
+        PackError::Read { .. } | PackError::Write { .. } => ErrorKind::Io,
+        _ => ErrorKind::BadData,
     }
 }

@@ -3,7 +3,8 @@ use std::time::Instant;
 
 use onebit_data::{Batch, Loader};
 
-use crate::loss::cross_entropy;
+use crate::loss::{argmax, cross_entropy};
+use crate::teacher::Teacher;
 use crate::{Net, TrainError};
 
 /// How well a network does on labelled images.
@@ -46,4 +47,20 @@ pub(crate) fn evaluate(
         top1: correct as f64 / count as f64,
         seconds: start.elapsed().as_secs_f64(),
     }))
+}
+
+/// Share of the images whose label has the teacher's largest logit.
+///
+/// # Errors
+/// An image that cannot be read, or a teacher that cannot be run.
+pub(crate) fn teacher_top1(teacher: &mut Teacher, images: &Loader) -> Result<f64, TrainError> {
+    let mut correct = 0;
+    for batch in images.epoch(0, 0) {
+        let Batch { images, labels, .. } = batch?;
+        let logits = teacher.logits(&images)?;
+        let rows = logits.chunks_exact(logits.len() / labels.len());
+        let answers = rows.map(argmax).zip(&labels);
+        correct += answers.filter(|&(answer, &label)| answer == Some(label as usize)).count();
+    }
+    Ok(correct as f64 / images.dataset().len() as f64)
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, open};
+use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, Subset, open};
 use onebit_model::Normalization;
 use onebit_model::arch::Task;
 
@@ -15,6 +15,7 @@ pub(crate) struct Images {
     pub(crate) test: Loader,
     /// What the network is for.
     pub(crate) task: Task,
+    test_config: LoaderConfig,
 }
 
 impl Images {
@@ -39,7 +40,7 @@ impl Images {
                 std: normalization.std.clone(),
             },
         };
-        let config = LoaderConfig {
+        let test_config = LoaderConfig {
             batch: recipe.train.batch,
             normalization,
             augment: None,
@@ -47,10 +48,17 @@ impl Images {
             shuffle: false,
             drop_last: false,
         };
-        let test = Loader::new(Arc::from(test), config.clone())?;
+        let test = Loader::new(Arc::from(test), test_config.clone())?;
         let augment = recipe.train.augmentation.augment();
-        let config = LoaderConfig { augment, shuffle: true, drop_last: true, ..config };
-        Ok(Images { train: Loader::new(Arc::from(train), config)?, test, task })
+        let config =
+            LoaderConfig { augment, shuffle: true, drop_last: true, ..test_config.clone() };
+        Ok(Images { train: Loader::new(Arc::from(train), config)?, test, task, test_config })
+    }
+
+    /// At most `limit` test images, spread evenly over all.
+    pub(crate) fn test_sample(&self, limit: usize) -> Result<Loader, TrainError> {
+        let sample = Subset::new(Arc::clone(self.test.dataset()), limit)?;
+        Ok(Loader::new(Arc::new(sample), self.test_config.clone())?)
     }
 
     /// Number of training images.

@@ -3,13 +3,16 @@
 //! [`Net`] is the network: a graph with parameters, gradients and planned buffers. [`train`] is a run: a
 //! [`Recipe`] in, a folder of checkpoints out.
 
+mod average;
 pub mod binarize;
 pub mod checkpoint;
 mod chunk;
 mod error;
 mod evaluate;
+mod event;
 mod gemm;
 mod images;
+mod init;
 pub mod loss;
 pub mod metrics;
 mod net;
@@ -22,11 +25,14 @@ pub mod recipe;
 mod run;
 pub mod schedule;
 mod simd;
+mod stages;
+mod teacher;
 mod trainer;
 
 pub use error::TrainError;
+pub use event::{Event, Summary, TrainOptions};
 pub use net::{Net, NetConfig};
 pub use params::{Parameter, Params};
 pub use recipe::Recipe;
 pub use run::RunPaths;
-pub use trainer::{Event, Summary, TrainOptions, train};
+pub use trainer::train;

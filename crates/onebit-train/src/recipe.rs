@@ -4,7 +4,7 @@ mod parse;
 mod validate;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onebit_data::{Augment, Split};
 use onebit_model::arch;
@@ -58,6 +58,13 @@ pub struct Train {
     /// Decides initial weights, order of the images and augmentation.
     #[serde(default)]
     pub seed: u64,
+    /// Trained weights to begin with instead of random ones: a run folder, a checkpoint folder or a
+    /// `weights.safetensors`, relative to the working directory. They are matched by name and shape, and are the start
+    /// of the first stage: with `stages = "one"`, weights of a stage with real weights make the run ReActNet's second
+    /// step. They may lack DyBNN's hyper functions, which leave a network as it was until they are trained, and a
+    /// classifier for another number of classes starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
     /// Whether a stage with real weights comes first.
     #[serde(default)]
     pub stages: Stages,
@@ -75,16 +82,24 @@ pub struct Train {
     /// Added to the root of Adam's second moment.
     #[serde(default = "default_eps")]
     pub eps: f64,
-    /// L2 penalty of the convolution weights that are real, in the first stage (or the only one): the second of two
-    /// stages has none, as in ReActNet. Latent binary weights are never decayed.
+    /// L2 penalty in the first stage (or the only one): the second of two stages has none, as in ReActNet. Latent
+    /// binary weights are never decayed.
     #[serde(default)]
     pub weight_decay: f64,
+    /// What the penalty is on.
+    #[serde(default)]
+    pub weight_decay_on: Decayed,
     /// How the learning rate changes within each stage.
     #[serde(default)]
     pub schedule: Schedule,
     /// How often a linear schedule changes it.
     #[serde(default)]
     pub granularity: Granularity,
+    /// Decay of an average of all weights and running statistics over the steps, such as 0.9999, which then stands for
+    /// them: it is what is measured, kept as the best, packed, and what the second stage begins with. Training itself
+    /// goes on as without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Share of the target that is spread over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
@@ -106,6 +121,41 @@ pub struct Train {
     /// Random changes to the training images.
     #[serde(default)]
     pub augmentation: Augmentation,
+    /// A network whose outputs are learned in place of the labels, which then only count correct answers: the
+    /// distributional loss of ReActNet (section 4.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teacher>,
+}
+
+/// The `[train.teacher]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// An ONNX classifier (`.onnx`) that gives logits, or a run folder, checkpoint folder or `weights.safetensors` with
+    /// binary weights, relative to the working directory.
+    pub path: PathBuf,
+    /// Which of its outputs belong to the classes of the data, in their order; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<usize>>,
+    /// Mean of each channel, of pixels from 0 to 1, with which an ONNX classifier was trained; ImageNet's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f32>>,
+    /// The order of an ONNX classifier's input; `nchw` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+}
+
+/// The order of the dimensions of a batch of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Images, channels, height, width.
+    Nchw,
+    /// Images, height, width, channels.
+    Nhwc,
 }
 
 /// Whether a stage with real weights comes before the stage with binary weights.
@@ -120,6 +170,18 @@ pub enum Stages {
     Two,
 }
 
+/// Which parameters weight decay is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decayed {
+    /// The convolution weights that are real.
+    #[default]
+    Convolutions,
+    /// Those and the thresholds and shifts of the activations: what ReActNet's published code decays, which takes every
+    /// tensor of four dimensions, and whose learned biases are `[1, C, 1, 1]`.
+    Reactnet,
+}
+
 /// The optimizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,10 +191,14 @@ pub enum Optimizer {
     Adam,
 }
 
-/// Random changes to training images: a shifted crop, then a mirror.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Random changes to training images: a crop of one kind, then a mirror.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
+    /// Least and greatest share of the area of the original image that is cut out, at a ratio from 3/4 to 4/3, and
+    /// scaled to the size of the set: torchvision's `RandomResizedCrop`. `[0.08, 1.0]` for ImageNet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<[f64; 2]>,
     /// Rows and columns of black on each side, of which a window of the original size is kept.
     pub crop_padding: usize,
     /// Mirror half of the images left to right.
@@ -221,8 +287,8 @@ impl Recipe {
         self.train.real_weight_epochs + self.train.epochs
     }
 
-    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but the places of the images,
-    /// `train.save_every` and `train.keep_checkpoints`.
+    /// SHA-256, in hexadecimal, of what decides the numbers of a run: all but `train.save_every`, `train.keep_checkpoints`
+    /// and the places of the images, of the initial weights and of the teacher.
     ///
     /// # Errors
     /// As [`Recipe::to_toml`].
@@ -250,6 +316,10 @@ impl Recipe {
         recipe.data.test.clear();
         recipe.train.save_every = 1;
         recipe.train.keep_checkpoints = default_keep_checkpoints();
+        recipe.train.init = recipe.train.init.map(|_| PathBuf::new());
+        if let Some(teacher) = &mut recipe.train.teacher {
+            teacher.path.clear();
+        }
         recipe
     }
 }
@@ -266,12 +336,13 @@ impl Augmentation {
     /// For a loader; `None` if nothing is changed.
     #[must_use]
     pub fn augment(self) -> Option<Augment> {
-        let Augmentation { crop_padding, horizontal_flip } = self;
-        (self != Self::default()).then_some(Augment { crop_padding, horizontal_flip })
+        let Augmentation { random_resized_crop, crop_padding, horizontal_flip } = self;
+        let augment = Augment { crop_padding, random_resized_crop, horizontal_flip };
+        (self != Self::default()).then_some(augment)
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,127 +1,31 @@
 //! Training from a recipe to a folder of checkpoints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use onebit_data::Batch;
 use onebit_model::file::Weights;
-use onebit_model::op::Role;
 use onebit_model::{Graph, ModelError, Verified, arch};
 
+use crate::average::Average;
 use crate::checkpoint::{
     self, Best, Checkpoint, Latest, OPTIMIZER, STATE, Skipped, Stage, State, Sums,
 };
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, evaluate, teacher_top1};
 use crate::images::Images;
+use crate::init::Init;
+use crate::loss::{Loss, distillation};
 use crate::metrics::{self, Row};
 use crate::optim::Adam;
 use crate::run::OpenRun;
 use crate::schedule::LearningRate;
-use crate::{Net, NetConfig, Parameter, Recipe, TrainError};
+use crate::stages::{epochs_of, stage_of, weight_decay};
+use crate::teacher::Teacher;
+use crate::{Event, Net, NetConfig, Recipe, Summary, TrainError, TrainOptions};
 
-/// What to train, where, and how it can be stopped.
-#[derive(Clone, Debug)]
-pub struct TrainOptions<'a> {
-    /// The recipe, overrides applied.
-    pub recipe: Recipe,
-    /// The run's folder.
-    pub out: PathBuf,
-    /// Continue the run that is there.
-    pub resume: bool,
-    /// When it becomes true, the step that is running is finished, a checkpoint is written and [`train`] returns.
-    pub stop: &'a AtomicBool,
-    /// The folder of fetched data sets, instead of [`onebit_data::data_dir`].
-    pub data_dir: Option<PathBuf>,
-}
-
-/// What happens in a run. Epochs and steps count from 1.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Images and network are ready.
-    Started {
-        /// Architecture.
-        arch: String,
-        /// Trained values.
-        parameters: usize,
-        /// Training images.
-        images: usize,
-        /// Test images.
-        test_images: usize,
-        /// Classes.
-        classes: usize,
-        /// Epochs of all stages.
-        epochs: usize,
-        /// Steps of one epoch.
-        steps: usize,
-    },
-    /// A run goes on.
-    Resumed {
-        /// The checkpoint; `None` if none had been written and the run starts from the beginning.
-        path: Option<PathBuf>,
-        /// Finished epochs.
-        epoch: usize,
-        /// Finished steps of the next epoch.
-        step: usize,
-        /// Newer checkpoints that were damaged and have been removed.
-        skipped: Vec<Skipped>,
-    },
-    /// A stage begins or goes on.
-    StageStarted {
-        /// The stage.
-        stage: Stage,
-        /// Epochs of this stage.
-        epochs: usize,
-    },
-    /// A step has been made.
-    Step {
-        /// The epoch.
-        epoch: usize,
-        /// Epochs of all stages.
-        epochs: usize,
-        /// The step.
-        step: usize,
-        /// Steps of one epoch.
-        steps: usize,
-        /// Loss of this step.
-        loss: f64,
-        /// Share of correct answers in this epoch so far.
-        top1: f64,
-        /// The speed of this epoch.
-        images_per_second: f64,
-        /// Time that the remaining steps of the run will take at that speed.
-        seconds_left: f64,
-    },
-    /// An epoch has ended.
-    Epoch(Row),
-    /// A checkpoint has been written.
-    Checkpoint {
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// The run was stopped.
-    Interrupted {
-        /// The checkpoint from which it can be resumed.
-        path: PathBuf,
-    },
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
-    /// Finished epochs.
-    pub epoch: usize,
-    /// Epochs of all stages.
-    pub epochs: usize,
-    /// The best test result of the stage with binary weights, whose weights are in the run's `best` folder.
-    pub best: Option<Best>,
-    /// The newest checkpoint.
-    pub checkpoint: Option<PathBuf>,
-    /// Whether the run was stopped before its end.
-    pub interrupted: bool,
-    /// Time since this call.
-    pub seconds: f64,
-}
+/// Test images that a teacher is tried on before it teaches.
+const TEACHER_SAMPLE: usize = 512;
 
 /// Trains a network, from the start or from the newest whole checkpoint.
 ///
@@ -139,8 +43,17 @@ pub fn train(
     recipe.validate("recipe")?;
     let images = Images::open(recipe, options.data_dir.as_deref())?;
     let graph = arch::build(&recipe.network, &images.task)?;
+    let teacher = match &recipe.train.teacher {
+        Some(section) => Some(Teacher::open(section, &images.task, recipe.train.batch)?),
+        None => None,
+    };
+    let init = match &recipe.train.init {
+        Some(path) if !options.resume => Some(Init::read(path, &graph)?),
+        _ => None,
+    };
     let run = OpenRun::open(&options.out, recipe, options.resume)?;
-    let mut session = Session::begin(options, images, graph, &run, events)?;
+    let mut session =
+        Session::begin(options, Material { images, graph, teacher, init }, &run, events)?;
     while session.state.epoch < recipe.total_epochs() {
         session.enter_stage()?;
         if session.epoch()? == Progress::Stopped {
@@ -148,6 +61,14 @@ pub fn train(
         }
     }
     Ok(session.summary(false))
+}
+
+/// What a run works with, checked against its recipe.
+struct Material {
+    images: Images,
+    graph: Verified<Graph>,
+    teacher: Option<Teacher>,
+    init: Option<Init>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,8 +84,10 @@ struct Session<'a> {
     events: &'a mut dyn FnMut(Event),
     images: Images,
     graph: Verified<Graph>,
+    teacher: Option<Teacher>,
     net: Net,
     adam: Adam,
+    average: Option<Average>,
     state: State,
     /// The stage that was last announced.
     announced: Option<Stage>,
@@ -175,16 +98,16 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn begin(
         options: &'a TrainOptions<'_>,
-        images: Images,
-        graph: Verified<Graph>,
+        material: Material,
         run: &'a OpenRun,
         events: &'a mut dyn FnMut(Event),
     ) -> Result<Self, TrainError> {
         let recipe = &options.recipe;
+        let Material { images, graph, teacher, init } = material;
         let Latest { checkpoint, skipped } = checkpoint::latest(&run.paths.checkpoints())?;
         let state = match &checkpoint {
-            Some(checkpoint) => checked_state(checkpoint, recipe, &images)?,
-            None if skipped.is_empty() => first_state(recipe, &images)?,
+            Some(checkpoint) => checked_state(checkpoint, recipe, &images, teacher.as_ref())?,
+            None if skipped.is_empty() => first_state(recipe, &images, teacher.as_ref())?,
             None => {
                 let reasons: Vec<_> = skipped.into_iter().map(|skipped| skipped.reason).collect();
                 let (path, skipped) = (run.paths.checkpoints(), reasons.join("; "));
@@ -200,22 +123,36 @@ impl<'a> Session<'a> {
             events,
             images,
             graph,
+            teacher,
             net,
             adam,
+            average: None,
             state,
             announced: None,
             newest: None,
             started: Instant::now(),
         };
-        session.announce_start();
+        session.announce_start()?;
+        let from_start = checkpoint.is_none();
         if options.resume {
             session.resume(checkpoint, skipped)?;
+        }
+        match &recipe.train.init {
+            Some(path) if from_start => session.initialize(match init {
+                Some(init) => init,
+                None => Init::read(path, &session.graph)?,
+            }),
+            Some(path) => session.compare_init(path),
+            None => {}
+        }
+        if from_start {
+            session.start_average();
         }
         metrics::begin(&run.paths.metrics(), session.state.epoch)?;
         Ok(session)
     }
 
-    fn announce_start(&mut self) {
+    fn announce_start(&mut self) -> Result<(), TrainError> {
         let dataset = self.images.train.dataset();
         (self.events)(Event::Started {
             arch: self.graph.arch.clone(),
@@ -226,6 +163,13 @@ impl<'a> Session<'a> {
             epochs: self.recipe.total_epochs(),
             steps: self.images.train.batches(),
         });
+        if let Some(teacher) = &mut self.teacher {
+            let sample = self.images.test_sample(TEACHER_SAMPLE)?;
+            let (path, images) = (teacher.path.clone(), sample.dataset().len());
+            let top1 = teacher_top1(teacher, &sample)?;
+            (self.events)(Event::Teacher { path, images, top1 });
+        }
+        Ok(())
     }
 
     fn resume(
@@ -233,8 +177,12 @@ impl<'a> Session<'a> {
         checkpoint: Option<Checkpoint>,
         skipped: Vec<Skipped>,
     ) -> Result<(), TrainError> {
-        if let Some(Checkpoint { path, weights, optimizer, .. }) = checkpoint {
+        if let Some(Checkpoint { path, weights, current, optimizer, .. }) = checkpoint {
             self.net.load_weights(&weights)?;
+            self.start_average();
+            if let Some(current) = current {
+                self.net.load_weights(&current)?;
+            }
             let adam = Adam::from_bytes(self.recipe.train.adam(), &self.net.params, &optimizer);
             self.adam = adam.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
             checkpoint::discard(&skipped)?;
@@ -245,6 +193,24 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Begins with trained weights.
+    fn initialize(&mut self, init: Init) {
+        init.apply(&mut self.net.params);
+        self.state.init_sha256 = Some(init.sha256);
+        let Init { path, classifier_anew, hyper_functions, .. } = init;
+        (self.events)(Event::Initialized { path, classifier_anew, hyper_functions });
+    }
+
+    /// Says so if the initial weights are others now; the run has its own and needs them no more, so that they may
+    /// also be gone.
+    fn compare_init(&mut self, path: &Path) {
+        if let Ok(init) = Init::read(path, &self.graph)
+            && self.state.init_sha256.as_ref() != Some(&init.sha256)
+        {
+            (self.events)(Event::InitChanged { path: init.path });
+        }
+    }
+
     /// Begins the second stage, from the weights of the first, when its time has come.
     fn enter_stage(&mut self) -> Result<(), TrainError> {
         let stage = stage_of(self.recipe, self.state.epoch);
@@ -253,6 +219,7 @@ impl<'a> Session<'a> {
             self.net = new_net(self.recipe, &self.graph, stage)?;
             self.net.load_weights(&weights)?;
             self.adam = Adam::new(self.recipe.train.adam(), &self.net.params);
+            self.start_average();
             self.state.stage = stage;
         }
         if self.announced != Some(stage) {
@@ -277,7 +244,10 @@ impl<'a> Session<'a> {
             let images = (self.state.step_in_epoch - first_step) * self.recipe.train.batch;
             self.announce_step(loss, images as f64 / seconds);
         }
-        match evaluate(&mut self.net, &self.images.test, self.stop)? {
+        self.swap_average();
+        let test = evaluate(&mut self.net, &self.images.test, self.stop);
+        self.swap_average();
+        match test? {
             Some(test) => self.finish_epoch(&test).map(|()| Progress::Finished),
             None => Ok(Progress::Stopped),
         }
@@ -285,8 +255,7 @@ impl<'a> Session<'a> {
 
     /// One step; returns its loss.
     fn step(&mut self, batch: &Batch) -> Result<f64, TrainError> {
-        let smoothing = self.recipe.train.label_smoothing as f32;
-        let loss = self.net.step(&batch.images, &batch.labels, smoothing);
+        let loss = self.learn(batch)?;
         if !loss.value.is_finite() {
             return Err(self.not_finite("the loss".into()));
         }
@@ -296,9 +265,38 @@ impl<'a> Session<'a> {
         moved.map_err(|name| self.not_finite(format!("the gradient of `{name}`")))?;
         self.state.step_in_epoch += 1;
         self.state.global_step += 1;
+        if let Some(average) = &mut self.average {
+            average.update(&self.net.params, self.state.global_step);
+        }
         self.state.sums.loss += loss.value;
         self.state.sums.correct += loss.correct;
         Ok(loss.value)
+    }
+
+    /// Begins the average, if there is to be one, at the weights as they are.
+    fn start_average(&mut self) {
+        self.average = self.recipe.train.ema.map(|decay| Average::new(decay, &self.net.params));
+    }
+
+    /// Exchanges the weights with their average, if there is one.
+    fn swap_average(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.swap(&mut self.net.params);
+        }
+    }
+
+    /// Loss and gradients of a batch, from the teacher's outputs or the labels.
+    fn learn(&mut self, batch: &Batch) -> Result<Loss, TrainError> {
+        let Batch { images, labels, .. } = batch;
+        let Some(teacher) = &mut self.teacher else {
+            let smoothing = self.recipe.train.label_smoothing as f32;
+            return Ok(self.net.step(images, labels, smoothing));
+        };
+        let target = teacher.logits(images)?;
+        let classes = self.graph.classes.len();
+        Ok(self.net.step_with(images, |logits, gradient| {
+            distillation(logits, &target, labels, classes, gradient)
+        }))
     }
 
     fn announce_step(&mut self, loss: f64, images_per_second: f64) {
@@ -328,7 +326,8 @@ impl<'a> Session<'a> {
         let better = self.state.best.is_none_or(|best| test.top1 > best.top1);
         if better && self.state.stage == Stage::BinaryWeights {
             self.state.best = Some(Best { epoch: row.epoch, top1: test.top1 });
-            checkpoint::save_best(&self.run.paths.best(), &self.state, &self.weights()?)?;
+            let weights = self.weights()?;
+            checkpoint::save_best(&self.run.paths.best(), &self.state, &weights)?;
         }
         let (first, epochs) = epochs_of(self.recipe, self.state.stage);
         let last_of_stage = row.epoch == first + epochs;
@@ -377,14 +376,26 @@ impl<'a> Session<'a> {
         let optimizer = self.adam.to_bytes(&self.net.params);
         let checkpoints = self.run.paths.checkpoints();
         let optimizer = optimizer.map_err(|e| TrainError::damaged(&checkpoints, e))?;
+        let weights = self.weights()?;
+        let current = self.average.is_some().then(|| self.current_weights()).transpose()?;
         let kept = self.recipe.train.keep_checkpoints;
-        let path = checkpoint::save(&checkpoints, &self.state, &self.weights()?, optimizer, kept)?;
+        let state = &self.state;
+        let path =
+            checkpoint::save(&checkpoints, state, &weights, current.as_ref(), optimizer, kept)?;
         self.newest = Some(path.clone());
         (self.events)(Event::Checkpoint { path: path.clone() });
         Ok(path)
     }
 
-    fn weights(&self) -> Result<Verified<Weights>, TrainError> {
+    /// The weights, or their average.
+    fn weights(&mut self) -> Result<Verified<Weights>, TrainError> {
+        self.swap_average();
+        let weights = self.current_weights();
+        self.swap_average();
+        weights
+    }
+
+    fn current_weights(&self) -> Result<Verified<Weights>, TrainError> {
         Verified::<Weights>::new(self.net.weights()).map_err(|error| match error {
             ModelError::NotFinite(name) => self.not_finite(format!("`{name}`")),
             error => error.into(),
@@ -420,19 +431,6 @@ impl<'a> Session<'a> {
     }
 }
 
-fn stage_of(recipe: &Recipe, epoch: usize) -> Stage {
-    if epoch < recipe.train.real_weight_epochs { Stage::RealWeights } else { Stage::BinaryWeights }
-}
-
-/// First epoch of a stage and how many it has.
-fn epochs_of(recipe: &Recipe, stage: Stage) -> (usize, usize) {
-    let real = recipe.train.real_weight_epochs;
-    match stage {
-        Stage::RealWeights => (0, real),
-        Stage::BinaryWeights => (real, recipe.train.epochs),
-    }
-}
-
 fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net, TrainError> {
     let config = NetConfig {
         batch: recipe.train.batch,
@@ -443,18 +441,11 @@ fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net
     Net::new(graph.clone(), config, recipe.train.seed)
 }
 
-/// Convolution weights that are real are decayed, in the first stage.
-fn weight_decay(recipe: &Recipe, stage: Stage, parameter: &Parameter) -> f64 {
-    let real = parameter.role == Role::Float || stage == Stage::RealWeights;
-    let convolution = parameter.shape.len() == 4;
-    if real && convolution && stage == stage_of(recipe, 0) {
-        recipe.train.weight_decay
-    } else {
-        0.0
-    }
-}
-
-fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
+fn first_state(
+    recipe: &Recipe,
+    images: &Images,
+    teacher: Option<&Teacher>,
+) -> Result<State, TrainError> {
     Ok(State {
         epoch: 0,
         step_in_epoch: 0,
@@ -463,6 +454,8 @@ fn first_state(recipe: &Recipe, images: &Images) -> Result<State, TrainError> {
         seed: recipe.train.seed,
         images: images.count(),
         recipe_sha256: recipe.fingerprint()?,
+        init_sha256: None,
+        teacher_sha256: teacher.map(|teacher| teacher.sha256.clone()),
         best: None,
         sums: Sums::default(),
     })
@@ -472,6 +465,7 @@ fn checked_state(
     checkpoint: &Checkpoint,
     recipe: &Recipe,
     images: &Images,
+    teacher: Option<&Teacher>,
 ) -> Result<State, TrainError> {
     let state = checkpoint.state.clone();
     let refuse = |reason: String| Err(TrainError::damaged(&checkpoint.path.join(STATE), reason));
@@ -486,6 +480,12 @@ fn checked_state(
             state.images,
             images.count()
         ));
+    }
+    if let (Some(teacher), Some(expected)) = (teacher, &state.teacher_sha256)
+        && teacher.sha256 != *expected
+    {
+        let (path, found) = (teacher.path.clone(), teacher.sha256.clone());
+        return Err(TrainError::OtherTeacher { path, found, expected: expected.clone() });
     }
     Ok(state)
 }

@@ -37,6 +37,8 @@ fn state(epoch: usize, step: usize) -> State {
         seed: u64::MAX,
         images: 60_000,
         recipe_sha256: "ab".repeat(32),
+        init_sha256: Some("cd".repeat(32)),
+        teacher_sha256: None,
         best: Some(Best { epoch, top1: 1.0 / 3.0 }),
         sums: Sums { loss: 0.1 + 0.2, correct: 7, seconds: 1e-300 },
     }
@@ -44,7 +46,7 @@ fn state(epoch: usize, step: usize) -> State {
 
 fn put(folder: &Path, epoch: usize, step: usize) -> Result<(), TrainError> {
     let (state, weights) = (state(epoch, step), weights(epoch as u64));
-    save(folder, &state, &weights, vec![epoch as u8; 100], KEPT).map(|_| ())
+    save(folder, &state, &weights, None, vec![epoch as u8; 100], KEPT).map(|_| ())
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -58,7 +60,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_checkpoint_is_read_as_it_was_written() {
     let folder = tempdir().unwrap();
-    let path = save(folder.path(), &state(5, 123), &weights(1), vec![1, 2, 3], KEPT).unwrap();
+    let path = save(folder.path(), &state(5, 123), &weights(1), None, vec![1, 2, 3], KEPT).unwrap();
     assert_eq!(path, folder.path().join("epoch-00005-step-000123"));
     assert_eq!(names(&path), [MANIFEST, OPTIMIZER, STATE, WEIGHTS]);
     let read = load(&path).unwrap();
@@ -89,7 +91,7 @@ fn as_many_stay_as_asked_and_are_listed_by_epoch() {
     let folder = tempdir().unwrap();
     for (epoch, step) in [(1, 0), (2, 0), (2, 7), (3, 0), (12, 0)] {
         let (state, weights) = (state(epoch, step), weights(epoch as u64));
-        save(folder.path(), &state, &weights, Vec::new(), 4).unwrap();
+        save(folder.path(), &state, &weights, None, Vec::new(), 4).unwrap();
     }
     let found = of_epochs(folder.path()).unwrap();
     let expected = [2, 3, 12].map(|n| (n, folder.path().join(format!("epoch-{n:05}"))));

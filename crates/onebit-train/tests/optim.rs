@@ -101,3 +101,26 @@ fn the_state_of_another_network_is_refused() {
     let error = Adam::from_bytes(AdamConfig::default(), &ours, &bytes[..40]).unwrap_err();
     assert!(!error.is_empty());
 }
+
+/// ReActNet's code keeps a bias where we keep a threshold, its negative.
+#[test]
+fn a_threshold_decays_as_the_bias_that_is_its_negative() {
+    let start = [0.3, -0.7, 1e-3];
+    let [mut threshold, mut bias] =
+        [1.0, -1.0].map(|sign| params(start.map(|x| sign * x).to_vec(), vec![0.0; 3]));
+    let config = AdamConfig::default();
+    let mut optimizers = [Adam::new(config, &threshold), Adam::new(config, &bias)];
+    for step in 0..20 {
+        for (i, gradient) in [0.1, -0.02, 0.003].into_iter().enumerate() {
+            let gradient = gradient * (step as f32 - 7.5);
+            threshold.entries[1].grad[i] = gradient;
+            bias.entries[1].grad[i] = -gradient;
+        }
+        let [first, second] = &mut optimizers;
+        first.step(&mut threshold, 0.01, |_| 0.1).unwrap();
+        second.step(&mut bias, 0.01, |_| 0.1).unwrap();
+        let negative: Vec<f32> = bias.entries[1].value.iter().map(|x| -x).collect();
+        assert_eq!(threshold.entries[1].value, negative, "step {step}");
+    }
+    assert!(threshold.entries[1].value.iter().zip(start).all(|(a, b)| (a - b).abs() > 1e-3));
+}

@@ -83,7 +83,7 @@ fn an_unknown_key_is_named_with_the_nearest_known_one() {
         (
             "train",
             "augmentation = { rotate = 3 }",
-            "recipe.toml: unknown key `train.augmentation.rotate`; expected `crop_padding` or `horizontal_flip`",
+            "recipe.toml: unknown key `train.augmentation.rotate`; expected `random_resized_crop`, `crop_padding` or `horizontal_flip`",
         ),
     ];
     for (section, line, expected) in cases {
@@ -107,9 +107,35 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
             "train.betas=[0.9, 1.0]",
             "train.betas is [0.9, 1.0], expected two numbers from 0 up to, but not, 1",
         ),
+        ("train.ema=1.0", "train.ema is 1, expected a number above 0 and below 1"),
         (
             "train.label_smoothing=1.0",
             "train.label_smoothing is 1, expected a number from 0 up to, but not, 1",
+        ),
+        (
+            "train.init=",
+            "train.init is empty, expected the path of a run, checkpoint or weights file",
+        ),
+        (
+            "train.augmentation.random_resized_crop=[0.5, 0.2]",
+            "train.augmentation.random_resized_crop is [0.5, 0.2], expected two shares of the area above 0 and up to 1, \
+             the smaller one first",
+        ),
+        (
+            "train.augmentation={ random_resized_crop = [0.08, 1.0], crop_padding = 4 }",
+            "train.augmentation.crop_padding is 4, expected 0 where train.augmentation.random_resized_crop is set",
+        ),
+        (
+            "train.teacher={ path = \"\" }",
+            "train.teacher.path is empty, expected the path of an ONNX file, run, checkpoint or weights file",
+        ),
+        (
+            "train.teacher={ path = \"t.onnx\", columns = [] }",
+            "train.teacher.columns is [], expected an output for each class",
+        ),
+        (
+            "train.teacher={ path = \"t.onnx\", std = [0.5, 0.0] }",
+            "train.teacher.std is [0.5, 0.0], expected numbers above 0",
         ),
         (
             "train.real_weight_epochs=5",
@@ -246,4 +272,27 @@ fn the_fingerprint_ignores_where_the_images_are_and_nothing_else() {
     assert_ne!(recipe.fingerprint().unwrap(), two.fingerprint().unwrap());
     let expected = ("train.real_weight_epochs".into(), "0".into(), "4".into());
     assert_eq!(recipe.difference(&two).unwrap(), Some(expected));
+}
+
+#[test]
+fn a_teacher_leaves_no_labels_to_smooth() {
+    let both = ["train.teacher.path=t.onnx", "train.label_smoothing=0.1"];
+    let error = smallest().apply_sets(&both).unwrap_err().to_string();
+    let expected = "train.label_smoothing is 0.1, expected 0 where [train.teacher] takes the place of the labels";
+    assert!(error.ends_with(expected), "{error}");
+    smallest().apply_sets(&both[..1]).unwrap();
+}
+
+#[test]
+fn the_places_of_weights_and_images_do_not_make_another_run_but_their_presence_does() {
+    let with = |assignments: &[&str]| {
+        let mut recipe = smallest();
+        recipe.apply_sets(assignments).unwrap();
+        recipe.fingerprint().unwrap()
+    };
+    let here = ["train.init=a", "train.teacher.path=t.onnx", "data.train=folder:a:train"];
+    let there = ["train.init=b", "train.teacher.path=u.onnx", "data.train=folder:b:train"];
+    assert_eq!(with(&here), with(&there));
+    assert_ne!(with(&here), with(&here[..1]));
+    assert_ne!(with(&here[..1]), with(&[]));
 }

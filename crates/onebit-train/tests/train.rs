@@ -139,6 +139,56 @@ fn threads_do_not_change_the_bits() {
 }
 
 #[test]
+fn an_average_changes_what_is_measured_and_kept_but_not_the_training() {
+    let folder = tempdir().unwrap();
+    let [plain, averaged] = ["plain", "averaged"].map(|name| folder.path().join(name));
+    whole(&recipe(&["train.epochs=2"]), &plain);
+    let recipe = recipe(&["train.epochs=2", "train.ema=0.9"]);
+    let best = whole(&recipe, &averaged).best.unwrap().epoch;
+    let file = |out: &Path, epoch: usize, name: &str| {
+        fs::read(out.join(format!("checkpoints/epoch-{epoch:05}/{name}.safetensors"))).unwrap()
+    };
+    assert!(file(&averaged, 2, "current") == file(&plain, 2, "weights"));
+    assert!(file(&averaged, 2, "weights") != file(&plain, 2, "weights"));
+    let kept = fs::read(averaged.join("best/weights.safetensors")).unwrap();
+    assert!(kept == file(&averaged, best, "weights"));
+    let [without, with] =
+        [&plain, &averaged].map(|out| metrics::read(&RunPaths::new(out).metrics()).unwrap());
+    for (without, with) in without.iter().zip(&with) {
+        assert_eq!(without.train_loss, with.train_loss);
+        assert_ne!(without.test_loss, with.test_loss);
+    }
+    for (epoch, step) in [(1, 1), (2, 3), (2, STEPS)] {
+        let out = folder.path().join(format!("stopped-{epoch}-{step}"));
+        run(&recipe, &out, false, at_step(epoch, step)).0.unwrap();
+        run(&recipe, &out, true, |_| false).0.unwrap();
+        assert_same(&out, &averaged, 2, &format!("stopped in epoch {epoch} after step {step}"));
+        assert!(file(&out, 2, "current") == file(&averaged, 2, "current"));
+    }
+}
+
+#[test]
+fn the_second_stage_begins_with_the_average_of_the_first() {
+    let folder = tempdir().unwrap();
+    let recipe = recipe(&[
+        "train.stages=two",
+        "train.real_weight_epochs=1",
+        "train.epochs=1",
+        "train.ema=0.9",
+    ]);
+    let [expected, out] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    whole(&recipe, &expected);
+    let between = |event: &Event| matches!(event, Event::Epoch(row) if row.epoch == 1);
+    run(&recipe, &out, false, between).0.unwrap();
+    let file = |out: &Path, name: &str| fs::read(out.join("checkpoints/epoch-00001").join(name));
+    let average = file(&expected, "weights.safetensors").unwrap();
+    assert!(file(&expected, "current.safetensors").unwrap() != average, "the end of the first");
+    assert!(file(&out, "current.safetensors").unwrap() == average, "the start of the second");
+    run(&recipe, &out, true, |_| false).0.unwrap();
+    assert_same(&out, &expected, 2, "stopped between the stages");
+}
+
+#[test]
 fn another_seed_gives_another_network() {
     let folder = tempdir().unwrap();
     let outs = [7, 8].map(|seed| {

@@ -95,6 +95,25 @@ impl Reporter {
                 let from = path.map_or("the beginning".to_owned(), |p| p.display().to_string());
                 output::note(&format!("resuming from {from}: epoch {}, step {step}", epoch + 1));
             }
+            Event::Teacher { path, images, top1 } => output::note(&format!(
+                "learning from the outputs of {}, top-1 {:.2}% on {images} test images",
+                path.display(),
+                100.0 * top1
+            )),
+            Event::Initialized { path, classifier_anew, hyper_functions } => {
+                let mut text = format!("starting from {}", path.display());
+                if classifier_anew {
+                    text += "; the classifier starts anew, for another number of classes";
+                }
+                if hyper_functions > 0 {
+                    text += &format!("; {hyper_functions} new hyper functions change nothing yet");
+                }
+                output::note(&text);
+            }
+            Event::InitChanged { path } => output::note(&format!(
+                "warning: {} holds other weights than those the run began with; it goes on from its checkpoint",
+                path.display()
+            )),
             Event::StageStarted { stage, epochs } => {
                 output::note(&format!("stage {}: {epochs} epochs", stage.name()));
             }

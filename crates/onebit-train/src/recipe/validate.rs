@@ -22,7 +22,9 @@ impl Recipe {
         check.data(self)?;
         check.stages(self)?;
         check.optimizer(self)?;
-        check.estimators(self)
+        check.estimators(self)?;
+        check.augmentation(self)?;
+        check.teacher(self)
     }
 }
 
@@ -92,6 +94,13 @@ impl Check<'_> {
         let batch = train.batch;
         let expected = format!("1 to {MAX_BATCH}");
         self.require((1..=MAX_BATCH).contains(&batch), "train.batch", batch, expected)?;
+        let empty = train.init.as_ref().is_some_and(|path| path.as_os_str().is_empty());
+        self.require(
+            !empty,
+            "train.init",
+            "empty",
+            "the path of a run, checkpoint or weights file",
+        )?;
         self.require(train.save_every > 0, "train.save_every", 0, "1 or more epochs")?;
         let kept = train.keep_checkpoints;
         self.require(kept > 0, "train.keep_checkpoints", kept, "1 or more")?;
@@ -110,10 +119,43 @@ impl Check<'_> {
         let decay = train.weight_decay;
         let allowed = decay.is_finite() && decay >= 0.0;
         self.require(allowed, "train.weight_decay", decay, "a number of 0 or more")?;
+        let average = train.ema.unwrap_or(0.5);
+        let allowed = average > 0.0 && average < 1.0;
+        self.require(allowed, "train.ema", average, "a number above 0 and below 1")?;
         let smoothing = train.label_smoothing;
         let allowed = (0.0..1.0).contains(&smoothing);
         let expected = "a number from 0 up to, but not, 1";
         self.require(allowed, "train.label_smoothing", smoothing, expected)
+    }
+
+    fn augmentation(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let augmentation = &recipe.train.augmentation;
+        let Some([least, greatest]) = augmentation.random_resized_crop else { return Ok(()) };
+        let allowed = least > 0.0 && least <= greatest && greatest <= 1.0;
+        let key = "train.augmentation.random_resized_crop";
+        let expected = "two shares of the area above 0 and up to 1, the smaller one first";
+        self.require(allowed, key, format!("[{least}, {greatest}]"), expected)?;
+        let padding = augmentation.crop_padding;
+        let expected = "0 where train.augmentation.random_resized_crop is set";
+        self.require(padding == 0, "train.augmentation.crop_padding", padding, expected)
+    }
+
+    fn teacher(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let Some(teacher) = &recipe.train.teacher else { return Ok(()) };
+        let empty = teacher.path.as_os_str().is_empty();
+        let expected = "the path of an ONNX file, run, checkpoint or weights file";
+        self.require(!empty, "train.teacher.path", "empty", expected)?;
+        let empty = teacher.columns.as_ref().is_some_and(Vec::is_empty);
+        self.require(!empty, "train.teacher.columns", "[]", "an output for each class")?;
+        let finite = teacher.mean.iter().flatten().all(|value| value.is_finite());
+        let value = format!("{:?}", teacher.mean.as_deref().unwrap_or_default());
+        self.require(finite, "train.teacher.mean", value, "finite numbers")?;
+        let positive = teacher.std.iter().flatten().all(|&std| std.is_finite() && std > 0.0);
+        let value = format!("{:?}", teacher.std.as_deref().unwrap_or_default());
+        self.require(positive, "train.teacher.std", value, "numbers above 0")?;
+        let smoothing = recipe.train.label_smoothing;
+        let expected = "0 where [train.teacher] takes the place of the labels";
+        self.require(smoothing == 0.0, "train.label_smoothing", smoothing, expected)
     }
 
     fn estimators(&self, recipe: &Recipe) -> Result<(), TrainError> {

@@ -15,6 +15,7 @@ Examples:
   onebit train recipes/demo.toml --out runs/a --resume         go on after an interruption
   onebit train recipes/demo.toml --out runs/b --epochs 3 --seed 1 --set network.method=ftbnn
   onebit train recipes/demo.toml --out runs/c --data fashion-mnist
+  onebit train recipes/demo.toml --out runs/d --set train.init=runs/a    start from trained weights
 
 The run's folder gets recipe.toml (with the overrides), metrics.csv, curve.svg, curve.png,
 checkpoints/ and best/. The same recipe and seed give the same weights, bit for bit, on any number

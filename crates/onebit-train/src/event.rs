@@ -1,0 +1,134 @@
+//! What goes into a run and what comes out of it.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use crate::Recipe;
+use crate::checkpoint::{Best, Skipped, Stage};
+use crate::metrics::Row;
+
+/// What to train, where, and how it can be stopped.
+#[derive(Clone, Debug)]
+pub struct TrainOptions<'a> {
+    /// The recipe, overrides applied.
+    pub recipe: Recipe,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Continue the run that is there.
+    pub resume: bool,
+    /// When it becomes true, the step that is running is finished, a checkpoint is written and [`train`] returns.
+    pub stop: &'a AtomicBool,
+    /// The folder of fetched data sets, instead of [`onebit_data::data_dir`].
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What happens in a run. Epochs and steps count from 1.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Images and network are ready.
+    Started {
+        /// Architecture.
+        arch: String,
+        /// Trained values.
+        parameters: usize,
+        /// Training images.
+        images: usize,
+        /// Test images.
+        test_images: usize,
+        /// Classes.
+        classes: usize,
+        /// Epochs of all stages.
+        epochs: usize,
+        /// Steps of one epoch.
+        steps: usize,
+    },
+    /// A run goes on.
+    Resumed {
+        /// The checkpoint; `None` if none had been written and the run starts from the beginning.
+        path: Option<PathBuf>,
+        /// Finished epochs.
+        epoch: usize,
+        /// Finished steps of the next epoch.
+        step: usize,
+        /// Newer checkpoints that were damaged and have been removed.
+        skipped: Vec<Skipped>,
+    },
+    /// A teacher's outputs take the place of the labels.
+    Teacher {
+        /// The file it was read from.
+        path: PathBuf,
+        /// Test images that it was tried on: at most 512, spread evenly.
+        images: usize,
+        /// Share of them that it classifies correctly; a low one tells of a wrong normalization or wrong columns.
+        top1: f64,
+    },
+    /// The run begins with the weights of `train.init`.
+    Initialized {
+        /// The file they were read from.
+        path: PathBuf,
+        /// Whether the classifier starts anew, because it is for another number of classes.
+        classifier_anew: bool,
+        /// Hyper functions that the file lacks and that start as constants.
+        hyper_functions: usize,
+    },
+    /// A run goes on from its checkpoint although `train.init` holds other weights than those it began with.
+    InitChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A stage begins or goes on.
+    StageStarted {
+        /// The stage.
+        stage: Stage,
+        /// Epochs of this stage.
+        epochs: usize,
+    },
+    /// A step has been made.
+    Step {
+        /// The epoch.
+        epoch: usize,
+        /// Epochs of all stages.
+        epochs: usize,
+        /// The step.
+        step: usize,
+        /// Steps of one epoch.
+        steps: usize,
+        /// Loss of this step.
+        loss: f64,
+        /// Share of correct answers in this epoch so far.
+        top1: f64,
+        /// The speed of this epoch.
+        images_per_second: f64,
+        /// Time that the remaining steps of the run will take at that speed.
+        seconds_left: f64,
+    },
+    /// An epoch has ended.
+    Epoch(Row),
+    /// A checkpoint has been written.
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The run was stopped.
+    Interrupted {
+        /// The checkpoint from which it can be resumed.
+        path: PathBuf,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Epochs of all stages.
+    pub epochs: usize,
+    /// The best test result of the stage with binary weights, whose weights are in the run's `best` folder.
+    pub best: Option<Best>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// Whether the run was stopped before its end.
+    pub interrupted: bool,
+    /// Time since this call.
+    pub seconds: f64,
+}

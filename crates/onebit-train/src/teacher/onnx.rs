@@ -1,0 +1,122 @@
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rten::{Dimension, Model, RunOptions, ThreadPool};
+use rten_tensor::{AsView, NdTensorView, Tensor};
+
+use crate::recipe::Layout;
+
+/// An ONNX classifier of single images.
+pub(super) struct Onnx {
+    model: Model,
+    /// Channels, height and width of an image.
+    image: [usize; 3],
+    layout: Layout,
+    /// Pools of one thread, since sums differ in their last bits between numbers of threads.
+    pools: Vec<Arc<ThreadPool>>,
+}
+
+impl Onnx {
+    /// Reads an ONNX file for images of `image` = [channels, height, width]; an error is why it cannot.
+    pub(super) fn new(bytes: Vec<u8>, image: [usize; 3], layout: Layout) -> Result<Self, String> {
+        let model = Model::load(bytes)
+            .map_err(|error| format!("the file is no ONNX model that can be run: {error}"))?;
+        let (inputs, outputs) = (model.input_ids().len(), model.output_ids().len());
+        if (inputs, outputs) != (1, 1) {
+            return Err(format!(
+                "the network has {inputs} inputs and {outputs} outputs, expected one of each"
+            ));
+        }
+        let threads = rayon::current_num_threads();
+        let pools = (0..threads).map(|_| Arc::new(ThreadPool::with_num_threads(1))).collect();
+        let onnx = Onnx { model, image, layout, pools };
+        onnx.check_input()?;
+        Ok(onnx)
+    }
+
+    /// Logits of an image, found by running one.
+    pub(super) fn outputs(&self) -> Result<usize, String> {
+        let black = vec![0.0; self.image.iter().product()];
+        let logits = self.run(&black, self.pools.first())?;
+        if logits.is_empty() {
+            Err("the network's output is empty".into())
+        } else {
+            Ok(logits.len())
+        }
+    }
+
+    /// Logits `[images, outputs]` of images, NHWC.
+    pub(super) fn logits(&self, images: &[f32], outputs: usize) -> Result<Vec<f32>, String> {
+        let len = self.image.iter().product::<usize>();
+        let share = (images.len() / len).div_ceil(self.pools.len()).max(1);
+        let mut logits = vec![0.0; images.len() / len * outputs];
+        let shares = images.par_chunks(share * len).zip(logits.par_chunks_mut(share * outputs));
+        shares.zip(&self.pools).try_for_each(|((images, logits), pool)| {
+            images.chunks_exact(len).zip(logits.chunks_exact_mut(outputs)).try_for_each(
+                |(image, logits)| {
+                    let found = self.run(image, Some(pool))?;
+                    if found.len() != outputs {
+                        return Err(format!("gives {} outputs, before {outputs}", found.len()));
+                    }
+                    logits.copy_from_slice(&found);
+                    Ok(())
+                },
+            )
+        })?;
+        Ok(logits)
+    }
+
+    fn run(&self, image: &[f32], pool: Option<&Arc<ThreadPool>>) -> Result<Vec<f32>, String> {
+        let input = match self.layout {
+            Layout::Nhwc => image.to_vec(),
+            Layout::Nchw => planes(image, self.image[0]),
+        };
+        let input = NdTensorView::from_data(self.input_shape(), input.as_slice());
+        let options = RunOptions::default().with_thread_pool(pool.cloned());
+        let failed = |error: String| format!("the network cannot be run: {error}");
+        let output = self.model.run_one(input.into(), Some(options));
+        let output = output.map_err(|error| failed(error.to_string()))?;
+        let output: Tensor<f32> =
+            output.try_into().map_err(|_| failed("its output is not of 32-bit floats".into()))?;
+        Ok(output.to_vec())
+    }
+
+    fn input_shape(&self) -> [usize; 4] {
+        let [channels, height, width] = self.image;
+        match self.layout {
+            Layout::Nchw => [1, channels, height, width],
+            Layout::Nhwc => [1, height, width, channels],
+        }
+    }
+
+    /// Refuses an input whose fixed dimensions are others than those of one image.
+    fn check_input(&self) -> Result<(), String> {
+        let Some(found) = self.model.input_shape(0) else { return Ok(()) };
+        let expected = self.input_shape();
+        let fits = found.len() == expected.len()
+            && found.iter().zip(expected).all(|(found, expected)| match found {
+                Dimension::Fixed(size) => *size == expected,
+                Dimension::Symbolic(_) => true,
+            });
+        if fits {
+            return Ok(());
+        }
+        let dimension = |dimension: &Dimension| match dimension {
+            Dimension::Fixed(size) => size.to_string(),
+            Dimension::Symbolic(_) => "1 or more".to_owned(),
+        };
+        let found = found.iter().map(dimension).collect::<Vec<_>>().join(", ");
+        Err(format!(
+            "the network's input is [{found}], expected {expected:?} for an image of the run; see train.teacher.layout \
+             and data.image_size"
+        ))
+    }
+}
+
+/// From channels innermost to channels outermost.
+fn planes(image: &[f32], channels: usize) -> Vec<f32> {
+    (0..channels)
+        .flat_map(|channel| image.iter().skip(channel).step_by(channels))
+        .copied()
+        .collect()
+}

@@ -1,0 +1,149 @@
+//! Runs that learn from a teacher.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use onebit_data::ErrorKind;
+use onebit_train::recipe::Teacher;
+use onebit_train::{Event, Recipe, Summary, TrainError, TrainOptions, train};
+use rayon::ThreadPoolBuilder;
+use tempfile::tempdir;
+
+const RECIPE: &str = r#"
+[data]
+train = "fashion-mnist-sample:train"
+test = "fashion-mnist-sample:test"
+train_limit = 64
+test_limit = 20
+
+[network]
+arch = "resnet-small"
+method = "reactnet"
+widths = [8, 16]
+blocks = [1, 1]
+
+[train]
+epochs = 2
+batch = 16
+seed = 3
+lr = 0.01
+"#;
+
+fn grey28() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/teacher/grey28.onnx")
+}
+
+fn teacher(path: &Path) -> Teacher {
+    let onnx = path.extension().is_some();
+    let grey = |x| onnx.then(|| vec![x]);
+    let path = path.to_owned();
+    Teacher { path, columns: None, mean: grey(0.5), std: grey(0.25), layout: None }
+}
+
+fn recipe(teacher: Option<Teacher>) -> Recipe {
+    let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
+    recipe.train.teacher = teacher;
+    recipe
+}
+
+fn run(
+    recipe: &Recipe,
+    out: &Path,
+    resume: bool,
+    stop_after: impl Fn(&Event) -> bool,
+) -> (Result<Summary, TrainError>, Vec<Event>) {
+    let stop = AtomicBool::new(false);
+    let (recipe, out) = (recipe.clone(), out.to_owned());
+    let options = TrainOptions { recipe, out, resume, stop: &stop, data_dir: None };
+    let mut events = Vec::new();
+    let summary = train(&options, &mut |event| {
+        if stop_after(&event) {
+            stop.store(true, Ordering::Relaxed);
+        }
+        events.push(event);
+    });
+    (summary, events)
+}
+
+/// The file that was read and its accuracy.
+fn teacher_of(events: &[Event]) -> (PathBuf, f64) {
+    let found = events.iter().find_map(|event| match event {
+        Event::Teacher { path, images: 20, top1 } => Some((path.clone(), *top1)),
+        _ => None,
+    });
+    found.unwrap()
+}
+
+fn weights(out: &Path) -> Vec<u8> {
+    fs::read(out.join("checkpoints/epoch-00002/weights.safetensors")).unwrap()
+}
+
+#[test]
+fn threads_and_interruptions_do_not_change_the_bits_of_a_distilled_run() {
+    let folder = tempdir().unwrap();
+    let recipe = recipe(Some(teacher(&grey28())));
+    let outs = [1, 2, 3].map(|threads| {
+        let out = folder.path().join(threads.to_string());
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (summary, events) = pool.install(|| run(&recipe, &out, false, |_| false));
+        summary.unwrap();
+        assert_eq!(teacher_of(&events).0, grey28());
+        weights(&out)
+    });
+    assert!(outs[0] == outs[1] && outs[0] == outs[2], "threads");
+    let out = folder.path().join("stopped");
+    let in_the_second = |event: &Event| matches!(event, Event::Step { epoch: 2, step: 2, .. });
+    assert!(run(&recipe, &out, false, in_the_second).0.unwrap().interrupted);
+    run(&recipe, &out, true, |_| false).0.unwrap();
+    assert!(weights(&out) == outs[0], "interrupted");
+    let labels = folder.path().join("labels");
+    run(&self::recipe(None), &labels, false, |_| false).0.unwrap();
+    assert!(weights(&labels) != outs[0], "a run without the teacher");
+}
+
+#[test]
+fn a_run_of_our_own_can_be_the_teacher() {
+    let folder = tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let own = run(&recipe(None), &first, false, |_| false).0;
+    let (summary, events) = run(&recipe(Some(teacher(&first))), &second, false, |_| false);
+    summary.unwrap();
+    let (path, top1) = teacher_of(&events);
+    assert_eq!(path, first.join("best/weights.safetensors"));
+    assert_eq!(top1, own.unwrap().best.unwrap().top1, "the same images, the same network");
+    let text = |teacher: Teacher| {
+        let out = folder.path().join("refused");
+        let error = run(&recipe(Some(teacher)), &out, false, |_| false).0.unwrap_err();
+        assert!(!out.exists());
+        (error.kind(), error.to_string())
+    };
+    let (kind, said) = text(Teacher { mean: Some(vec![0.0]), ..teacher(&first) });
+    assert_eq!(kind, ErrorKind::BadData);
+    assert!(said.ends_with("are for an ONNX file; these weights have their own"), "{said}");
+    let (kind, said) = text(teacher(&folder.path().join("nothing")));
+    assert_eq!(kind, ErrorKind::MissingInput);
+    assert!(said.starts_with("train.teacher.path: cannot read "), "{said}");
+}
+
+#[test]
+fn a_run_does_not_go_on_with_another_teacher() {
+    let folder = tempdir().unwrap();
+    let (out, path) = (folder.path().join("run"), folder.path().join("teacher.onnx"));
+    fs::copy(grey28(), &path).unwrap();
+    let recipe = recipe(Some(teacher(&path)));
+    let after_one = |event: &Event| matches!(event, Event::Step { epoch: 1, step: 1, .. });
+    run(&recipe, &out, false, after_one).0.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let all: Vec<usize> =
+        (0..bytes.len() - 6).filter(|&at| bytes[at..].starts_with(b"logits")).collect();
+    for at in all {
+        bytes[at] = b'L';
+    }
+    fs::write(&path, bytes).unwrap();
+    let error = run(&recipe, &out, true, |_| false).0.unwrap_err();
+    assert!(matches!(error, TrainError::OtherTeacher { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::BadData);
+}

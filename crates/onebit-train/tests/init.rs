@@ -2,64 +2,25 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod runs;
+
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use onebit_data::ErrorKind;
 use onebit_model::arch::{Task, build};
 use onebit_model::file::{Weights, write_weights};
 use onebit_model::{Data, Verified};
 use onebit_train::checkpoint::load_weights;
-use onebit_train::{
-    Event, Net, NetConfig, Recipe, RunPaths, Summary, TrainError, TrainOptions, train,
-};
+use onebit_train::{Event, Net, NetConfig, Recipe, RunPaths};
+use runs::{RECIPE, run};
 use tempfile::tempdir;
-
-const RECIPE: &str = r#"
-[data]
-train = "fashion-mnist-sample:train"
-test = "fashion-mnist-sample:test"
-train_limit = 64
-test_limit = 20
-
-[network]
-arch = "resnet-small"
-method = "reactnet"
-widths = [8, 16]
-blocks = [1, 1]
-
-[train]
-epochs = 2
-batch = 16
-seed = 3
-lr = 0.01
-"#;
 
 fn recipe(overrides: &[&str], init: Option<&Path>) -> Recipe {
     let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
     recipe.apply_sets(overrides).unwrap();
     recipe.train.init = init.map(Path::to_owned);
     recipe
-}
-
-fn run(
-    recipe: &Recipe,
-    out: &Path,
-    resume: bool,
-    stop_after: impl Fn(&Event) -> bool,
-) -> (Result<Summary, TrainError>, Vec<Event>) {
-    let stop = AtomicBool::new(false);
-    let (recipe, out) = (recipe.clone(), out.to_owned());
-    let options = TrainOptions { recipe, out, resume, stop: &stop, data_dir: None };
-    let mut events = Vec::new();
-    let summary = train(&options, &mut |event| {
-        if stop_after(&event) {
-            stop.store(true, Ordering::Relaxed);
-        }
-        events.push(event);
-    });
-    (summary, events)
 }
 
 fn whole(recipe: &Recipe, out: &Path) -> Vec<Event> {

@@ -2,35 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod runs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use onebit_data::ErrorKind;
 use onebit_train::recipe::Teacher;
-use onebit_train::{Event, Recipe, Summary, TrainError, TrainOptions, train};
+use onebit_train::{Event, Recipe, TrainError};
 use rayon::ThreadPoolBuilder;
+use runs::{RECIPE, run};
 use tempfile::tempdir;
-
-const RECIPE: &str = r#"
-[data]
-train = "fashion-mnist-sample:train"
-test = "fashion-mnist-sample:test"
-train_limit = 64
-test_limit = 20
-
-[network]
-arch = "resnet-small"
-method = "reactnet"
-widths = [8, 16]
-blocks = [1, 1]
-
-[train]
-epochs = 2
-batch = 16
-seed = 3
-lr = 0.01
-"#;
 
 fn grey28() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/teacher/grey28.onnx")
@@ -47,25 +29,6 @@ fn recipe(teacher: Option<Teacher>) -> Recipe {
     let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
     recipe.train.teacher = teacher;
     recipe
-}
-
-fn run(
-    recipe: &Recipe,
-    out: &Path,
-    resume: bool,
-    stop_after: impl Fn(&Event) -> bool,
-) -> (Result<Summary, TrainError>, Vec<Event>) {
-    let stop = AtomicBool::new(false);
-    let (recipe, out) = (recipe.clone(), out.to_owned());
-    let options = TrainOptions { recipe, out, resume, stop: &stop, data_dir: None };
-    let mut events = Vec::new();
-    let summary = train(&options, &mut |event| {
-        if stop_after(&event) {
-            stop.store(true, Ordering::Relaxed);
-        }
-        events.push(event);
-    });
-    (summary, events)
 }
 
 /// The file that was read and its accuracy.

@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod runs;
+
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use onebit_data::ErrorKind;
 use onebit_train::checkpoint::{Stage, latest, load_weights, of_epochs};
 use onebit_train::{Event, Recipe, RunPaths, Summary, TrainError, TrainOptions, metrics, train};
 use rayon::ThreadPoolBuilder;
+use runs::run;
 use tempfile::tempdir;
 
 const RECIPE: &str = r#"
@@ -39,31 +42,6 @@ fn recipe(overrides: &[&str]) -> Recipe {
     let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
     recipe.apply_sets(overrides).unwrap();
     recipe
-}
-
-/// Runs until `stop_after` says so, and returns what happened.
-fn run(
-    recipe: &Recipe,
-    out: &Path,
-    resume: bool,
-    stop_after: impl Fn(&Event) -> bool,
-) -> (Result<Summary, TrainError>, Vec<Event>) {
-    let stop = AtomicBool::new(false);
-    let options = TrainOptions {
-        recipe: recipe.clone(),
-        out: out.into(),
-        resume,
-        stop: &stop,
-        data_dir: None,
-    };
-    let mut events = Vec::new();
-    let summary = train(&options, &mut |event| {
-        if stop_after(&event) {
-            stop.store(true, Ordering::Relaxed);
-        }
-        events.push(event);
-    });
-    (summary, events)
 }
 
 fn whole(recipe: &Recipe, out: &Path) -> Summary {

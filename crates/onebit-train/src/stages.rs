@@ -71,6 +71,7 @@ weight_decay = 1e-5
             let kind = match parameter.shape.len() {
                 4 if parameter.role == Role::Binary => "binary",
                 4 => "real",
+                2 if parameter.role == Role::Int8 => "hyper",
                 _ => suffix,
             };
             let decay = weight_decay(&recipe, stage, parameter);
@@ -93,7 +94,7 @@ weight_decay = 1e-5
         let (decayed, others) = groups(&reactnet, Stage::RealWeights);
         assert_eq!(decayed, ["binary", "real", "shift_x", "shift_y", "threshold"]);
         assert_eq!(others.iter().filter(|s| s.starts_with("slope")).count(), 2);
-        assert!(["bias", "weight", "w1", "w2"].iter().all(|s| others.contains(&(*s).into())));
+        assert!(["bias", "weight", "hyper"].iter().all(|s| others.contains(&(*s).into())));
         assert!(groups(&reactnet, Stage::BinaryWeights).0.is_empty(), "the second stage");
     }
 

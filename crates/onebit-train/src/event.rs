@@ -16,7 +16,7 @@ pub struct TrainOptions<'a> {
     pub out: PathBuf,
     /// Continue the run that is there.
     pub resume: bool,
-    /// When it becomes true, the step that is running is finished, a checkpoint is written and [`train`] returns.
+    /// When it becomes true, the step that is running is finished, a checkpoint is written and [`crate::train`] returns.
     pub stop: &'a AtomicBool,
     /// The folder of fetched data sets, instead of [`onebit_data::data_dir`].
     pub data_dir: Option<PathBuf>,

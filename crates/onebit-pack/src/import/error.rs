@@ -80,8 +80,12 @@ pub enum ImportError {
     #[error("the network has no place for the tensor `{0}`")]
     Extra(String),
     /// The tensors of another architecture.
-    #[error("the checkpoint is one of `{found}`, not of the network asked for, `{expected}`")]
+    #[error(
+        "{misfit}; the checkpoint is one of `{found}`, not of the network asked for, `{expected}`"
+    )]
     AnotherArchitecture {
+        /// The first tensor that does not fit.
+        misfit: Box<ImportError>,
         /// What it is.
         found: &'static str,
         /// What it was taken for.

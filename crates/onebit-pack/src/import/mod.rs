@@ -146,7 +146,8 @@ impl<'a> Checkpoint<'a> {
         });
         match found {
             Some(found) if found.name != arch => {
-                ImportError::AnotherArchitecture { found: found.name, expected: arch.to_owned() }
+                let (misfit, expected) = (Box::new(error), arch.to_owned());
+                ImportError::AnotherArchitecture { misfit, found: found.name, expected }
             }
             _ => error,
         }

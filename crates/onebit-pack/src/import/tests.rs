@@ -80,7 +80,7 @@ fn the_checkpoint_of_another_architecture_is_recognized() {
                 continue;
             }
             let error = checkpoint.weights(network(other)).expect_err("another network");
-            let ImportError::AnotherArchitecture { found, expected } = &error else {
+            let ImportError::AnotherArchitecture { found, expected, .. } = &error else {
                 panic!("{arch} as {other}: {error}");
             };
             assert_eq!((*found, expected.as_str()), (*arch, other));

@@ -1,8 +1,11 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use fast_image_resize::images::{Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{
+    FilterType, ImageBufferError, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::files::read_limited;
@@ -184,25 +187,34 @@ impl Image {
         size: (f64, f64),
         target: (usize, usize),
     ) -> Result<Self, Error> {
-        let kind = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let refused =
-            |reason: String| Error::setting("image", reason, "an image that can be resized");
-        let source = ImageRef::new(self.width as u32, self.height as u32, &self.pixels, kind)
-            .map_err(|error| refused(error.to_string()))?;
-        let mut resized = Pixels::new(target.1 as u32, target.0 as u32, kind);
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false)
             .crop(corner.1, corner.0, size.1, size.0);
-        Resizer::new()
-            .resize(&source, &mut resized, &options)
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(Self {
-            height: target.0,
-            width: target.1,
-            channels: self.channels,
-            pixels: resized.into_vec(),
-        })
+        let mut pixels = vec![0; target.0 * target.1 * self.channels];
+        let resized = match self.channels {
+            1 => self.resize::<U8>(target, &mut pixels, &options),
+            _ => self.resize::<U8x3>(target, &mut pixels, &options),
+        };
+        resized
+            .map_err(|reason| Error::setting("image", reason, "an image that can be resized"))?;
+        Ok(Self { height: target.0, width: target.1, channels: self.channels, pixels })
+    }
+
+    /// One kind of pixel: the code of the others need not be compiled.
+    fn resize<P: PixelTrait>(
+        &self,
+        target: (usize, usize),
+        pixels: &mut [u8],
+        options: &ResizeOptions,
+    ) -> Result<(), String> {
+        let said = |error: ImageBufferError| error.to_string();
+        let (height, width) = (self.height as u32, self.width as u32);
+        let source = TypedImageRef::<P>::from_buffer(width, height, &self.pixels).map_err(said)?;
+        let (height, width) = (target.0 as u32, target.1 as u32);
+        let mut resized = TypedImage::<P>::from_buffer(width, height, pixels).map_err(said)?;
+        let done = Resizer::new().resize_typed(&source, &mut resized, options);
+        done.map_err(|error| error.to_string())
     }
 }
 

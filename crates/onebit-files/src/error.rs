@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use onebit_model::file::FileError;
+
 /// Why a file or folder could not be read or written, in one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -45,6 +47,32 @@ pub enum Error {
         found: String,
         /// What the manifest says.
         expected: String,
+    },
+    /// A file whose contents are refused.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: FileError,
+    },
+    /// A folder without any checkpoint.
+    #[error(
+        "{}: holds no checkpoint: expected a run folder with best/ or checkpoints/, a checkpoint folder, or a \
+         weights.safetensors file",
+        path.display()
+    )]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run folder whose checkpoints are all damaged.
+    #[error("{}: no checkpoint is intact: {reasons}", path.display())]
+    NoIntactCheckpoint {
+        /// The run folder.
+        path: PathBuf,
+        /// What is wrong with each.
+        reasons: String,
     },
 }
 

@@ -1,7 +1,8 @@
 //! Files and checkpoint folders that are there in full or not at all.
 //!
 //! [`write_atomic`] and [`AtomicFile`] write one file. A checkpoint is a folder with a manifest, written by
-//! [`write_folder`] and read by [`read_folder`]; [`checkpoints`] lists those of a run.
+//! [`write_folder`] and read by [`read_folder`]; [`checkpoints`] lists those of a run, and [`load_weights`] reads the
+//! trained weights of a run, a checkpoint or a file.
 
 #![forbid(unsafe_code)]
 
@@ -11,12 +12,14 @@ mod error;
 mod folder;
 mod manifest;
 mod read;
+mod weights;
 
 pub use atomic::{AtomicFile, rename, write_atomic};
 pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, write_folder};
 pub use read::read_limited;
+pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 
 /// A checkpoint's parameters and running statistics.
 pub const WEIGHTS: &str = "weights.safetensors";

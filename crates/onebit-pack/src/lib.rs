@@ -6,7 +6,6 @@
 //! reads checkpoints of PyTorch instead.
 #![forbid(unsafe_code)]
 
-mod checkpoint;
 mod error;
 pub mod export;
 pub mod fold;
@@ -17,13 +16,10 @@ mod lower;
 mod pack;
 pub mod prove;
 
-pub use checkpoint::{Loaded, Skipped, load_weights};
 pub use error::PackError;
 pub use inspect::{Inspection, Layer, Totals};
-pub use io::{
-    MAX_MODEL_FILE_BYTES, MAX_WEIGHTS_FILE_BYTES, read_checkpoint_file, read_model_file,
-    read_weights_file, write_atomic,
-};
+pub use io::{MAX_MODEL_FILE_BYTES, read_checkpoint_file, read_model_file};
 pub use lower::lower;
+pub use onebit_files::{Loaded, load_weights, write_atomic};
 pub use pack::pack_weights;
 pub use prove::{Agreement, Disagreement, Observed};

@@ -268,7 +268,10 @@ impl From<onebit_files::Error> for TrainError {
             Error::TooLarge { path, limit } => {
                 Self::damaged(&path, format!("is larger than the {limit} bytes allowed"))
             }
-            Error::BadManifest { path, reason } => Self::Damaged { path, reason },
+            Error::BadManifest { path, reason }
+            | Error::NoIntactCheckpoint { path, reasons: reason } => Self::Damaged { path, reason },
+            Error::Format { path, source } => Self::damaged(&path, source),
+            Error::NoCheckpoint { path } => Self::NoRun { path },
             Error::Damaged { path, found, expected } => Self::damaged(
                 &path,
                 format!("has {found}, but manifest.json says {expected}, so the file is damaged"),

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use onebit_data::ErrorKind;
 use onebit_model::arch::ArchError;
 use onebit_model::{GraphError, ModelError};
-use onebit_pack::PackError;
 
 /// Why a run could not start or go on, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -164,10 +163,10 @@ pub enum TrainError {
     },
     /// Initial weights that cannot be read.
     #[error("train.init: {0}")]
-    Init(#[source] Box<PackError>),
+    Init(#[source] Box<onebit_files::Error>),
     /// A teacher's weights that cannot be read.
     #[error("train.teacher.path: {0}")]
-    TeacherFile(#[source] Box<PackError>),
+    TeacherFile(#[source] Box<onebit_files::Error>),
     /// A teacher that cannot be used.
     #[error("train.teacher.path: {}: {reason}", path.display())]
     Teacher {
@@ -248,7 +247,7 @@ impl TrainError {
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
-            Self::Init(error) | Self::TeacherFile(error) => of_pack(error),
+            Self::Init(error) | Self::TeacherFile(error) => of_files(error),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::MissingInput
@@ -272,13 +271,14 @@ impl TrainError {
     }
 }
 
-fn of_pack(error: &PackError) -> ErrorKind {
+fn of_files(error: &onebit_files::Error) -> ErrorKind {
+    use onebit_files::Error;
     match error {
-        PackError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+        Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             ErrorKind::MissingInput
         }
-        PackError::NoCheckpoint { .. } => ErrorKind::MissingInput,
-        PackError::Read { .. } | PackError::Write { .. } => ErrorKind::Io,
+        Error::NoCheckpoint { .. } => ErrorKind::MissingInput,
+        Error::Read { .. } | Error::Write { .. } => ErrorKind::Io,
         _ => ErrorKind::BadData,
     }
 }

@@ -31,7 +31,7 @@ impl Init {
     /// Nothing there that can be read, or the first tensor that is missing, too many or of another shape.
     pub(crate) fn read(path: &Path, graph: &Verified<Graph>) -> Result<Self, TrainError> {
         let loaded =
-            onebit_pack::load_weights(path).map_err(|error| TrainError::Init(Box::new(error)))?;
+            onebit_files::load_weights(path).map_err(|error| TrainError::Init(Box::new(error)))?;
         let bytes = write_weights(&loaded.weights)
             .map_err(|error| TrainError::damaged(&loaded.path, error))?;
         let mut init = Init {

@@ -152,7 +152,7 @@ fn the_best_weights_are_replaced_and_come_without_an_optimizer() {
 #[test]
 fn the_packer_finds_and_checks_what_the_trainer_writes() {
     let run = tempdir().unwrap();
-    let packed = || onebit_pack::load_weights(run.path());
+    let packed = || onebit_files::load_weights(run.path());
     for (epoch, step) in [(9, 0), (10, 0), (10, 123)] {
         put(&run.path().join("checkpoints"), epoch, step).unwrap();
     }

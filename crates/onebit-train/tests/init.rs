@@ -76,7 +76,7 @@ fn all_weights_are_taken_over() {
     let (file, out) = (folder.path().join("w.safetensors"), folder.path().join("run"));
     untrained(&file, &[], 10);
     whole(&recipe(&["train.lr=1e-30", "train.epochs=1"], Some(&file)), &out);
-    let expected = onebit_pack::load_weights(&file).unwrap().weights;
+    let expected = onebit_files::load_weights(&file).unwrap().weights;
     let (found, _) = load_weights(&RunPaths::new(&out).best()).unwrap();
     for (name, found) in &found.tensors {
         if name.contains(".running_") {
@@ -151,7 +151,7 @@ fn weights_that_do_not_fit_are_refused_before_a_folder_is_made() {
     };
     let (kind, text) = refused(&[]);
     assert_eq!(kind, ErrorKind::MissingInput);
-    assert!(text.starts_with("train.init: cannot read "), "{text}");
+    assert!(text.starts_with("train.init: ") && text.contains(": cannot be read: "), "{text}");
     untrained(&file, &[], 10);
     let cases = [
         (

@@ -143,12 +143,11 @@ fn code(error: &anyhow::Error) -> Code {
         Some(train) => return of_kind(train.kind()),
         None => {}
     }
+    if let Some(files) = error.downcast_ref::<onebit_files::Error>() {
+        return of_files(files);
+    }
     match error.downcast_ref::<PackError>() {
-        Some(PackError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Code::MissingInput;
-        }
-        Some(PackError::Read { .. } | PackError::Write { .. }) => return Code::Io,
-        Some(PackError::NoCheckpoint { .. }) => return Code::MissingInput,
+        Some(PackError::Files(files)) => return of_files(files),
         Some(_) => return Code::BadData,
         None => {}
     }
@@ -167,6 +166,18 @@ fn code(error: &anyhow::Error) -> Code {
         Some(e) if e.kind() == io::ErrorKind::NotFound => Code::MissingInput,
         Some(_) => Code::Io,
         None => Code::Software,
+    }
+}
+
+fn of_files(error: &onebit_files::Error) -> Code {
+    use onebit_files::Error;
+    match error {
+        Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Code::MissingInput
+        }
+        Error::NoCheckpoint { .. } => Code::MissingInput,
+        Error::Read { .. } | Error::Write { .. } => Code::Io,
+        _ => Code::BadData,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use onebit_model::{Model, Verified};
-use onebit_pack::{Loaded, PackError};
+use onebit_pack::Loaded;
 
 use crate::failure::Failure;
 use crate::output;
@@ -26,7 +26,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Packed> {
         )));
     }
     let model = onebit_pack::read_model_file(path)?;
-    let failed = |source| PackError::Read { path: path.to_path_buf(), source };
+    let failed = |source| onebit_files::Error::Read { path: path.to_path_buf(), source };
     let bytes = fs::metadata(path).map_err(failed)?.len();
     Ok(Packed { model, bytes })
 }

@@ -115,7 +115,7 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
 }
 
 fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read, TrainError> {
-    let loaded = onebit_pack::load_weights(&section.path)
+    let loaded = onebit_files::load_weights(&section.path)
         .map_err(|error| TrainError::TeacherFile(Box::new(error)))?;
     let path = loaded.path;
     if section.mean.is_some() || section.std.is_some() || section.layout.is_some() {

@@ -153,7 +153,7 @@ fn graph(args: &Args, input: [usize; 3], classes: usize) -> anyhow::Result<Verif
 }
 
 fn names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
-    let failed = |source| PackError::Read { path: path.to_path_buf(), source };
+    let failed = |source| onebit_files::Error::Read { path: path.to_path_buf(), source };
     let text = fs::read_to_string(path).map_err(failed)?;
     let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if names.len() != classes {

@@ -2,7 +2,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use onebit_model::file;
-use onebit_pack::PackError;
 use onebit_pack::prove::Report;
 use serde::Serialize;
 
@@ -62,7 +61,7 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     let agreement =
         verify.map(|spec| training::agreement(&loaded.weights, &model, spec)).transpose()?;
     onebit_pack::write_atomic(&args.output, &content)?;
-    let failed = |source| PackError::Read { path: loaded.path.clone(), source };
+    let failed = |source| onebit_files::Error::Read { path: loaded.path.clone(), source };
     let weights_bytes = fs::metadata(&loaded.path).map_err(failed)?.len();
     Ok(Done {
         output: args.output,

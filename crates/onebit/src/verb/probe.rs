@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use onebit_model::Verified;
 use onebit_model::file::Weights;
-use onebit_pack::PackError;
 use onebit_train::checkpoint::{self, MANIFEST, Stage, WEIGHTS};
 use onebit_train::probe::{Layer, Probe};
 use onebit_train::{RunPaths, TrainError};
@@ -116,7 +115,7 @@ fn sources(args: &Args) -> anyhow::Result<Vec<Source>> {
     }
     let found = checkpoint::of_epochs(&RunPaths::new(path).checkpoints())?;
     if found.is_empty() {
-        return Err(PackError::NoCheckpoint { path: path.clone() }.into());
+        return Err(onebit_files::Error::NoCheckpoint { path: path.clone() }.into());
     }
     let has = |wanted: usize| found.iter().any(|&(epoch, _)| epoch == wanted);
     if let Some(missing) = args.epochs.iter().find(|epoch| !has(**epoch)) {
@@ -160,7 +159,7 @@ fn measure(args: &Args, sources: &[Source]) -> anyhow::Result<Done> {
     }
     if checkpoints.is_empty() {
         let (path, reasons) = (args.network.clone(), damaged.join("; "));
-        return Err(PackError::NoIntactCheckpoint { path, reasons }.into());
+        return Err(onebit_files::Error::NoIntactCheckpoint { path, reasons }.into());
     }
     let (network, data) = (args.network.clone(), args.data.clone());
     Ok(Done { network, arch, data, images, checkpoints, files: Vec::new() })

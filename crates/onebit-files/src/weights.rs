@@ -1,12 +1,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onebit_files::{MANIFEST, WEIGHTS, checkpoints, read_folder};
 use onebit_model::Verified;
-use onebit_model::file::{self, Weights};
+use onebit_model::file::{self, FileError, Weights};
 
-use crate::PackError;
-use crate::io::{MAX_WEIGHTS_FILE_BYTES, parse, read_weights_file};
+use crate::{Error, MANIFEST, WEIGHTS, checkpoints, read_folder, read_limited};
+
+/// Largest `weights.safetensors` that is read, in bytes.
+pub const MAX_WEIGHTS_FILE_BYTES: u64 = 4 << 30;
 
 /// Weights and where they come from.
 #[derive(Clone, Debug)]
@@ -33,9 +34,8 @@ pub struct Skipped {
 ///
 /// # Errors
 /// Nothing there, nothing intact, or weights that are refused.
-pub fn load_weights(path: &Path) -> Result<Loaded, PackError> {
-    let found = fs::metadata(path)
-        .map_err(|source| PackError::Read { path: path.to_path_buf(), source })?;
+pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
+    let found = fs::metadata(path).map_err(Error::read(path))?;
     if !found.is_dir() {
         let weights = read_weights_file(path)?;
         return Ok(Loaded { weights, path: path.to_path_buf(), skipped: Vec::new() });
@@ -53,20 +53,32 @@ pub fn load_weights(path: &Path) -> Result<Loaded, PackError> {
     }
     let path = path.to_path_buf();
     if skipped.is_empty() {
-        return Err(PackError::NoCheckpoint { path });
+        return Err(Error::NoCheckpoint { path });
     }
     let reasons: Vec<_> = skipped.into_iter().map(|s| s.reason).collect();
-    Err(PackError::NoIntactCheckpoint { path, reasons: reasons.join("; ") })
+    Err(Error::NoIntactCheckpoint { path, reasons: reasons.join("; ") })
 }
 
 /// `best/`, then `checkpoints/*` from the newest to the oldest.
-fn candidates(run: &Path) -> Result<Vec<PathBuf>, PackError> {
+fn candidates(run: &Path) -> Result<Vec<PathBuf>, Error> {
     let best = Some(run.join("best")).filter(|best| best.is_dir());
     let checkpoints = checkpoints(&run.join("checkpoints"))?.into_iter().map(|(_, path)| path);
     Ok(best.into_iter().chain(checkpoints).collect())
 }
 
-fn load_checkpoint(folder: &Path) -> Result<Verified<Weights>, PackError> {
+fn load_checkpoint(folder: &Path) -> Result<Verified<Weights>, Error> {
     let [weights] = read_folder(folder, [WEIGHTS], MAX_WEIGHTS_FILE_BYTES)?;
     parse(&folder.join(WEIGHTS), file::read_weights(&weights))
+}
+
+/// Reads and verifies a `weights.safetensors` file.
+///
+/// # Errors
+/// Unreadable, above [`MAX_WEIGHTS_FILE_BYTES`], or refused; each names the file.
+pub fn read_weights_file(path: &Path) -> Result<Verified<Weights>, Error> {
+    parse(path, file::read_weights(&read_limited(path, MAX_WEIGHTS_FILE_BYTES)?))
+}
+
+fn parse<T>(path: &Path, parsed: Result<T, FileError>) -> Result<T, Error> {
+    parsed.map_err(|source| Error::Format { path: path.to_path_buf(), source })
 }

@@ -1,5 +1,4 @@
 //! Short trainings.
-#![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

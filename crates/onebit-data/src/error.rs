@@ -114,18 +114,34 @@ pub enum ErrorKind {
     Io,
 }
 
+impl From<&FileError> for ErrorKind {
+    fn from(error: &FileError) -> Self {
+        match error {
+            FileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::MissingInput
+            }
+            FileError::NoCheckpoint { .. } => Self::MissingInput,
+            FileError::Read { .. } | FileError::Write { .. } => Self::Io,
+            FileError::TooLarge { .. }
+            | FileError::BadManifest { .. }
+            | FileError::Damaged { .. }
+            | FileError::Format { .. }
+            | FileError::NoIntactCheckpoint { .. } => Self::BadData,
+        }
+    }
+}
+
 impl Error {
     /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Spec { .. } | Self::Setting { .. } => ErrorKind::Usage,
-            Self::File(FileError::Read { .. } | FileError::Write { .. })
-            | Self::Download { .. } => ErrorKind::Io,
+            Self::File(error) => error.into(),
+            Self::Download { .. } => ErrorKind::Io,
             Self::Format { .. }
             | Self::Limit { .. }
             | Self::Image { .. }
-            | Self::File(_)
             | Self::Checksum { .. } => ErrorKind::BadData,
             Self::Missing { .. } | Self::NotFetched { .. } => ErrorKind::MissingInput,
         }

@@ -247,7 +247,7 @@ impl TrainError {
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
-            Self::Init(error) | Self::TeacherFile(error) => of_files(error),
+            Self::Init(error) | Self::TeacherFile(error) => error.as_ref().into(),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::MissingInput
@@ -268,17 +268,5 @@ impl TrainError {
 
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
-    }
-}
-
-fn of_files(error: &onebit_files::Error) -> ErrorKind {
-    use onebit_files::Error;
-    match error {
-        Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            ErrorKind::MissingInput
-        }
-        Error::NoCheckpoint { .. } => ErrorKind::MissingInput,
-        Error::Read { .. } | Error::Write { .. } => ErrorKind::Io,
-        _ => ErrorKind::BadData,
     }
 }

@@ -107,10 +107,7 @@ pub struct Train {
     #[serde(default = "default_save_every")]
     pub save_every: usize,
     /// This many of the newest checkpoints stay, besides the best weights; `onebit probe` reads them all.
-    #[serde(
-        default = "default_keep_checkpoints",
-        skip_serializing_if = "is_default_keep_checkpoints"
-    )]
+    #[serde(default = "default_keep_checkpoints")]
     pub keep_checkpoints: usize,
     /// What stands for the derivative of the activations' sign.
     #[serde(default)]
@@ -360,9 +357,4 @@ fn default_save_every() -> usize {
 
 fn default_keep_checkpoints() -> usize {
     2
-}
-
-/// Absent when it is the default: recipes of runs from before there was this key have the same fingerprint.
-fn is_default_keep_checkpoints(kept: &usize) -> bool {
-    *kept == default_keep_checkpoints()
 }

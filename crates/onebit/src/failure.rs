@@ -144,10 +144,10 @@ fn code(error: &anyhow::Error) -> Code {
         None => {}
     }
     if let Some(files) = error.downcast_ref::<onebit_files::Error>() {
-        return of_files(files);
+        return of_kind(files.into());
     }
     match error.downcast_ref::<PackError>() {
-        Some(PackError::Files(files)) => return of_files(files),
+        Some(PackError::Files(files)) => return of_kind(files.into()),
         Some(_) => return Code::BadData,
         None => {}
     }
@@ -166,18 +166,6 @@ fn code(error: &anyhow::Error) -> Code {
         Some(e) if e.kind() == io::ErrorKind::NotFound => Code::MissingInput,
         Some(_) => Code::Io,
         None => Code::Software,
-    }
-}
-
-fn of_files(error: &onebit_files::Error) -> Code {
-    use onebit_files::Error;
-    match error {
-        Error::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            Code::MissingInput
-        }
-        Error::NoCheckpoint { .. } => Code::MissingInput,
-        Error::Read { .. } | Error::Write { .. } => Code::Io,
-        _ => Code::BadData,
     }
 }
 

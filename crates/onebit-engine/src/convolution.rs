@@ -1,9 +1,8 @@
-use alloc::vec::Vec;
-
 use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
-use crate::kernel::{Kernels, select};
-use crate::op::{BitMap, ConvBin};
+use crate::aligned::Aligned;
+use crate::kernel::{Filters, Kernels, select};
+use crate::op::{Band, BitMap, ConvBin};
 use crate::{EngineError, Isa};
 
 /// One binary convolution by itself, for a trainer's forward pass and for measurements.
@@ -13,6 +12,13 @@ pub struct BinaryConvolution {
     conv: ConvBin,
     x: Shape,
     y: Shape,
+}
+
+/// Working memory of [`BinaryConvolution::run`], reused from one run to the next.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    prepared: Aligned<u64>,
+    sums: Aligned<f32>,
 }
 
 impl BinaryConvolution {
@@ -39,31 +45,45 @@ impl BinaryConvolution {
         }
         let extent = |input| geometry.output_extent(input).expect("the window fits the input");
         let y = Shape::float(geometry.out_channels, extent(x.height), extent(x.width));
-        let lanes = (kernels.conv_bin_lanes)(geometry.out_channels / geometry.groups);
-        let conv = ConvBin::new(weight, geometry, x.channels, pad, lanes);
+        let layout = (kernels.conv_bin_layout)(Filters::of(geometry, x.channels));
+        let conv = ConvBin::new(weight, geometry, x.channels, pad, layout);
         Ok(BinaryConvolution { kernels, conv, x, y })
     }
 
     /// Exact sums of products of one image's bits `x` (pixel by pixel, each starting a new word):
-    /// integers, `[height, width, O]`. `regrouped` is working memory, used where a group of channels starts
-    /// inside a word.
+    /// integers, `[height, width, O]`.
     ///
     /// # Panics
     /// If `x` or `y` does not have the length of its map.
-    pub fn run(&self, x: &[u64], regrouped: &mut Vec<u64>, y: &mut [f32]) {
+    pub fn run(&self, x: &[u64], workspace: &mut Workspace, y: &mut [f32]) {
         assert_eq!(x.len(), self.x.pixels() * bits::words(self.x.channels), "length of x");
         assert_eq!(y.len(), self.y.len(), "length of y");
-        let words = if self.conv.regroups() {
-            regrouped.resize(self.x.pixels() * self.conv.pixel_words(), 0);
-            self.conv.regroup(x, regrouped);
-            regrouped.as_slice()
-        } else {
-            x
-        };
-        let map = BitMap { words, height: self.x.height, width: self.x.width };
-        let row = self.y.width * self.y.channels;
-        for (index, row) in y.chunks_exact_mut(row).enumerate() {
-            (self.kernels.conv_bin)(&self.conv, map, index, row);
+        let stride = self.conv.sums_stride();
+        if stride == self.y.channels {
+            return self.sums(x, &mut workspace.prepared, stride, y);
         }
+        let Workspace { prepared, sums } = workspace;
+        sums.resize(self.y.pixels() * stride);
+        self.sums(x, prepared, stride, sums);
+        for (y, sums) in y.chunks_exact_mut(self.y.channels).zip(sums.chunks_exact(stride)) {
+            y.copy_from_slice(&sums[..self.y.channels]);
+        }
+    }
+
+    fn sums(&self, x: &[u64], prepared: &mut Aligned<u64>, stride: usize, y: &mut [f32]) {
+        prepared.resize(self.conv.prepared_words(self.x.pixels()));
+        let words = self.conv.prepare(x, prepared);
+        let map = BitMap { words, height: self.x.height, width: self.x.width };
+        let mut band = Band {
+            rows: 0..self.y.height,
+            width: self.y.width,
+            channels: self.y.channels,
+            stride,
+            stages: &[],
+            floats: Some(y),
+            bits: None,
+            sums: None,
+        };
+        (self.kernels.conv_bin)(&self.conv, map, &mut band);
     }
 }

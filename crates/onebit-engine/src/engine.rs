@@ -1,13 +1,13 @@
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use onebit_model::infer::{Element, shapes_for};
 use onebit_model::{Model, Verified};
 
+use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::kernel::{self, Kernels};
-use crate::op::{Read, Source, Temp, Work};
+use crate::op::{Outputs, Read, Source, Temp, Work, stride};
 use crate::plan::{Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
@@ -27,6 +27,8 @@ pub struct Engine {
     kernels: &'static Kernels,
     input: [usize; 3],
     classes: usize,
+    /// Channels of the last value.
+    channels: usize,
     names: Vec<String>,
     weights: usize,
 }
@@ -35,8 +37,9 @@ pub struct Engine {
 #[derive(Clone, Debug)]
 pub struct Scratch {
     sizes: Sizes,
-    floats: Vec<f32>,
-    bits: Vec<u64>,
+    floats: Aligned<f32>,
+    bits: Aligned<u64>,
+    sums: Aligned<f32>,
     temp: Temp,
 }
 
@@ -70,6 +73,7 @@ impl Engine {
             kernels,
             input: [channels, height, width],
             classes: shapes.last().map_or(0, |shape| shape.len()),
+            channels: shapes.last().map_or(0, |shape| shape.channels),
             names: model.graph.nodes.iter().map(|node| node.name.clone()).collect(),
             weights: plan.steps.iter().map(|step| step.work.weight_bytes()).sum(),
             plan,
@@ -82,12 +86,13 @@ impl Engine {
         let sizes = self.plan.sizes;
         Scratch {
             sizes,
-            floats: vec![0.0; sizes.floats],
-            bits: vec![0; sizes.bits],
+            floats: Aligned::new(sizes.floats),
+            bits: Aligned::new(sizes.bits),
+            sums: Aligned::new(sizes.sums),
             temp: Temp {
-                row: vec![0.0; sizes.row],
-                vectors: vec![0.0; sizes.vectors],
-                regrouped: vec![0; sizes.regrouped],
+                vectors: Aligned::new(sizes.vectors),
+                prepared: Aligned::new(sizes.prepared),
+                ragged: Aligned::new(sizes.ragged),
             },
         }
     }
@@ -209,29 +214,36 @@ impl Engine {
     }
 
     fn execute(&self, step: &Step, image: &[f32], scratch: &mut Scratch) {
-        let Scratch { floats, bits, temp, .. } = scratch;
+        let Scratch { floats, bits, sums, temp, .. } = scratch;
         let (out, around) = split(floats, step.floats.unwrap_or(Span::EMPTY));
         let (out_bits, around_bits) = split(bits, step.bits.unwrap_or(Span::EMPTY));
-        let read = Read { image, floats: around, bits: around_bits };
+        let (out_sums, around_sums) = split(sums, step.sums.unwrap_or(Span::EMPTY));
+        let read = Read { image, floats: around, bits: around_bits, sums: around_sums };
+        let vectors = &mut temp.vectors;
         match &step.work {
             Work::Map(map) => {
-                let out = step.floats.is_some().then_some(out);
-                map.run(self.kernels, &read, out, out_bits, temp);
+                let outputs = Outputs {
+                    floats: step.floats.map(|_| out),
+                    bits: step.bits.map(|_| out_bits),
+                    sums: step.sums.map(|_| out_sums),
+                };
+                map.run(self.kernels, &read, outputs, temp);
             }
-            Work::GlobalAvgPool { x, channels, pixels } => {
-                crate::op::global_avg_pool(self.kernels, read.floats(*x), *channels, *pixels, out);
-            }
-            Work::Linear(linear) => linear.run(self.kernels, read.floats(linear.x), out),
-            Work::HyperTrunk(trunk) => {
-                trunk.run(self.kernels, read.floats(trunk.x), &mut temp.vectors, out);
-            }
-            Work::HyperHead(head) => head.run(self.kernels, read.floats(head.layer.x), out),
+            Work::GlobalAvgPool(x) => x.means(self.kernels, &read, vectors, out),
+            Work::Linear(linear) => linear.run(self.kernels, &read, vectors, out),
+            Work::HyperTrunk(trunk) => trunk.run(self.kernels, &read, vectors, out),
+            Work::HyperHead(head) => head.run(self.kernels, &read, vectors, out),
         }
     }
 
     fn finish(&self, image: &[f32], logits: &mut [f32], scratch: &Scratch) {
         match self.plan.logits {
-            Source::Floats(span) => logits.copy_from_slice(span.of(&scratch.floats)),
+            Source::Floats(span) => {
+                let pixels = span.of(&scratch.floats).chunks_exact(stride(self.channels));
+                for (logits, pixel) in logits.chunks_exact_mut(self.channels).zip(pixels) {
+                    logits.copy_from_slice(&pixel[..self.channels]);
+                }
+            }
             Source::Bits(_) | Source::Image => logits.copy_from_slice(image),
         }
     }

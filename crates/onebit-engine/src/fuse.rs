@@ -7,7 +7,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use onebit_model::{Graph, Op, Threshold};
+use onebit_model::{Graph, Op, Statistics, Threshold};
+
+use crate::op::MAX_STAGES;
 
 /// Nodes of one step, by their position in the graph.
 #[derive(Debug, PartialEq)]
@@ -18,8 +20,10 @@ pub(crate) struct Group {
     pub(crate) stages: Vec<usize>,
     /// The last real value, if there is one.
     pub(crate) value: Option<usize>,
-    /// Whether anything outside the group reads that value.
+    /// Whether anything outside the group reads that value, but for sums of it.
     pub(crate) value_is_read: bool,
+    /// Whether anything reads the sums of that value's channels.
+    pub(crate) sums_are_read: bool,
     /// The sign of that value (or the root, when it is a sign).
     pub(crate) sign: Option<usize>,
 }
@@ -55,20 +59,30 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
     let op = &graph.nodes[root].op;
     if matches!(op, Op::Sign { .. }) {
         let (stages, value) = (Vec::new(), None);
-        return Group { root, stages, value, value_is_read: false, sign: Some(root) };
+        return Group {
+            root,
+            stages,
+            value,
+            value_is_read: false,
+            sums_are_read: false,
+            sign: Some(root),
+        };
     }
     let mut group = Group {
         root,
         stages: if is_elementwise(op) { vec![root] } else { Vec::new() },
         value: Some(root),
         value_is_read: true,
+        sums_are_read: false,
         sign: None,
     };
     if makes_vector(op) {
         return group;
     }
     let mut value = root;
-    while let Some(next) = next_stage(graph, &readers[value], taken, value) {
+    while group.stages.len() < MAX_STAGES
+        && let Some(next) = next_stage(graph, &readers[value], taken, value)
+    {
         taken[next] = true;
         group.stages.push(next);
         value = next;
@@ -79,8 +93,19 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
         taken[sign] = true;
     }
     let is_last = value + 1 == graph.nodes.len();
-    group.value_is_read = is_last || readers[value].iter().any(|&id| group.sign != Some(id));
+    let sums_only = |id: usize| reads_sums_only(&graph.nodes[id].op);
+    group.value_is_read =
+        is_last || readers[value].iter().any(|&id| group.sign != Some(id) && !sums_only(id));
+    group.sums_are_read = readers[value].iter().any(|&id| reads_sums(&graph.nodes[id].op));
     group
+}
+
+fn reads_sums(op: &Op) -> bool {
+    matches!(op, Op::GlobalAvgPool | Op::HyperTrunk { .. })
+}
+
+fn reads_sums_only(op: &Op) -> bool {
+    matches!(op, Op::GlobalAvgPool | Op::HyperTrunk { statistics: Statistics::Mean, .. })
 }
 
 fn next_stage(graph: &Graph, readers: &[usize], taken: &[bool], value: usize) -> Option<usize> {

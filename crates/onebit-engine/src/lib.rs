@@ -28,6 +28,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod aligned;
 mod arena;
 mod convolution;
 mod engine;
@@ -37,7 +38,7 @@ mod kernel;
 mod op;
 mod plan;
 
-pub use convolution::BinaryConvolution;
+pub use convolution::{BinaryConvolution, Workspace};
 pub use engine::{Engine, Memory, Options, Scratch};
 pub use error::EngineError;
 pub use kernel::Isa;

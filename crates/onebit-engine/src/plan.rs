@@ -9,12 +9,13 @@ use onebit_model::{
 };
 
 use crate::EngineError;
+use crate::aligned::Aligned;
 use crate::arena::{Area, Span};
 use crate::fuse::{Group, groups};
-use crate::kernel::Kernels;
+use crate::kernel::{Filters, Kernels};
 use crate::op::{
-    Affine, Conv, ConvBin, HyperHead, HyperTrunk, Linear, Map, Offsets, Pool, PoolKind, Prelu,
-    Producer, SignStage, Source, Stage, Window, Work,
+    Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Linear, Map, Offsets, Pool, PoolKind,
+    Prelu, Producer, SignStage, Source, Stage, Window, Work, stride,
 };
 
 /// Most bytes of working memory for one image.
@@ -45,6 +46,8 @@ pub(crate) struct Step {
     pub(crate) floats: Option<Span>,
     /// Place of the packed bits, if the step ends in a sign.
     pub(crate) bits: Option<Span>,
+    /// Place of the sums of the output's rows, if anything reads them.
+    pub(crate) sums: Option<Span>,
     /// Position of that sign in the graph.
     pub(crate) sign: Option<usize>,
 }
@@ -54,9 +57,10 @@ pub(crate) struct Step {
 pub(crate) struct Sizes {
     pub(crate) floats: usize,
     pub(crate) bits: usize,
-    pub(crate) row: usize,
+    pub(crate) sums: usize,
     pub(crate) vectors: usize,
-    pub(crate) regrouped: usize,
+    pub(crate) prepared: usize,
+    pub(crate) ragged: usize,
 }
 
 /// A network ready to run on images of one size.
@@ -76,35 +80,66 @@ impl Plan {
     ) -> Result<Self, EngineError> {
         let groups = groups(&model.graph);
         let mut places = Places::new(model, shapes, &groups);
-        let mut planner = Planner { model, shapes, kernels, places: Vec::new() };
-        planner.places = vec![Source::Image; shapes.len()];
+        let mut planner = Planner {
+            model,
+            shapes,
+            kernels,
+            places: vec![Source::Image; shapes.len()],
+            sums: vec![None; shapes.len()],
+        };
         let mut plan = Plan {
             steps: Vec::new(),
             infos: Vec::new(),
             logits: Source::Image,
             sizes: Sizes::default(),
         };
+        if planner.pads_image() {
+            let image =
+                places.floats.take(real_len(shapes[0]).ok_or(TOO_LARGE)?).ok_or(TOO_LARGE)?;
+            plan.push(
+                planner.image(),
+                Step {
+                    work: Work::Map(planner.copy()),
+                    floats: Some(image),
+                    bits: None,
+                    sums: None,
+                    sign: None,
+                },
+            );
+            planner.places[0] = Source::Floats(image);
+        }
         for (index, group) in groups.iter().enumerate() {
-            let (floats, bits) = places.reserve(group, shapes).ok_or(TOO_LARGE)?;
-            let work = planner.work(group)?;
-            plan.sizes.row = plan.sizes.row.max(planner.row(group, &work));
-            plan.sizes.vectors = plan.sizes.vectors.max(work.vectors());
-            plan.sizes.regrouped = plan.sizes.regrouped.max(planner.regrouped(group, &work));
-            if let (Some(value), Some(span)) = (group.value, floats) {
-                planner.places[value] = Source::Floats(span);
+            let Reserved { floats, bits, sums } = places.reserve(group, shapes).ok_or(TOO_LARGE)?;
+            let step = Step { work: planner.work(group)?, floats, bits, sums, sign: group.sign };
+            plan.push(planner.info(group), step);
+            if let Some(value) = group.value {
+                if let Some(span) = floats {
+                    planner.places[value] = Source::Floats(span);
+                }
+                planner.sums[value] = sums;
             }
             if let (Some(sign), Some(span)) = (group.sign, bits) {
                 planner.places[sign] = Source::Bits(span);
             }
-            plan.infos.push(planner.info(group));
-            plan.steps.push(Step { work, floats, bits, sign: group.sign });
-            places.release(index, &planner.places);
+            places.release(index, &planner);
         }
         plan.logits = planner.places.last().copied().unwrap_or(Source::Image);
         plan.sizes.floats = places.floats.len();
         plan.sizes.bits = places.bits.len();
+        plan.sizes.sums = places.sums.len();
         plan.sizes.check()?;
         Ok(plan)
+    }
+
+    fn push(&mut self, info: StepInfo, step: Step) {
+        let sizes = &mut self.sizes;
+        sizes.vectors = sizes.vectors.max(step.work.vectors());
+        if let Work::Map(map) = &step.work {
+            sizes.prepared = sizes.prepared.max(map.prepared());
+            sizes.ragged = sizes.ragged.max(map.ragged());
+        }
+        self.infos.push(info);
+        self.steps.push(step);
     }
 }
 
@@ -116,9 +151,10 @@ impl Sizes {
         let areas = [
             bytes(self.floats, 4),
             bytes(self.bits, 8),
-            bytes(self.row, 4),
+            bytes(self.sums, 4),
             bytes(self.vectors, 4),
-            bytes(self.regrouped, 8),
+            bytes(self.prepared, 8),
+            bytes(self.ragged, 4),
         ];
         let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
         match total {
@@ -129,14 +165,22 @@ impl Sizes {
 
     /// Bytes of a scratch memory.
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.floats + self.row + self.vectors) + 8 * (self.bits + self.regrouped)
+        4 * (self.floats + self.sums + self.vectors + self.ragged) + 8 * (self.bits + self.prepared)
     }
 }
 
-/// Lifetimes of the values and the two areas they live in.
+/// Places of what a step gives.
+struct Reserved {
+    floats: Option<Span>,
+    bits: Option<Span>,
+    sums: Option<Span>,
+}
+
+/// Lifetimes of the values and the areas they live in.
 struct Places {
     floats: Area,
     bits: Area,
+    sums: Area,
     /// For each step, the values whose last reader it is.
     dying: Vec<Vec<usize>>,
 }
@@ -156,30 +200,44 @@ impl Places {
                 values.push(value);
             }
         }
-        Places { floats: Area::default(), bits: Area::default(), dying }
+        Places { floats: Area::default(), bits: Area::default(), sums: Area::default(), dying }
     }
 
-    fn reserve(&mut self, group: &Group, shapes: &[Shape]) -> Option<(Option<Span>, Option<Span>)> {
-        let floats = match group.value {
-            Some(value) if group.value_is_read => Some(self.floats.take(shapes[value].len())?),
-            _ => None,
-        };
-        let bits = match group.sign {
-            Some(sign) => Some(self.bits.take(bit_words(shapes[sign])?)?),
-            None => None,
-        };
-        Some((floats, bits))
+    fn reserve(&mut self, group: &Group, shapes: &[Shape]) -> Option<Reserved> {
+        let mut reserved = Reserved { floats: None, bits: None, sums: None };
+        if let Some(value) = group.value {
+            let shape = shapes[value];
+            if group.value_is_read {
+                reserved.floats = Some(self.floats.take(real_len(shape)?)?);
+            }
+            if group.sums_are_read {
+                reserved.sums =
+                    Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);
+            }
+        }
+        if let Some(sign) = group.sign {
+            reserved.bits = Some(self.bits.take(bit_words(shapes[sign])?)?);
+        }
+        Some(reserved)
     }
 
-    fn release(&mut self, step: usize, places: &[Source]) {
+    fn release(&mut self, step: usize, planner: &Planner<'_>) {
         for &value in &self.dying[step] {
-            match places[value] {
+            match planner.places[value] {
                 Source::Floats(span) => self.floats.release(span),
                 Source::Bits(span) => self.bits.release(span),
                 Source::Image => {}
             }
+            if let Some(span) = planner.sums[value] {
+                self.sums.release(span);
+            }
         }
     }
+}
+
+/// Floats of a real map in memory.
+fn real_len(shape: Shape) -> Option<usize> {
+    shape.pixels().checked_mul(stride(shape.channels))
 }
 
 fn bit_words(shape: Shape) -> Option<usize> {
@@ -193,6 +251,8 @@ struct Planner<'a> {
     kernels: &'static Kernels,
     /// Where the values computed so far live.
     places: Vec<Source>,
+    /// Where the sums of their rows live.
+    sums: Vec<Option<Span>>,
 }
 
 impl Planner<'_> {
@@ -219,24 +279,56 @@ impl Planner<'_> {
         Err(EngineError::ParameterSize { node, tensor, found, expected: len })
     }
 
+    /// A parameter for each channel, a whole stride of them.
+    fn padded(
+        &self,
+        id: usize,
+        tensor: &'static str,
+        channels: usize,
+    ) -> Result<Aligned<f32>, EngineError> {
+        Ok(padded(&self.floats(id, tensor, channels)?, 0.0))
+    }
+
+    /// Whether anything but a convolution or a classifier reads the image, whose pixels lie side by side.
+    fn pads_image(&self) -> bool {
+        let others = |node: &Node| {
+            let reads = node.inputs.iter().any(|input| input.0 == 0);
+            reads && !matches!(node.op, Op::Conv { .. } | Op::Linear { .. })
+        };
+        self.model.graph.nodes.iter().any(others)
+    }
+
+    /// The step that gives every pixel of the image a whole stride.
+    fn copy(&self) -> Map {
+        let Shape { channels, height, width, .. } = self.shapes[0];
+        let producer = Producer::Copy { x: Source::Image };
+        Map { producer, channels, height, width, stages: Vec::new(), sign: None, vectors: 0 }
+    }
+
+    fn image(&self) -> StepInfo {
+        let root = self.node(0);
+        StepInfo {
+            name: root.name.clone(),
+            ops: vec![root.op.name()],
+            kernel: alloc::format!("copy_{}", self.kernels.isa),
+            output: self.shapes[0],
+            flops: 0,
+            bops: 0,
+        }
+    }
+
     fn work(&self, group: &Group) -> Result<Work, EngineError> {
         let id = group.root;
         let x = self.input_shape(id);
         match self.node(id).op {
-            Op::GlobalAvgPool => Ok(Work::GlobalAvgPool {
-                x: self.source(id, 0),
-                channels: x.channels,
-                pixels: x.pixels(),
-            }),
+            Op::GlobalAvgPool => Ok(Work::GlobalAvgPool(self.channels(id))),
             Op::Linear { out_features } => {
                 Ok(Work::Linear(self.linear(id, x.len(), out_features, Precision::F32)?))
             }
             Op::HyperTrunk { statistics, hidden, precision } => {
                 let inputs = statistics.count() * x.channels;
                 Ok(Work::HyperTrunk(HyperTrunk {
-                    x: self.source(id, 0),
-                    channels: x.channels,
-                    pixels: x.pixels(),
+                    x: self.channels(id),
                     statistics,
                     hidden: self.linear(id, inputs, hidden, precision)?,
                 }))
@@ -247,6 +339,12 @@ impl Planner<'_> {
             })),
             _ => Ok(Work::Map(self.map(group)?)),
         }
+    }
+
+    fn channels(&self, id: usize) -> Channels {
+        let Shape { channels, height, width, .. } = self.input_shape(id);
+        let sums = self.sums[self.node(id).inputs[0].0];
+        Channels { x: self.source(id, 0), sums, channels, height, width }
     }
 
     fn linear(
@@ -264,8 +362,9 @@ impl Planner<'_> {
             Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
         Ok(Linear {
             x: self.source(id, 0),
+            channels: self.input_shape(id).channels,
             weight: Conv::new(&weight, geometry, inputs, (self.kernels.conv_lanes)(outputs)),
-            bias: self.floats(id, "bias", outputs)?,
+            bias: self.padded(id, "bias", outputs)?,
         })
     }
 
@@ -326,12 +425,18 @@ impl Planner<'_> {
                 let weight = self.floats(id, "weight", len)?;
                 let lanes = (self.kernels.conv_lanes)(geometry.out_channels / geometry.groups);
                 let conv = Conv::new(&weight, geometry, shape.channels, lanes);
-                Producer::Conv { x, height: shape.height, width: shape.width, conv }
+                Producer::Conv {
+                    x,
+                    channels: shape.channels,
+                    height: shape.height,
+                    width: shape.width,
+                    conv,
+                }
             }
             Op::ConvBin { geometry, pad, .. } => {
                 let words = self.model.words(self.node(id), "weight");
-                let lanes = (self.kernels.conv_bin_lanes)(geometry.out_channels / geometry.groups);
-                let conv = ConvBin::new(words, geometry, shape.channels, pad, lanes);
+                let layout = (self.kernels.conv_bin_layout)(Filters::of(geometry, shape.channels));
+                let conv = ConvBin::new(words, geometry, shape.channels, pad, layout);
                 Producer::ConvBin { x, height: shape.height, width: shape.width, conv }
             }
             Op::Concat => {
@@ -355,8 +460,8 @@ impl Planner<'_> {
     ) -> Result<Stage, EngineError> {
         Ok(match self.node(id).op {
             Op::Affine => Stage::Affine(Affine {
-                scale: self.floats(id, "scale", channels)?,
-                shift: self.floats(id, "shift", channels)?,
+                scale: self.padded(id, "scale", channels)?,
+                shift: self.padded(id, "shift", channels)?,
             }),
             Op::Prelu { slope, shift } => {
                 Stage::Prelu(self.prelu(id, slope, shift, channels, reserve)?)
@@ -376,8 +481,8 @@ impl Planner<'_> {
         channels: usize,
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<Prelu, EngineError> {
-        let floats = |name| self.floats(id, name, channels);
-        let filled = |value: f32| vec![value; channels];
+        let floats = |name| self.padded(id, name, channels);
+        let filled = |value: f32| padded(&vec![value; channels], 0.0);
         let (slope_pos, slope_neg) = match slope {
             Slope::Relu => (filled(1.0), filled(0.0)),
             Slope::Negative => (filled(1.0), floats("slope_neg")?),
@@ -388,8 +493,8 @@ impl Planner<'_> {
             Shift::Static | Shift::Dynamic => (floats("shift_x")?, floats("shift_y")?),
         };
         let offsets = (shift == Shift::Dynamic)
-            .then(|| Offsets { values: self.source(id, 1), at: reserve(2 * channels) });
-        Ok(Prelu { slope_pos, slope_neg, shift_x, shift_y, offsets })
+            .then(|| Offsets { values: self.source(id, 1), at: reserve(2 * stride(channels)) });
+        Ok(Prelu { channels, slope_pos, slope_neg, shift_x, shift_y, offsets })
     }
 
     fn sign(
@@ -398,34 +503,15 @@ impl Planner<'_> {
         channels: usize,
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<SignStage, EngineError> {
-        let Op::Sign { threshold } = self.node(id).op else {
-            return Ok(SignStage { threshold: vec![0.0; channels], offsets: None });
-        };
-        let values = match threshold {
-            Threshold::Zero => vec![0.0; channels],
-            Threshold::Static | Threshold::Dynamic => self.floats(id, "threshold", channels)?,
+        let (values, threshold) = match self.node(id).op {
+            Op::Sign { threshold: threshold @ (Threshold::Static | Threshold::Dynamic) } => {
+                (self.floats(id, "threshold", channels)?, threshold)
+            }
+            _ => (vec![0.0; channels], Threshold::Zero),
         };
         let offsets = (threshold == Threshold::Dynamic)
-            .then(|| Offsets { values: self.source(id, 1), at: reserve(channels) });
-        Ok(SignStage { threshold: values, offsets })
-    }
-
-    /// Floats of the row buffer that a step needs when nothing reads its real output.
-    fn row(&self, group: &Group, work: &Work) -> usize {
-        match work {
-            Work::Map(map) if !group.value_is_read => map.width * map.channels,
-            _ => 0,
-        }
-    }
-
-    /// Words of the input of a grouped binary convolution, each group in words of its own.
-    fn regrouped(&self, group: &Group, work: &Work) -> usize {
-        match work {
-            Work::Map(Map { producer: Producer::ConvBin { conv, .. }, .. }) if conv.regroups() => {
-                self.input_shape(group.root).pixels() * conv.pixel_words()
-            }
-            _ => 0,
-        }
+            .then(|| Offsets { values: self.source(id, 1), at: reserve(stride(channels)) });
+        Ok(SignStage { threshold: padded(&values, f32::INFINITY), offsets })
     }
 
     fn info(&self, group: &Group) -> StepInfo {
@@ -460,6 +546,14 @@ impl Planner<'_> {
             bops,
         }
     }
+}
+
+/// Values of the channels, then `fill` up to a whole stride.
+fn padded(values: &[f32], fill: f32) -> Aligned<f32> {
+    let mut padded = Aligned::new(stride(values.len()));
+    padded.fill(fill);
+    padded[..values.len()].copy_from_slice(values);
+    padded
 }
 
 fn window_name(op: &str, geometry: &Geometry) -> String {

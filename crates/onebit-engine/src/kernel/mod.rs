@@ -3,22 +3,33 @@
 //! A new instruction set is one file here, one word in [`Isa`] and one line in `ISAS`, which feeds the choice
 //! at run time, the tests and the benches.
 
-mod body;
+mod binary;
+mod finish;
+mod lookup;
+mod popcount;
 mod portable;
+mod real;
 mod reference;
+mod tile;
 mod vector;
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx2;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx512;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod avx512bw;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod x86;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use onebit_model::Geometry;
+
 use crate::EngineError;
-use crate::op::{BitMap, Conv, ConvBin, FloatMap, Pool, PreluVectors};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +40,8 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2, FMA and POPCNT.
     Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    Avx512Bw,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VPOPCNTDQ.
     Avx512,
 }
@@ -47,9 +60,13 @@ const ISAS: &[Entry] = &[
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     Entry { isa: Isa::Avx2, name: "avx2", kernels: avx2::kernels },
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    Entry { isa: Isa::Avx512Bw, name: "avx512bw", kernels: avx512bw::kernels },
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
     Entry { isa: Isa::Avx512, name: "avx512", kernels: avx512::kernels },
     #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
     Entry { isa: Isa::Avx2, name: "avx2", kernels: || None },
+    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+    Entry { isa: Isa::Avx512Bw, name: "avx512bw", kernels: || None },
     #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
     Entry { isa: Isa::Avx512, name: "avx512", kernels: || None },
 ];
@@ -102,28 +119,40 @@ pub(crate) enum Moment {
     Third,
 }
 
-/// The inner loops of one instruction set. Rows are `width x channels`, NHWC.
+/// Size of one group of a binary convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filters {
+    /// Output channels.
+    pub(crate) outputs: usize,
+    /// Products of one output: input channels times taps.
+    pub(crate) products: usize,
+}
+
+impl Filters {
+    pub(crate) fn of(geometry: Geometry, channels: usize) -> Self {
+        let Geometry { out_channels, kernel, groups, .. } = geometry;
+        Filters { outputs: out_channels / groups, products: channels / groups * kernel * kernel }
+    }
+}
+
+/// The inner loops of one instruction set. Each computes a [`Band`] of a map; what [`Band`] says is done in the
+/// same pass.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     pub(crate) isa: Isa,
-    /// Lanes of a block of binary weights for this many output channels of a group.
-    pub(crate) conv_bin_lanes: fn(usize) -> usize,
+    /// Layout of the weights of a binary convolution.
+    pub(crate) conv_bin_layout: fn(Filters) -> Layout,
     /// Lanes of a block of real weights for this many output channels of a group.
     pub(crate) conv_lanes: fn(usize) -> usize,
-    /// Row `y` of a binary convolution.
-    pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, usize, &mut [f32]),
-    /// Row `y` of a real convolution.
-    pub(crate) conv: fn(&Conv, FloatMap<'_>, usize, &mut [f32]),
-    /// Row `y` of a pooling of a map with that many channels.
-    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, usize, &mut [f32]),
-    /// `row = row * scale + shift`.
-    pub(crate) affine: fn(&mut [f32], &[f32], &[f32]),
-    /// `row = row + other`.
-    pub(crate) add: fn(&mut [f32], &[f32]),
-    /// The parametric rectifier, in place.
-    pub(crate) prelu: fn(&mut [f32], PreluVectors<'_>),
-    /// Packs `row > threshold`.
-    pub(crate) sign: fn(&[f32], &[f32], &mut [u64]),
-    /// Adds a moment over the pixels of `x` (with the means) to the sums.
+    pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut Band<'_>),
+    pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
+    pub(crate) pool: fn(Pool, FloatMap<'_>, &mut Band<'_>),
+    /// The map itself.
+    pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),
+    /// Two maps, the first of this many channels.
+    pub(crate) concat: fn([FloatMap<'_>; 2], usize, &mut Band<'_>),
+    /// The map with its groups of channels, this many, shuffled.
+    pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
+    /// Adds a moment over pixels (with the means) to the sums of a whole stride of channels.
     pub(crate) moment: fn(Moment, &[f32], &[f32], &mut [f32]),
 }

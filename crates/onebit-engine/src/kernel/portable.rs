@@ -1,19 +1,20 @@
 //! Plain Rust for any CPU. Without a fused multiply-add to rely on, it multiplies and adds in two roundings.
 
-use super::{Isa, Kernels, body};
+use super::popcount::Popcount;
+use super::{Isa, Kernels, binary, real};
+use crate::op::Layout;
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
-    conv_bin_lanes: |_| 4,
+    conv_bin_layout: |_| Layout { lanes: 4, bits: 64 },
     conv_lanes: |_| 8,
-    conv_bin: body::conv_bin::<[u64; 2], 4, 2, 2>,
-    conv: body::conv::<[f32; 4], 8, 2, 4>,
-    pool: body::pool,
-    affine: body::affine::<[f32; 4], false>,
-    add: body::add,
-    prelu: body::prelu::<[f32; 4]>,
-    sign: body::sign::<[f32; 4]>,
-    moment: body::moment::<false>,
+    conv_bin: binary::conv_bin::<Popcount<[u64; 2], 2>, [f32; 4], 4>,
+    conv: real::conv::<[f32; 4], 8, 2>,
+    pool: real::pool::<[f32; 4]>,
+    copy: real::copy::<[f32; 4]>,
+    concat: real::concat::<[f32; 4]>,
+    shuffle: real::shuffle::<[f32; 4]>,
+    moment: real::moment::<[f32; 4]>,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {

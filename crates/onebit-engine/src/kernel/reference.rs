@@ -3,19 +3,18 @@
 use onebit_model::bits;
 
 use super::{Isa, Kernels, Moment};
-use crate::op::{BitMap, Conv, ConvBin, FloatMap, Pool, PoolKind, PreluVectors, Window};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool, PoolKind, StageView, Window};
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Reference,
-    conv_bin_lanes: |_| 1,
+    conv_bin_layout: |_| Layout { lanes: 1, bits: 64 },
     conv_lanes: |_| 1,
     conv_bin,
     conv,
     pool,
-    affine,
-    add,
-    prelu,
-    sign,
+    copy,
+    concat,
+    shuffle,
     moment,
 };
 
@@ -28,64 +27,107 @@ fn fma(x: f32, y: f32, z: f32) -> f32 {
     libm::fmaf(x, y, z)
 }
 
-fn conv_bin(conv: &ConvBin, x: BitMap<'_>, oy: usize, out: &mut [f32]) {
-    let k = conv.window.kernel;
-    for (ox, pixel) in out.chunks_exact_mut(conv.groups * conv.outputs).enumerate() {
-        for (o, value) in pixel.iter_mut().enumerate() {
-            let group = o / conv.outputs;
-            let mut dot = 0;
-            for tap in 0..k * k {
-                let weight = &conv.weights[(o * k * k + tap) * conv.words..][..conv.words];
-                let input = match tap_position(conv.window, [oy, ox], tap, [x.height, x.width]) {
-                    Some(at) => {
-                        Some(&x.words[(at * conv.groups + group) * conv.words..][..conv.words])
-                    }
-                    None if conv.tap_sums.is_empty() => continue,
-                    None => None,
-                };
-                for channel in 0..conv.inputs {
-                    let a = input.map_or(1.0, |words| bits::value(words, channel));
-                    dot += if a == bits::value(weight, channel) { 1 } else { -1 };
-                }
+/// Computes every value of a band by its row, column and channel, and does with it what the band says.
+fn each(band: &mut Band<'_>, value: impl Fn(usize, usize, usize) -> f32) {
+    let (width, channels, stride) = (band.width, band.channels, band.stride);
+    for (row, y) in band.rows.clone().enumerate() {
+        for (x, c) in (0..width).flat_map(|x| (0..channels).map(move |c| (x, c))) {
+            let value = through_stages(band.stages, y * width + x, c, value(y, x, c));
+            let pixel = row * width + x;
+            if let Some(floats) = &mut band.floats {
+                floats[pixel * stride + c] = value;
             }
-            *value = dot as f32;
+            if let Some(sums) = &mut band.sums {
+                sums[row * stride + c] += value;
+            }
+            if let Some((threshold, words)) = &mut band.bits {
+                let word = &mut words[pixel * bits::words(channels) + c / bits::WORD_BITS];
+                let bit = u64::from(value > threshold[c]) << (c % bits::WORD_BITS);
+                *word = if c % bits::WORD_BITS == 0 { bit } else { *word | bit };
+            }
         }
     }
 }
 
-fn conv(conv: &Conv, x: FloatMap<'_>, oy: usize, out: &mut [f32]) {
-    let k = conv.window.kernel;
-    let channels = conv.groups * conv.inputs;
-    for (ox, pixel) in out.chunks_exact_mut(conv.groups * conv.outputs).enumerate() {
-        for (o, value) in pixel.iter_mut().enumerate() {
-            let first = o / conv.outputs * conv.inputs;
-            let mut sum = 0.0;
-            for tap in 0..k * k {
-                let position = tap_position(conv.window, [oy, ox], tap, [x.height, x.width]);
-                let Some(at) = position else { continue };
-                for i in 0..conv.inputs {
-                    let weight = conv.weights[(o * k * k + tap) * conv.inputs + i];
-                    sum = fma(x.values[at * channels + first + i], weight, sum);
-                }
-            }
-            *value = sum;
+fn through_stages(stages: &[StageView<'_>], pixel: usize, c: usize, value: f32) -> f32 {
+    stages.iter().fold(value, |value, stage| match stage {
+        StageView::Affine { scale, shift } => fma(value, scale[c], shift[c]),
+        StageView::Add { other } => value + other.values[pixel * other.stride + c],
+        StageView::Prelu(p) => {
+            let x = value - p.shift_x[c];
+            let slope = if x > 0.0 { p.slope_pos[c] } else { p.slope_neg[c] };
+            x * slope + p.shift_y[c]
         }
-    }
+    })
 }
 
-fn pool(pool: Pool, x: FloatMap<'_>, channels: usize, oy: usize, out: &mut [f32]) {
-    let k = pool.window.kernel;
-    for (ox, pixel) in out.chunks_exact_mut(channels).enumerate() {
-        for (c, value) in pixel.iter_mut().enumerate() {
-            let taps = (0..k * k)
-                .filter_map(|tap| tap_position(pool.window, [oy, ox], tap, [x.height, x.width]));
-            let inputs = taps.map(|at| x.values[at * channels + c]);
-            *value = match pool.kind {
-                PoolKind::Average => inputs.fold(0.0, |sum, v| sum + v) * (1.0 / (k * k) as f32),
-                PoolKind::Max => inputs.fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m }),
+fn conv_bin(conv: &ConvBin, map: BitMap<'_>, band: &mut Band<'_>) {
+    let k = conv.window.kernel;
+    each(band, |y, x, o| {
+        let group = o / conv.outputs;
+        let mut dot = 0;
+        for tap in 0..k * k {
+            let weight = &conv.weights[(o * k * k + tap) * conv.words..][..conv.words];
+            let input = match tap_position(conv.window, [y, x], tap, [map.height, map.width]) {
+                Some(at) => Some(&map.words[at * conv.pixel + group * conv.group..][..conv.words]),
+                None if conv.tap_sums.is_empty() => continue,
+                None => None,
             };
+            for channel in 0..conv.inputs {
+                let a = input.map_or(1.0, |words| bits::value(words, channel));
+                dot += if a == bits::value(weight, channel) { 1 } else { -1 };
+            }
         }
-    }
+        dot as f32
+    });
+}
+
+fn conv(conv: &Conv, map: FloatMap<'_>, band: &mut Band<'_>) {
+    let k = conv.window.kernel;
+    each(band, |y, x, o| {
+        let first = o / conv.outputs * conv.inputs;
+        let mut sum = 0.0;
+        for tap in 0..k * k {
+            let position = tap_position(conv.window, [y, x], tap, [map.height, map.width]);
+            let Some(at) = position else { continue };
+            for i in 0..conv.inputs {
+                let weight = conv.weights[(o * k * k + tap) * conv.inputs + i];
+                sum = fma(map.values[at * map.stride + first + i], weight, sum);
+            }
+        }
+        sum
+    });
+}
+
+fn pool(pool: Pool, map: FloatMap<'_>, band: &mut Band<'_>) {
+    let k = pool.window.kernel;
+    each(band, |y, x, c| {
+        let taps = (0..k * k)
+            .filter_map(|tap| tap_position(pool.window, [y, x], tap, [map.height, map.width]));
+        let inputs = taps.map(|at| map.values[at * map.stride + c]);
+        match pool.kind {
+            PoolKind::Average => inputs.fold(0.0, |sum, v| sum + v) * (1.0 / (k * k) as f32),
+            PoolKind::Max => inputs.fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m }),
+        }
+    });
+}
+
+fn copy(map: FloatMap<'_>, band: &mut Band<'_>) {
+    each(band, |y, x, c| map.values[(y * map.width + x) * map.stride + c]);
+}
+
+fn concat(maps: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
+    each(band, |y, x, c| {
+        let (map, c) = if c < first { (maps[0], c) } else { (maps[1], c - first) };
+        map.values[(y * map.width + x) * map.stride + c]
+    });
+}
+
+fn shuffle(map: FloatMap<'_>, groups: usize, band: &mut Band<'_>) {
+    let size = band.channels / groups;
+    each(band, |y, x, c| {
+        map.values[(y * map.width + x) * map.stride + c % groups * size + c / groups]
+    });
 }
 
 /// Pixel of the input below a tap, `None` in the padding.
@@ -98,38 +140,6 @@ fn tap_position(
     let y = (out[0] * window.stride + tap / window.kernel).checked_sub(window.padding)?;
     let x = (out[1] * window.stride + tap % window.kernel).checked_sub(window.padding)?;
     (y < height && x < width).then_some(y * width + x)
-}
-
-fn affine(row: &mut [f32], scale: &[f32], shift: &[f32]) {
-    for (i, value) in row.iter_mut().enumerate() {
-        *value = fma(*value, scale[i % scale.len()], shift[i % shift.len()]);
-    }
-}
-
-fn add(row: &mut [f32], other: &[f32]) {
-    for (value, other) in row.iter_mut().zip(other) {
-        *value += other;
-    }
-}
-
-fn prelu(row: &mut [f32], p: PreluVectors<'_>) {
-    for (i, value) in row.iter_mut().enumerate() {
-        let c = i % p.shift_x.len();
-        let x = *value - p.shift_x[c];
-        let slope = if x > 0.0 { p.slope_pos[c] } else { p.slope_neg[c] };
-        *value = x * slope + p.shift_y[c];
-    }
-}
-
-fn sign(row: &[f32], threshold: &[f32], out: &mut [u64]) {
-    let words = bits::words(threshold.len());
-    out.fill(0);
-    for (i, value) in row.iter().enumerate() {
-        let (pixel, c) = (i / threshold.len(), i % threshold.len());
-        if *value > threshold[c] {
-            out[pixel * words + c / bits::WORD_BITS] |= 1 << (c % bits::WORD_BITS);
-        }
-    }
 }
 
 fn moment(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {

@@ -22,6 +22,9 @@ pub(super) trait Vector: Copy {
     /// `self * y + z`.
     fn mul_add(self, y: Self, z: Self) -> Self;
 
+    /// `self` in the lanes where `self > y`, `y` in the others.
+    fn larger(self, y: Self) -> Self;
+
     /// `yes` in the lanes above zero, `no` in the others.
     fn if_positive(self, yes: Self, no: Self) -> Self;
 
@@ -43,6 +46,7 @@ impl Vector for [f32; 4] {
 
     #[inline(always)]
     fn load(from: &[f32]) -> Self {
+        let from = &from[..4];
         core::array::from_fn(|lane| from[lane])
     }
 
@@ -67,6 +71,11 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
+    fn larger(self, y: Self) -> Self {
+        core::array::from_fn(|lane| if self[lane] > y[lane] { self[lane] } else { y[lane] })
+    }
+
+    #[inline(always)]
     fn if_positive(self, yes: Self, no: Self) -> Self {
         core::array::from_fn(|lane| if self[lane] > 0.0 { yes[lane] } else { no[lane] })
     }
@@ -82,26 +91,39 @@ impl Vector for [f32; 4] {
     }
 }
 
-/// A register of counters. The same condition as for [`Vector`] holds.
+/// A register of counters, one for each output channel. The same condition as for [`Vector`] holds.
 pub(super) trait Counter: Copy {
+    /// What is compared at once: a part of the bits of a pixel, the same in every lane.
+    type Word: bytemuck::Pod;
+
     /// Words in a register.
     const LANES: usize;
 
+    /// Counters at zero.
+    fn zero() -> Self;
+
     /// The same word in every lane.
-    fn splat(word: u64) -> Self;
+    fn splat(word: Self::Word) -> Self;
 
     /// The first [`Counter::LANES`] words.
-    fn load(from: &[u64]) -> Self;
+    fn load(from: &[Self::Word]) -> Self;
 
     /// `self + popcount(x ^ y)`.
     fn add_differences(self, x: Self, y: Self) -> Self;
 
-    /// Into the first [`Counter::LANES`] words.
-    fn store(self, to: &mut [u64]);
+    /// `base - 2 * self` into the first [`Counter::LANES`] floats.
+    fn store_sums(self, base: f32, to: &mut [f32]);
 }
 
 impl Counter for [u64; 2] {
+    type Word = u64;
+
     const LANES: usize = 2;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        [0; 2]
+    }
 
     #[inline(always)]
     fn splat(word: u64) -> Self {
@@ -119,7 +141,9 @@ impl Counter for [u64; 2] {
     }
 
     #[inline(always)]
-    fn store(self, to: &mut [u64]) {
-        to[..2].copy_from_slice(&self);
+    fn store_sums(self, base: f32, to: &mut [f32]) {
+        for (to, count) in to[..2].iter_mut().zip(self) {
+            *to = base - 2.0 * count as f32;
+        }
     }
 }

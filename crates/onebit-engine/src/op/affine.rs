@@ -1,8 +1,8 @@
-use alloc::vec::Vec;
+use crate::aligned::Aligned;
 
 /// `y = x * scale + shift` per channel.
 #[derive(Debug)]
 pub(crate) struct Affine {
-    pub(crate) scale: Vec<f32>,
-    pub(crate) shift: Vec<f32>,
+    pub(crate) scale: Aligned<f32>,
+    pub(crate) shift: Aligned<f32>,
 }

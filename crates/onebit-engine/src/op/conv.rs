@@ -1,15 +1,13 @@
-use alloc::vec;
-use alloc::vec::Vec;
-
 use onebit_model::Geometry;
 
-use super::Window;
+use super::{Window, band::sums_stride};
+use crate::aligned::Aligned;
 
 /// A real convolution with its weights in the kernels' order:
 /// `[group][block of output channels][row of taps][column of taps][input channel][lane]`.
 #[derive(Debug)]
 pub(crate) struct Conv {
-    pub(crate) weights: Vec<f32>,
+    pub(crate) weights: Aligned<f32>,
     pub(crate) lanes: usize,
     pub(crate) window: Window,
     pub(crate) groups: usize,
@@ -26,7 +24,7 @@ impl Conv {
         let (inputs, outputs) = (channels / groups, out_channels / groups);
         let len = kernel * kernel * inputs;
         let blocks = outputs.div_ceil(lanes);
-        let mut weights = vec![0.0; groups * blocks * len * lanes];
+        let mut weights = Aligned::new(groups * blocks * len * lanes);
         for (o, row) in weight.chunks_exact(len).enumerate() {
             let (group, channel) = (o / outputs, o % outputs);
             let block = group * blocks + channel / lanes;
@@ -37,6 +35,11 @@ impl Conv {
         }
         let window = Window { kernel, stride, padding };
         Conv { weights, lanes, window, groups, inputs, outputs }
+    }
+
+    /// Floats from one pixel to the next of the map that the kernel writes.
+    pub(crate) fn sums_stride(&self) -> usize {
+        sums_stride(self.groups, self.outputs)
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -3,24 +3,51 @@ use alloc::vec::Vec;
 
 use onebit_model::{Geometry, PadValue, bits};
 
-use super::Window;
+use super::{Window, band::sums_stride};
+use crate::aligned::Aligned;
+
+/// How a kernel wants the weights of binary convolutions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Output channels of a block.
+    pub(crate) lanes: usize,
+    /// Bits of a lane: 8 (the pixels' bits as offsets of lookup tables), 32 or 64 (as they are).
+    pub(crate) bits: usize,
+}
 
 /// A binary convolution with its weights in the kernels' order:
-/// `[group][block of output channels][tap][word][lane]`. With one lane that is the file's order.
+/// `[group][block of output channels][tap][weight][lane]`. With one lane of 64 bits that is the file's order.
 #[derive(Debug)]
 pub(crate) struct ConvBin {
-    pub(crate) weights: Vec<u64>,
+    pub(crate) weights: Aligned<u64>,
+    /// Output channels of a block.
+    pub(crate) lanes: usize,
     pub(crate) window: Window,
     pub(crate) groups: usize,
     /// Input channels of a group.
     pub(crate) inputs: usize,
-    /// Words of the input channels of a group.
+    /// Weights of a tap: `inputs` in units of the layout's bits.
     pub(crate) words: usize,
     /// Output channels of a group.
     pub(crate) outputs: usize,
+    /// What the kernel reads of a pixel's bits, from one pixel to the next and from one group to the next: offsets
+    /// of tables, or words of the layout's bits.
+    pub(crate) pixel: usize,
+    pub(crate) group: usize,
     /// Sum of the weights (+1, -1) of each tap, `[group][block][tap][lane]`, when padded taps count as +1;
     /// empty when they count nothing.
     pub(crate) tap_sums: Vec<i32>,
+    preparation: Preparation,
+}
+
+/// What becomes of the input's bits before the kernel reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preparation {
+    None,
+    /// Every group starts a new word.
+    Regroup,
+    /// Every four bits become the offset of a table of 16 bytes.
+    Offsets,
 }
 
 impl ConvBin {
@@ -30,55 +57,137 @@ impl ConvBin {
         geometry: Geometry,
         channels: usize,
         pad: PadValue,
-        lanes: usize,
+        layout: Layout,
     ) -> Self {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
+        let Layout { lanes, bits: lane_bits } = layout;
         let (inputs, outputs) = (channels / groups, out_channels / groups);
-        let (words, taps, blocks) = (bits::words(inputs), kernel * kernel, outputs.div_ceil(lanes));
-        let mut weights = vec![0; groups * blocks * taps * words * lanes];
-        let mut tap_sums = match pad {
-            PadValue::Zero => Vec::new(),
-            PadValue::One => vec![0; groups * blocks * taps * lanes],
+        let (taps, blocks) = (kernel * kernel, groups * outputs.div_ceil(lanes));
+        let words = inputs.div_ceil(lane_bits);
+        let aligned = groups == 1 || inputs.is_multiple_of(lane_bits);
+        let (preparation, pixel, group) = match lane_bits {
+            8 => (Preparation::Offsets, groups * words * 2, words * 2),
+            _ if aligned => {
+                let pixel = bits::words(channels) * (bits::WORD_BITS / lane_bits);
+                (Preparation::None, pixel, words)
+            }
+            _ => {
+                let group = bits::words(inputs) * (bits::WORD_BITS / lane_bits);
+                (Preparation::Regroup, groups * group, group)
+            }
         };
-        for (o, filter) in weight.chunks_exact(taps * words).enumerate() {
-            let (group, channel) = (o / outputs, o % outputs);
+        let mut conv = ConvBin {
+            weights: Aligned::new((blocks * taps * words * lanes * lane_bits).div_ceil(64)),
+            lanes,
+            window: Window { kernel, stride, padding },
+            groups,
+            inputs,
+            words,
+            outputs,
+            pixel,
+            group,
+            tap_sums: match pad {
+                PadValue::Zero => Vec::new(),
+                PadValue::One => vec![0; blocks * taps * lanes],
+            },
+            preparation,
+        };
+        conv.pack(weight, layout);
+        conv
+    }
+
+    fn pack(&mut self, weight: &[u64], Layout { lanes, bits: lane_bits }: Layout) {
+        let (taps, blocks) =
+            (self.window.kernel * self.window.kernel, self.outputs.div_ceil(lanes));
+        let file_words = bits::words(self.inputs);
+        for (o, filter) in weight.chunks_exact(taps * file_words).enumerate() {
+            let (group, channel) = (o / self.outputs, o % self.outputs);
             let (block, lane) = (group * blocks + channel / lanes, channel % lanes);
-            let packed = weights[block * taps * words * lanes..].chunks_exact_mut(lanes);
-            for (vector, &w) in packed.zip(filter) {
-                vector[lane] = w;
-            }
-            let sums = tap_sums.chunks_exact_mut(lanes).skip(block * taps);
-            for (vector, tap) in sums.zip(filter.chunks_exact(words)) {
-                let ones: u32 = tap.iter().map(|w| w.count_ones()).sum();
-                vector[lane] = 2 * ones as i32 - inputs as i32;
-            }
-        }
-        let window = Window { kernel, stride, padding };
-        ConvBin { weights, window, groups, inputs, words, outputs, tap_sums }
-    }
-
-    /// Words of a pixel with every group in words of its own.
-    pub(crate) fn pixel_words(&self) -> usize {
-        self.groups * self.words
-    }
-
-    /// Whether groups start inside a word, so that the input must be regrouped.
-    pub(crate) fn regroups(&self) -> bool {
-        self.groups > 1 && !self.inputs.is_multiple_of(bits::WORD_BITS)
-    }
-
-    /// Copies packed pixels so that every group starts a new word.
-    pub(crate) fn regroup(&self, x: &[u64], out: &mut [u64]) {
-        let mask = bits::tail_mask(self.inputs);
-        let pixels = x.chunks_exact(bits::words(self.groups * self.inputs));
-        for (pixel, out) in pixels.zip(out.chunks_exact_mut(self.pixel_words())) {
-            for (group, out) in out.chunks_exact_mut(self.words).enumerate() {
-                for (i, word) in out.iter_mut().enumerate() {
-                    *word = word_at(pixel, group * self.inputs + i * bits::WORD_BITS);
+            for (tap, words) in filter.chunks_exact(file_words).enumerate() {
+                for i in 0..self.words {
+                    let bit = i * lane_bits;
+                    let word = words[bit / bits::WORD_BITS] >> (bit % bits::WORD_BITS);
+                    let at = ((block * taps + tap) * self.words + i) * lanes + lane;
+                    match lane_bits {
+                        8 => {
+                            bytemuck::cast_slice_mut::<u64, u8>(&mut self.weights)[at] = word as u8
+                        }
+                        32 => {
+                            bytemuck::cast_slice_mut::<u64, u32>(&mut self.weights)[at] =
+                                word as u32
+                        }
+                        _ => self.weights[at] = word,
+                    }
                 }
-                out[self.words - 1] &= mask;
+                if let Some(sum) = self.tap_sums.get_mut((block * taps + tap) * lanes + lane) {
+                    let ones: u32 = words.iter().map(|w| w.count_ones()).sum();
+                    *sum = 2 * ones as i32 - self.inputs as i32;
+                }
             }
         }
+    }
+
+    /// Words of the prepared input of `pixels`; 0 when the kernel reads the bits as they are.
+    pub(crate) fn prepared_words(&self, pixels: usize) -> usize {
+        match self.preparation {
+            Preparation::None => 0,
+            Preparation::Regroup => pixels * self.groups * bits::words(self.inputs),
+            Preparation::Offsets => (pixels * self.pixel).div_ceil(8),
+        }
+    }
+
+    /// The bits `x` as the kernel reads them, made in `out` where they differ.
+    pub(crate) fn prepare<'a>(&self, x: &'a [u64], out: &'a mut [u64]) -> &'a [u64] {
+        if self.preparation == Preparation::None {
+            return x;
+        }
+        let words = bits::words(self.groups * self.inputs);
+        let out = &mut out[..self.prepared_words(x.len() / words)];
+        match self.preparation {
+            Preparation::None => {}
+            Preparation::Regroup => self.regroup(x.chunks_exact(words), out),
+            Preparation::Offsets => {
+                self.offsets(x.chunks_exact(words), bytemuck::cast_slice_mut(out))
+            }
+        }
+        out
+    }
+
+    fn regroup<'a>(&self, pixels: impl Iterator<Item = &'a [u64]>, out: &mut [u64]) {
+        let words = bits::words(self.inputs);
+        for (pixel, out) in pixels.zip(out.chunks_exact_mut(self.groups * words)) {
+            for (group, out) in out.chunks_exact_mut(words).enumerate() {
+                for (i, word) in out.iter_mut().enumerate() {
+                    *word = self.word(pixel, group, i);
+                }
+            }
+        }
+    }
+
+    fn offsets<'a>(&self, pixels: impl Iterator<Item = &'a [u64]>, out: &mut [u8]) {
+        for (pixel, out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
+            for (group, out) in out.chunks_exact_mut(self.group).enumerate() {
+                for (i, out) in out.chunks_mut(16).enumerate() {
+                    let offsets = self.word(pixel, group, i).to_le_bytes();
+                    let pairs = out.as_chunks_mut().0.iter_mut().zip(offsets);
+                    pairs.for_each(|(pair, byte)| *pair = [byte << 4, byte & 0xf0]);
+                }
+            }
+        }
+    }
+
+    /// The `i`-th 64 bits of a group of a pixel; bits beyond the group are zero.
+    #[inline(always)]
+    fn word(&self, pixel: &[u64], group: usize, i: usize) -> u64 {
+        let bit = group * self.inputs + i * bits::WORD_BITS;
+        let rest = self.inputs - i * bits::WORD_BITS;
+        let word = word_at(pixel, bit);
+        if rest < bits::WORD_BITS { word & bits::tail_mask(rest) } else { word }
+    }
+
+    /// Floats from one pixel to the next of the map that the kernel writes.
+    pub(crate) fn sums_stride(&self) -> usize {
+        sums_stride(self.groups, self.outputs)
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -1,50 +1,64 @@
 use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Statistics};
 
-use super::global_avg_pool::{global_avg_pool, scale};
-use super::{Linear, Source};
+use super::statistics::Channels;
+use super::{Linear, Read, stride};
 use crate::kernel::{Kernels, Moment};
 
 /// First half of DyBNN's hyper function: statistics of the map, a hidden layer with ReLU.
 #[derive(Debug)]
 pub(crate) struct HyperTrunk {
-    pub(crate) x: Source,
-    pub(crate) channels: usize,
-    pub(crate) pixels: usize,
+    pub(crate) x: Channels,
     pub(crate) statistics: Statistics,
     pub(crate) hidden: Linear,
 }
 
 impl HyperTrunk {
-    /// Floats of working memory: the statistics.
+    /// Floats of working memory: mean, second statistic, a row, and the statistics side by side.
     pub(crate) fn vectors(&self) -> usize {
-        self.statistics.count() * self.channels
+        3 * stride(self.x.channels) + self.statistics.count() * self.x.channels
     }
 
-    pub(crate) fn run(&self, kernels: &Kernels, x: &[f32], vectors: &mut [f32], out: &mut [f32]) {
-        let statistics = &mut vectors[..self.vectors()];
-        self.measure(kernels, x, statistics);
-        self.hidden.run(kernels, statistics, out);
+    pub(crate) fn run(
+        &self,
+        kernels: &Kernels,
+        read: &Read<'_>,
+        vectors: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let (mean, rest) = vectors.split_at_mut(stride(self.x.channels));
+        let (second, rest) = rest.split_at_mut(mean.len());
+        let (row, rest) = rest.split_at_mut(mean.len());
+        let statistics = &mut rest[..self.statistics.count() * self.x.channels];
+        self.x.means(kernels, read, row, mean);
+        self.second(kernels, read, mean, row, second);
+        let both = [mean, second];
+        for (out, values) in statistics.chunks_exact_mut(self.x.channels).zip(both) {
+            out.copy_from_slice(&values[..self.x.channels]);
+        }
+        self.hidden.apply(kernels, statistics, out);
         for unit in out {
             *unit = unit.max(0.0);
         }
     }
 
-    fn measure(&self, kernels: &Kernels, x: &[f32], statistics: &mut [f32]) {
-        let (mean, second) = statistics.split_at_mut(self.channels);
-        global_avg_pool(kernels, x, self.channels, self.pixels, mean);
-        let moment = match self.statistics {
-            Statistics::Mean => return,
-            Statistics::MeanStd => Moment::Centred,
-            Statistics::MeanThird => Moment::Third,
-        };
-        second.fill(0.0);
-        (kernels.moment)(moment, x, mean, second);
-        scale(second, self.pixels);
-        if self.statistics == Statistics::MeanStd {
-            for variance in second {
-                *variance = libm::sqrtf(*variance + HYPER_STD_EPS);
+    fn second(
+        &self,
+        kernels: &Kernels,
+        read: &Read<'_>,
+        mean: &[f32],
+        row: &mut [f32],
+        out: &mut [f32],
+    ) {
+        match self.statistics {
+            Statistics::Mean => {}
+            Statistics::MeanStd => {
+                self.x.moments(kernels, read, Moment::Centred, mean, row, out);
+                for variance in out {
+                    *variance = libm::sqrtf(*variance + HYPER_STD_EPS);
+                }
             }
+            Statistics::MeanThird => self.x.moments(kernels, read, Moment::Third, mean, row, out),
         }
     }
 }
@@ -57,8 +71,14 @@ pub(crate) struct HyperHead {
 }
 
 impl HyperHead {
-    pub(crate) fn run(&self, kernels: &Kernels, x: &[f32], out: &mut [f32]) {
-        self.layer.run(kernels, x, out);
+    pub(crate) fn run(
+        &self,
+        kernels: &Kernels,
+        read: &Read<'_>,
+        vectors: &mut [f32],
+        out: &mut [f32],
+    ) {
+        self.layer.run(kernels, read, vectors, out);
         if let HyperRange::Sigmoid { lambda } = self.range {
             for value in out {
                 *value = bounded(*value, lambda);

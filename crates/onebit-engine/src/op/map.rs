@@ -1,37 +1,37 @@
 use alloc::vec::Vec;
 
-use onebit_model::bits;
-
-use super::concat::concat;
-use super::shuffle::channel_shuffle;
-use super::{Affine, BitMap, Conv, ConvBin, FloatMap, Pool, Prelu, Read, SignStage, Source, Temp};
+use super::{
+    Affine, Band, BitMap, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read, SignStage,
+    Source, StageView, Temp, stride,
+};
 use crate::kernel::Kernels;
 
-/// A map computed row by row: a producer, then elementwise stages, then bits.
+/// A map computed in one pass: a producer, then elementwise stages, then bits.
 #[derive(Debug)]
 pub(crate) struct Map {
     pub(crate) producer: Producer,
     pub(crate) channels: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
+    /// At most [`MAX_STAGES`].
     pub(crate) stages: Vec<Stage>,
     pub(crate) sign: Option<SignStage>,
     /// Floats of [`Temp::vectors`] in use.
     pub(crate) vectors: usize,
 }
 
-/// What gives the first value of a row.
+/// What gives the first value of a pixel.
 #[derive(Debug)]
 pub(crate) enum Producer {
     Copy { x: Source },
     ConvBin { x: Source, height: usize, width: usize, conv: ConvBin },
-    Conv { x: Source, height: usize, width: usize, conv: Conv },
+    Conv { x: Source, channels: usize, height: usize, width: usize, conv: Conv },
     Pool { x: Source, height: usize, width: usize, pool: Pool },
     Concat { x: [Source; 2], channels: [usize; 2] },
     Shuffle { x: Source, groups: usize },
 }
 
-/// An elementwise operation on a row, in place.
+/// An elementwise operation.
 #[derive(Debug)]
 pub(crate) enum Stage {
     Affine(Affine),
@@ -39,37 +39,61 @@ pub(crate) enum Stage {
     Prelu(Prelu),
 }
 
+/// Where the map goes; what nothing reads is not written.
+#[derive(Debug)]
+pub(crate) struct Outputs<'a> {
+    pub(crate) floats: Option<&'a mut [f32]>,
+    pub(crate) bits: Option<&'a mut [u64]>,
+    /// For each row, the sums of the channels.
+    pub(crate) sums: Option<&'a mut [f32]>,
+}
+
 impl Map {
-    /// Computes the map into `out`, if anything reads it, and its signs into `bits`.
+    /// Computes the map.
     pub(crate) fn run(
         &self,
         kernels: &Kernels,
         read: &Read<'_>,
-        mut out: Option<&mut [f32]>,
-        bits: &mut [u64],
+        mut outputs: Outputs<'_>,
         temp: &mut Temp,
     ) {
-        self.prepare(read, &mut temp.vectors);
-        let regrouped = self.regroup(read, &mut temp.regrouped);
-        let len = self.width * self.channels;
-        let row_words = self.width * bits::words(self.channels);
-        for y in 0..self.height {
-            let row_bits = bits.get_mut(y * row_words..(y + 1) * row_words);
-            if let (Producer::Copy { x }, [], None) = (&self.producer, &self.stages[..], &out) {
-                let row = &read.floats(*x)[y * len..][..len];
-                self.sign(kernels, row, row_bits, &temp.vectors);
-                continue;
-            }
-            let row = match &mut out {
-                Some(out) => &mut out[y * len..][..len],
-                None => &mut temp.row[..len],
-            };
-            self.produce(kernels, read, regrouped, y, row);
-            for stage in &self.stages {
-                stage.apply(kernels, read, &temp.vectors, y, row);
-            }
-            self.sign(kernels, row, row_bits, &temp.vectors);
+        if let Some(sums) = &mut outputs.sums {
+            sums.fill(0.0);
         }
+        self.prepare(read, &mut temp.vectors);
+        let vectors = &temp.vectors[..];
+        let first = StageView::Affine { scale: &[], shift: &[] };
+        let mut stages = [first; MAX_STAGES];
+        for (view, stage) in stages.iter_mut().zip(&self.stages) {
+            *view = self.view(stage, read, vectors);
+        }
+        let thresholds = self.sign.as_ref().map(|sign| sign.thresholds(vectors));
+        let mut band = Band {
+            rows: 0..self.height,
+            width: self.width,
+            channels: self.channels,
+            stride: stride(self.channels),
+            stages: &stages[..self.stages.len()],
+            floats: outputs.floats,
+            bits: thresholds.zip(outputs.bits),
+            sums: outputs.sums,
+        };
+        let stride = self.sums_stride();
+        if stride == band.stride {
+            return self.produce(kernels, read, &mut temp.prepared, &mut band);
+        }
+        let floats = Some(&mut temp.ragged[..]);
+        let mut sums = Band {
+            rows: 0..self.height,
+            stride,
+            stages: &[],
+            floats,
+            bits: None,
+            sums: None,
+            ..band
+        };
+        self.produce(kernels, read, &mut temp.prepared, &mut sums);
+        (kernels.copy)(self.map(&temp.ragged, stride), &mut band);
     }
 
     fn prepare(&self, read: &Read<'_>, vectors: &mut [f32]) {
@@ -83,57 +107,86 @@ impl Map {
         }
     }
 
-    /// The input bits of a binary convolution in the order that its kernel reads.
-    fn regroup<'a>(&self, read: &Read<'a>, regrouped: &'a mut [u64]) -> &'a [u64] {
-        match &self.producer {
-            Producer::ConvBin { x, height, width, conv } if conv.regroups() => {
-                let out = &mut regrouped[..height * width * conv.pixel_words()];
-                conv.regroup(read.bits(*x), out);
-                out
+    fn view<'a>(&self, stage: &'a Stage, read: &Read<'a>, vectors: &'a [f32]) -> StageView<'a> {
+        match stage {
+            Stage::Affine(affine) => {
+                StageView::Affine { scale: &affine.scale, shift: &affine.shift }
             }
-            Producer::ConvBin { x, .. } => read.bits(*x),
-            _ => &[],
+            Stage::Add { other } => StageView::Add { other: self.like(read, *other) },
+            Stage::Prelu(prelu) => StageView::Prelu(prelu.vectors(vectors)),
         }
+    }
+
+    /// A value of this map's shape.
+    fn like<'a>(&self, read: &Read<'a>, x: Source) -> FloatMap<'a> {
+        self.map(read.floats(x), stride(self.channels))
+    }
+
+    fn map<'a>(&self, values: &'a [f32], stride: usize) -> FloatMap<'a> {
+        FloatMap { values, height: self.height, width: self.width, stride }
     }
 
     fn produce(
         &self,
         kernels: &Kernels,
         read: &Read<'_>,
-        words: &[u64],
-        y: usize,
-        row: &mut [f32],
+        prepared: &mut [u64],
+        band: &mut Band<'_>,
     ) {
-        let slice = |x: &Source, len: usize| &read.floats(*x)[y * len..][..len];
-        let map = |x: &Source, height: usize, width: usize| FloatMap {
-            values: read.floats(*x),
+        let real = |x: Source, channels, height, width| FloatMap {
+            values: read.floats(x),
             height,
             width,
+            stride: if x == Source::Image { channels } else { stride(channels) },
         };
         match &self.producer {
-            Producer::Copy { x } => row.copy_from_slice(slice(x, row.len())),
-            &Producer::ConvBin { height, width, ref conv, .. } => {
-                (kernels.conv_bin)(conv, BitMap { words, height, width }, y, row);
+            Producer::Copy { x: Source::Image } => {
+                (kernels.copy)(self.map(read.image, self.channels), band);
             }
-            Producer::Conv { x, height, width, conv } => {
-                (kernels.conv)(conv, map(x, *height, *width), y, row);
+            Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
+            &Producer::ConvBin { x, height, width, ref conv } => {
+                let words = conv.prepare(read.bits(x), prepared);
+                (kernels.conv_bin)(conv, BitMap { words, height, width }, band);
             }
-            Producer::Pool { x, height, width, pool } => {
-                (kernels.pool)(*pool, map(x, *height, *width), self.channels, y, row);
+            &Producer::Conv { x, channels, height, width, ref conv } => {
+                (kernels.conv)(conv, real(x, channels, height, width), band);
+            }
+            &Producer::Pool { x, height, width, pool } => {
+                (kernels.pool)(pool, real(x, self.channels, height, width), band);
             }
             Producer::Concat { x, channels } => {
-                let rows = [0, 1].map(|i: usize| slice(&x[i], self.width * channels[i]));
-                concat(rows, *channels, row);
+                let maps = [0, 1].map(|i| real(x[i], channels[i], self.height, self.width));
+                (kernels.concat)(maps, channels[0], band);
             }
             Producer::Shuffle { x, groups } => {
-                channel_shuffle(slice(x, row.len()), self.channels, *groups, row);
+                (kernels.shuffle)(self.like(read, *x), *groups, band);
             }
         }
     }
 
-    fn sign(&self, kernels: &Kernels, row: &[f32], bits: Option<&mut [u64]>, vectors: &[f32]) {
-        if let (Some(sign), Some(bits)) = (&self.sign, bits) {
-            (kernels.sign)(row, sign.thresholds(vectors), bits);
+    /// Floats from one pixel to the next of the map that the producer writes; where that is more than the map's own
+    /// stride, these are sums that need room before the stages.
+    fn sums_stride(&self) -> usize {
+        match &self.producer {
+            Producer::ConvBin { conv, .. } => conv.sums_stride(),
+            Producer::Conv { conv, .. } => conv.sums_stride(),
+            _ => stride(self.channels),
+        }
+    }
+
+    /// Floats of [`Temp::ragged`] in use.
+    pub(crate) fn ragged(&self) -> usize {
+        match self.sums_stride() {
+            own if own == stride(self.channels) => 0,
+            wider => self.height * self.width * wider,
+        }
+    }
+
+    /// Words of [`Temp::prepared`] in use.
+    pub(crate) fn prepared(&self) -> usize {
+        match &self.producer {
+            Producer::ConvBin { height, width, conv, .. } => conv.prepared_words(height * width),
+            _ => 0,
         }
     }
 
@@ -150,25 +203,5 @@ impl Map {
         };
         let sign = self.sign.as_ref().map_or(0, |sign| 4 * sign.threshold.len());
         producer + self.stages.iter().map(stage).sum::<usize>() + sign
-    }
-}
-
-impl Stage {
-    fn apply(
-        &self,
-        kernels: &Kernels,
-        read: &Read<'_>,
-        vectors: &[f32],
-        y: usize,
-        row: &mut [f32],
-    ) {
-        match self {
-            Stage::Affine(affine) => (kernels.affine)(row, &affine.scale, &affine.shift),
-            Stage::Add { other } => {
-                let len = row.len();
-                (kernels.add)(row, &read.floats(*other)[y * len..][..len]);
-            }
-            Stage::Prelu(prelu) => (kernels.prelu)(row, prelu.vectors(vectors)),
-        }
     }
 }

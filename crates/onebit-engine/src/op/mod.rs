@@ -1,33 +1,32 @@
 //! The operations: their parameters as the kernels read them, and how a step runs.
 
 mod affine;
-mod concat;
+mod band;
 mod conv;
 mod conv_bin;
-mod global_avg_pool;
 mod hyper;
 mod linear;
 mod map;
 mod pool;
 mod prelu;
-mod shuffle;
 mod sign;
+mod statistics;
 mod window;
 
-use alloc::vec::Vec;
-
 pub(crate) use affine::Affine;
+pub(crate) use band::{Band, BitMap, FloatMap, MAX_STAGES, StageView, stride};
 pub(crate) use conv::Conv;
-pub(crate) use conv_bin::ConvBin;
-pub(crate) use global_avg_pool::global_avg_pool;
+pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::Linear;
-pub(crate) use map::{Map, Producer, Stage};
+pub(crate) use map::{Map, Outputs, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};
 pub(crate) use sign::SignStage;
+pub(crate) use statistics::Channels;
 pub(crate) use window::Window;
 
+use crate::aligned::Aligned;
 use crate::arena::{Around, Span};
 
 /// Where a value lives.
@@ -44,6 +43,7 @@ pub(crate) struct Read<'a> {
     pub(crate) image: &'a [f32],
     pub(crate) floats: Around<'a, f32>,
     pub(crate) bits: Around<'a, u64>,
+    pub(crate) sums: Around<'a, f32>,
 }
 
 impl<'a> Read<'a> {
@@ -68,12 +68,12 @@ impl<'a> Read<'a> {
 /// Memory that a step uses only while it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Temp {
-    /// One row of a real value that only a sign reads.
-    pub(crate) row: Vec<f32>,
     /// Dynamic thresholds and shifts, statistics.
-    pub(crate) vectors: Vec<f32>,
-    /// Input of a binary convolution with every group in words of its own.
-    pub(crate) regrouped: Vec<u64>,
+    pub(crate) vectors: Aligned<f32>,
+    /// Input of a binary convolution as its kernel reads it.
+    pub(crate) prepared: Aligned<u64>,
+    /// Sums of a convolution whose groups end inside a register.
+    pub(crate) ragged: Aligned<f32>,
 }
 
 /// Values of a dynamic operand and its place in [`Temp::vectors`].
@@ -83,32 +83,12 @@ pub(crate) struct Offsets {
     pub(crate) at: usize,
 }
 
-/// A real map, NHWC.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FloatMap<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-}
-
-/// A bit map: for each pixel, for each group of channels, its words.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BitMap<'a> {
-    pub(crate) words: &'a [u64],
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-}
-
 /// What a step does.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Anything that gives a map, with its fused epilogue.
     Map(Map),
-    GlobalAvgPool {
-        x: Source,
-        channels: usize,
-        pixels: usize,
-    },
+    GlobalAvgPool(Channels),
     Linear(Linear),
     HyperTrunk(HyperTrunk),
     HyperHead(HyperHead),
@@ -120,7 +100,9 @@ impl Work {
         match self {
             Work::Map(map) => map.vectors,
             Work::HyperTrunk(trunk) => trunk.vectors(),
-            Work::GlobalAvgPool { .. } | Work::Linear(_) | Work::HyperHead(_) => 0,
+            Work::GlobalAvgPool(x) => stride(x.channels),
+            Work::Linear(linear) => linear.vectors(),
+            Work::HyperHead(head) => head.layer.vectors(),
         }
     }
 
@@ -131,7 +113,7 @@ impl Work {
             Work::HyperTrunk(trunk) => trunk.hidden.weight_bytes(),
             Work::HyperHead(head) => head.layer.weight_bytes(),
             Work::Linear(linear) => linear.weight_bytes(),
-            Work::GlobalAvgPool { .. } => 0,
+            Work::GlobalAvgPool(_) => 0,
         }
     }
 }

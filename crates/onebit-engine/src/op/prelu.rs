@@ -1,14 +1,14 @@
-use alloc::vec::Vec;
-
 use super::{Offsets, Read};
+use crate::aligned::Aligned;
 
 /// `y = f(x - shift_x) + shift_y`, `f(v) = slope_pos * v` above zero and `slope_neg * v` below, per channel.
 #[derive(Debug)]
 pub(crate) struct Prelu {
-    pub(crate) slope_pos: Vec<f32>,
-    pub(crate) slope_neg: Vec<f32>,
-    pub(crate) shift_x: Vec<f32>,
-    pub(crate) shift_y: Vec<f32>,
+    pub(crate) channels: usize,
+    pub(crate) slope_pos: Aligned<f32>,
+    pub(crate) slope_neg: Aligned<f32>,
+    pub(crate) shift_x: Aligned<f32>,
+    pub(crate) shift_y: Aligned<f32>,
     /// What is added to both shifts for each image, those of `shift_x` first.
     pub(crate) offsets: Option<Offsets>,
 }
@@ -26,9 +26,13 @@ impl Prelu {
     /// Writes this image's shifts into `vectors`.
     pub(crate) fn prepare(&self, read: &Read<'_>, vectors: &mut [f32]) {
         let Some(Offsets { values, at }) = self.offsets else { return };
-        let shifts = self.shift_x.iter().chain(&self.shift_y);
-        for ((out, shift), d) in vectors[at..].iter_mut().zip(shifts).zip(read.floats(values)) {
-            *out = shift + d;
+        let offsets = read.floats(values).chunks_exact(self.channels);
+        let shifts = [&self.shift_x, &self.shift_y];
+        let out = vectors[at..].chunks_exact_mut(self.shift_x.len());
+        for ((out, shift), offsets) in out.zip(shifts).zip(offsets) {
+            for ((out, shift), offset) in out.iter_mut().zip(shift.iter()).zip(offsets) {
+                *out = shift + offset;
+            }
         }
     }
 

@@ -1,11 +1,10 @@
-use alloc::vec::Vec;
-
 use super::{Offsets, Read};
+use crate::aligned::Aligned;
 
 /// The bit `x > threshold` per channel.
 #[derive(Debug)]
 pub(crate) struct SignStage {
-    pub(crate) threshold: Vec<f32>,
+    pub(crate) threshold: Aligned<f32>,
     /// What is added to the threshold for each image.
     pub(crate) offsets: Option<Offsets>,
 }

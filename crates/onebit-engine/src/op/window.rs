@@ -23,16 +23,6 @@ impl Window {
     pub(crate) fn input(&self, o: usize, tap: usize) -> usize {
         o * self.stride + tap - self.padding
     }
-
-    /// Output positions (of `outputs`) whose window lies entirely inside an input of `extent`.
-    #[inline(always)]
-    pub(crate) fn interior(&self, extent: usize, outputs: usize) -> Range<usize> {
-        let start = self.padding.div_ceil(self.stride).min(outputs);
-        match (extent + self.padding).checked_sub(self.kernel) {
-            Some(last) => start..(last / self.stride + 1).min(outputs).max(start),
-            None => start..start,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -40,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taps_and_interior_agree_with_counting() {
+    fn taps_agree_with_counting() {
         for (extent, kernel, stride, padding) in
             [(1, 3, 1, 1), (5, 3, 2, 1), (9, 5, 1, 2), (4, 2, 2, 0), (2, 5, 1, 4)]
         {
@@ -51,12 +41,6 @@ mod tests {
                     |tap: &usize| (padding..padding + extent).contains(&(o * stride + tap));
                 let taps: alloc::vec::Vec<usize> = (0..kernel).filter(inside).collect();
                 assert!(window.taps(o, extent).eq(taps.iter().copied()), "{window:?} at {o}");
-                let full = taps.len() == kernel;
-                assert_eq!(
-                    window.interior(extent, outputs).contains(&o),
-                    full,
-                    "{window:?} at {o}"
-                );
             }
         }
     }

@@ -90,7 +90,7 @@ impl Layer for ConvBin {
             let words = io.x_bits.len() / io.images;
             let images =
                 io.x_bits.chunks_exact(words).zip(io.y.chunks_exact_mut(self.window.y.len()));
-            images.for_each(|(x, y)| popcount.run(x, &mut io.workspace.words, y));
+            images.for_each(|(x, y)| popcount.run(x, &mut io.workspace.popcount, y));
             return scale_channels(io.y, &self.scale);
         }
         let (x, scale) = (Source::Bits(io.x_bits), Some(self.scale.as_slice()));

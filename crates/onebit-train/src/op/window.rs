@@ -20,7 +20,7 @@ pub(crate) struct Workspace {
     /// Activations of a binary convolution as floats.
     expanded: Vec<f32>,
     /// Bits of one image, regrouped for the popcount kernel.
-    pub(crate) words: Vec<u64>,
+    pub(crate) popcount: onebit_engine::Workspace,
     /// Small per-channel vectors.
     pub(crate) vectors: Vec<f32>,
 }

@@ -1,0 +1,142 @@
+//! Binary convolution by table lookup, where bytes are shuffled faster than bits are counted: the four bits of
+//! an activation choose a table with the number of differences from each of the 16 possible groups of four
+//! weights, and one shuffle looks up a register full of output channels.
+
+use core::marker::PhantomData;
+
+use super::binary::Scheme;
+
+/// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
+const BYTES_PER_COUNTER: usize = 31;
+
+/// Largest number of products in a sum: the counters have 16 bits.
+pub(super) const MOST_PRODUCTS: usize = u16::MAX as usize;
+
+/// For each four bits, the number of differences from each four bits.
+#[repr(align(64))]
+pub(super) struct Tables([u8; 256]);
+
+pub(super) static TABLES: Tables = Tables(tables());
+
+const fn tables() -> [u8; 256] {
+    let mut tables = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        tables[i] = ((i >> 4) ^ (i & 15)).count_ones() as u8;
+        i += 1;
+    }
+    tables
+}
+
+impl Tables {
+    /// The table of four bits, given 16 times their value.
+    #[inline(always)]
+    pub(super) fn at(&self, offset: u8) -> &[u8; 16] {
+        let start = usize::from(offset & 0xf0);
+        &self.0.as_chunks().0[start / 16]
+    }
+}
+
+/// A register of bytes. The same condition as for [`Vector`] holds.
+pub(super) trait Bytes: Copy {
+    /// Bytes in a register.
+    const LANES: usize;
+
+    /// All bytes zero.
+    fn zero() -> Self;
+
+    /// The low and the high four bits of the first [`Bytes::LANES`] bytes.
+    fn halves(from: &[u8]) -> [Self; 2];
+
+    /// The same 16 bytes in every part of 16.
+    fn repeat(table: &[u8; 16]) -> Self;
+
+    /// `self + table[indices]`, `self` a table in every part of 16.
+    fn add_looked_up(self, table: Self, indices: Self) -> Self;
+
+    /// Into the first [`Bytes::LANES`] bytes.
+    fn store(self, to: &mut [u8]);
+}
+
+/// Tables looked up by `N` registers of filters.
+pub(super) struct Lookup<B, const N: usize>(PhantomData<B>);
+
+/// Counters of 8 bits in registers, and of 16 bits in memory.
+pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize> {
+    registers: [[B; N]; P],
+    /// Bytes of weights counted in the registers.
+    pending: usize,
+    counts: [[u16; L]; P],
+}
+
+impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
+    type Weight = u8;
+    type Input = u8;
+    const INPUTS: usize = 2;
+    const WIDTHS: &'static [usize] = if N == 1 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
+    type Tile<const P: usize> = Tile<B, L, N, P>;
+
+    #[inline(always)]
+    fn zero<const P: usize>() -> Tile<B, L, N, P> {
+        const { assert!(L == N * B::LANES) };
+        Tile { registers: [[B::zero(); N]; P], pending: 0, counts: [[0; L]; P] }
+    }
+
+    #[inline(always)]
+    fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
+        tile: &mut Tile<B, L, N, P>,
+        inputs: [&[u8]; P],
+        weights: &[[u8; L]],
+    ) {
+        let mut done = 0;
+        while done < weights.len() {
+            if tile.pending == BYTES_PER_COUNTER {
+                tile.empty();
+            }
+            let len = (weights.len() - done).min(BYTES_PER_COUNTER - tile.pending);
+            tile.pending += len;
+            let range = done..done + len;
+            done += len;
+            let inputs: [&[[u8; 2]]; P] = core::array::from_fn(|p| {
+                let inside = (LEFT..P - RIGHT).contains(&p);
+                if inside { &inputs[p].as_chunks().0[range.clone()] } else { &[] }
+            });
+            for (i, weights) in weights[range].iter().enumerate() {
+                let halves: [[B; 2]; N] =
+                    core::array::from_fn(|n| B::halves(&weights[n * B::LANES..]));
+                for p in LEFT..P - RIGHT {
+                    let tables = inputs[p][i].map(|offset| B::repeat(TABLES.at(offset)));
+                    for n in 0..N {
+                        let counted = &mut tile.registers[p][n];
+                        *counted = counted.add_looked_up(tables[0], halves[n][0]);
+                        *counted = counted.add_looked_up(tables[1], halves[n][1]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sums<const P: usize>(mut tile: Tile<B, L, N, P>, base: [f32; P]) -> [[f32; L]; P] {
+        tile.empty();
+        core::array::from_fn(|p| tile.counts[p].map(|count| base[p] - 2.0 * f32::from(count)))
+    }
+}
+
+impl<B: Bytes, const L: usize, const N: usize, const P: usize> Tile<B, L, N, P> {
+    /// Moves what the registers have counted to memory.
+    #[inline(always)]
+    fn empty(&mut self) {
+        for (registers, counts) in self.registers.iter_mut().zip(&mut self.counts) {
+            let mut bytes = [0; L];
+            for (n, register) in registers.iter_mut().enumerate() {
+                register.store(&mut bytes[n * B::LANES..]);
+                *register = B::zero();
+            }
+            for (count, byte) in counts.iter_mut().zip(bytes) {
+                *count += u16::from(byte);
+            }
+        }
+        self.pending = 0;
+    }
+}

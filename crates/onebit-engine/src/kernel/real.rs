@@ -1,0 +1,230 @@
+//! Real convolution, pooling and the maps that only move values, for every instruction set; inlined into
+//! functions that enable it.
+
+use onebit_model::bits;
+
+use super::Moment;
+use super::finish::finish;
+use super::tile::{Edges, tile_width};
+use super::vector::Vector;
+use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, stride};
+
+/// Widths of tiles of a real convolution.
+const WIDTHS: &[usize] = &[8, 7, 4, 2];
+
+/// Pixels that are moved at once.
+const MOVED: usize = 4;
+
+/// A band of a real convolution: blocks of `L` output channels in `N` registers.
+#[inline(always)]
+pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
+    conv: &Conv,
+    x: FloatMap<'_>,
+    band: &mut Band<'_>,
+) {
+    const { assert!(L == N * V::LANES) };
+    debug_assert_eq!(conv.lanes, L, "the weights are packed for this kernel");
+    let blocks = conv.groups * conv.outputs.div_ceil(L);
+    let len = conv.window.kernel * conv.window.kernel * conv.inputs;
+    let weights = conv.weights.as_chunks::<L>().0;
+    for index in 0..blocks {
+        let block = RealBlock::<L> { conv, x, index, weights: &weights[index * len..][..len] };
+        for y in band.rows.clone() {
+            block.row::<V, N>(y, band);
+        }
+    }
+}
+
+/// One block of output channels.
+struct RealBlock<'a, const L: usize> {
+    conv: &'a Conv,
+    x: FloatMap<'a>,
+    index: usize,
+    weights: &'a [[f32; L]],
+}
+
+impl<const L: usize> RealBlock<'_, L> {
+    #[inline(always)]
+    fn row<V: Vector, const N: usize>(&self, y: usize, band: &mut Band<'_>) {
+        let (window, extent) = (self.conv.window, self.x.width);
+        let mut x = 0;
+        while x < band.width {
+            let tile = tile_width(WIDTHS, window, x, extent, band.width);
+            let inside = Edges::of(window, x, tile, extent).are_inside();
+            x += match tile {
+                8 if inside => self.tile::<V, N, 8>(y, x, band),
+                7 if inside => self.tile::<V, N, 7>(y, x, band),
+                4 if inside => self.tile::<V, N, 4>(y, x, band),
+                2 if inside => self.tile::<V, N, 2>(y, x, band),
+                _ => self.tile::<V, N, 1>(y, x, band),
+            };
+        }
+    }
+
+    /// Computes `P` pixels of row `y` from column `x` on, which have the same valid taps; returns `P`.
+    #[inline(always)]
+    fn tile<V: Vector, const N: usize, const P: usize>(
+        &self,
+        y: usize,
+        x: usize,
+        band: &mut Band<'_>,
+    ) -> usize {
+        let Conv { window, inputs: channels, outputs, .. } = *self.conv;
+        let blocks = outputs.div_ceil(L);
+        let (group, first) = (self.index / blocks, self.index % blocks * L);
+        let (rows, cols) = (window.taps(y, self.x.height), window.taps(x, self.x.width));
+        let whole = self.x.stride == channels;
+        let (runs, len) = if whole { (1, cols.len() * channels) } else { (cols.len(), channels) };
+        let step = window.stride * self.x.stride;
+        let mut sums = [[V::splat(0.0); N]; P];
+        for ky in rows {
+            let pixel = window.input(y, ky) * self.x.width + window.input(x, cols.start);
+            for run in 0..runs {
+                let start = (pixel + run) * self.x.stride + group * channels;
+                let inputs: [&[f32]; P] =
+                    core::array::from_fn(|p| &self.x.values[start + p * step..][..len]);
+                let tap = ky * window.kernel + cols.start + run;
+                let weights = &self.weights[tap * channels..][..len];
+                for i in 0..len {
+                    let weight: [V; N] =
+                        core::array::from_fn(|n| V::load(&weights[i][n * V::LANES..]));
+                    for p in 0..P {
+                        let input = V::splat(inputs[p][i]);
+                        for n in 0..N {
+                            sums[p][n] = input.mul_add(weight[n], sums[p][n]);
+                        }
+                    }
+                }
+            }
+        }
+        let used = L.min(outputs - first);
+        for n in 0..N {
+            if n * V::LANES < used {
+                let channel = group * outputs + first + n * V::LANES;
+                finish::<V, P>(band, [y, x, channel], core::array::from_fn(|p| sums[p][n]));
+            }
+        }
+        P
+    }
+}
+
+/// A band of a pooling.
+#[inline(always)]
+pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, band: &mut Band<'_>) {
+    let window = pool.window;
+    let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
+    for y in band.rows.clone() {
+        let rows = window.taps(y, x.height);
+        for ox in 0..band.width {
+            let cols = window.taps(ox, x.width);
+            for channel in (0..band.channels).step_by(V::LANES) {
+                let mut value = match pool.kind {
+                    PoolKind::Average => V::splat(0.0),
+                    PoolKind::Max => V::splat(f32::NEG_INFINITY),
+                };
+                for ky in rows.clone() {
+                    let first = window.input(y, ky) * x.width + window.input(ox, cols.start);
+                    for pixel in first..first + cols.len() {
+                        let input = V::load(&x.values[pixel * x.stride + channel..]);
+                        value = match pool.kind {
+                            PoolKind::Average => value.add(input),
+                            PoolKind::Max => input.larger(value),
+                        };
+                    }
+                }
+                if pool.kind == PoolKind::Average {
+                    value = value.mul(factor);
+                }
+                finish::<V, 1>(band, [y, ox, channel], [value]);
+            }
+        }
+    }
+}
+
+/// A band of values that are there already.
+#[inline(always)]
+pub(super) fn copy<V: Vector>(x: FloatMap<'_>, band: &mut Band<'_>) {
+    let channels = band.channels;
+    if x.stride < stride(band.channels) {
+        return moved::<V>(band, |pixel, channel| {
+            by_lane(channels, channel, |channel| x.values[pixel * x.stride + channel])
+        });
+    }
+    moved::<V>(band, |pixel, channel| V::load(&x.values[pixel * x.stride + channel..]));
+}
+
+/// A band of two maps, the channels of the first in front of those of the second.
+#[inline(always)]
+pub(super) fn concat<V: Vector>(x: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
+    let at = |pixel: usize, channel: usize| match channel.checked_sub(first) {
+        None => &x[0].values[pixel * x[0].stride + channel..],
+        Some(channel) => &x[1].values[pixel * x[1].stride + channel..],
+    };
+    if first.is_multiple_of(V::LANES) {
+        return moved::<V>(band, |pixel, channel| V::load(at(pixel, channel)));
+    }
+    let channels = band.channels;
+    moved::<V>(band, |pixel, channel| by_lane(channels, channel, |channel| at(pixel, channel)[0]));
+}
+
+/// A band of a map whose channel `g * (C/groups) + i` becomes the channel `i * groups + g`.
+#[inline(always)]
+pub(super) fn shuffle<V: Vector>(x: FloatMap<'_>, groups: usize, band: &mut Band<'_>) {
+    let (channels, size) = (band.channels, band.channels / groups);
+    moved::<V>(band, |pixel, channel| {
+        by_lane(channels, channel, |channel| {
+            x.values[pixel * x.stride + channel % groups * size + channel / groups]
+        })
+    });
+}
+
+/// A register from `channel` on, channel by channel; 0 beyond the last.
+#[inline(always)]
+fn by_lane<V: Vector>(channels: usize, channel: usize, value: impl Fn(usize) -> f32) -> V {
+    let mut lanes = [0.0; 16];
+    for (lane, channel) in lanes.iter_mut().zip(channel..channels.min(channel + V::LANES)) {
+        *lane = value(channel);
+    }
+    V::load(&lanes)
+}
+
+/// A band whose values `value` finds by pixel and first channel.
+#[inline(always)]
+fn moved<V: Vector>(band: &mut Band<'_>, value: impl Fn(usize, usize) -> V) {
+    let used = band.channels.next_multiple_of(V::LANES).min(stride(band.channels));
+    for y in band.rows.clone() {
+        let whole = band.width - band.width % MOVED;
+        for channel in (0..used).step_by(V::LANES) {
+            for x in (0..whole).step_by(MOVED) {
+                let pixel = y * band.width + x;
+                let values: [V; MOVED] = core::array::from_fn(|p| value(pixel + p, channel));
+                finish(band, [y, x, channel], values);
+            }
+            for x in whole..band.width {
+                finish(band, [y, x, channel], [value(y * band.width + x, channel)]);
+            }
+        }
+    }
+}
+
+/// Adds a moment over pixels `x` to the sums, a whole stride of channels.
+#[inline(always)]
+pub(super) fn moment<V: Vector>(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
+    for channel in (0..sums.len()).step_by(V::LANES) {
+        let mut sum = V::load(&sums[channel..]);
+        for pixel in x.chunks_exact(sums.len()) {
+            let x = V::load(&pixel[channel..]);
+            sum = match moment {
+                Moment::First => sum.add(x),
+                Moment::Centred => {
+                    let d = x.sub(V::load(&mean[channel..]));
+                    d.mul_add(d, sum)
+                }
+                Moment::Third => x.mul(x).mul_add(x, sum),
+            };
+        }
+        sum.store(&mut sums[channel..]);
+    }
+}
+
+const _: () = assert!(bits::WORD_BITS.is_multiple_of(16), "a register's bits lie in one word");

@@ -1,0 +1,96 @@
+//! How a row of outputs is cut into tiles.
+
+use crate::op::Window;
+
+/// Pixels of the tile that starts at `x` in a row of `outputs`, of inputs of width `extent`: one of `widths`,
+/// widest first, or 1. Where 7 divides the row, as in networks for 224 pixels, 8 is passed over.
+#[inline(always)]
+pub(super) fn tile_width(
+    widths: &[usize],
+    window: Window,
+    x: usize,
+    extent: usize,
+    outputs: usize,
+) -> usize {
+    let sevens = outputs.is_multiple_of(7);
+    let fits = |&width: &usize| {
+        x + width <= outputs
+            && !(width == 8 && sevens)
+            && Edges::of(window, x, width, extent).are_thin()
+    };
+    widths.iter().copied().find(fits).unwrap_or(1)
+}
+
+/// Columns of taps of a tile that lie in the padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edges {
+    /// The first pixel has padding in the columns before this one.
+    left: usize,
+    /// The last pixel has padding from this column on.
+    right: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+impl Edges {
+    /// Edges of a tile of `width` outputs from `x` on, of inputs of width `extent`.
+    #[inline(always)]
+    pub(super) fn of(window: Window, x: usize, width: usize, extent: usize) -> Self {
+        let Window { kernel, stride, padding } = window;
+        let left = padding.saturating_sub(x * stride);
+        let right = (extent + padding).saturating_sub((x + width - 1) * stride).min(kernel);
+        Edges { left, right, kernel, stride }
+    }
+
+    /// Whether every window lies inside the input.
+    #[inline(always)]
+    pub(super) fn are_inside(self) -> bool {
+        self.left == 0 && self.right == self.kernel
+    }
+
+    /// Whether padding touches no more than the first and the last pixel.
+    #[inline(always)]
+    pub(super) fn are_thin(self) -> bool {
+        self.left <= self.stride && self.kernel - self.right <= self.stride
+    }
+
+    /// Whether the column `kx` is padding for the first pixel and for the last.
+    #[inline(always)]
+    pub(super) fn padded(self, kx: usize) -> [bool; 2] {
+        [kx < self.left, kx >= self.right]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_a_row_and_know_their_padding() {
+        for (extent, kernel, stride, padding) in [
+            (56, 3, 1, 1),
+            (7, 3, 1, 1),
+            (2, 3, 1, 1),
+            (1, 3, 1, 1),
+            (9, 5, 1, 2),
+            (224, 7, 2, 3),
+            (5, 3, 2, 1),
+        ] {
+            let window = Window { kernel, stride, padding };
+            let outputs = (extent + 2 * padding - kernel) / stride + 1;
+            let mut x = 0;
+            while x < outputs {
+                let width = tile_width(&[8, 7, 4, 2], window, x, extent, outputs);
+                let edges = Edges::of(window, x, width, extent);
+                for (p, kx) in (0..width).flat_map(|p| (0..kernel).map(move |kx| (p, kx))) {
+                    let [left, right] = edges.padded(kx);
+                    let padded = p == 0 && left || p == width - 1 && right;
+                    let taps = window.taps(x + p, extent);
+                    assert_eq!(padded, !taps.contains(&kx), "{window:?} at {x} + {p}, {kx}");
+                }
+                x += width;
+            }
+            assert_eq!(x, outputs);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The shared loops as a table for an x86-64 instruction set.
+
+/// Defines `kernels()`, which gives the table to a CPU with all of the features, and compiles each entry with
+/// them.
+macro_rules! x86_kernels {
+    (
+        $isa:expr, [$($feature:tt),*], $vector:ty,
+        conv_bin_layout: $layout:expr,
+        conv_bin: |$bin:ident, $bits:ident, $bin_band:ident| $conv_bin:expr,
+        conv_lanes: $lanes:expr,
+        conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
+    ) => {
+        pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
+            let detected = true $(&& std::is_x86_feature_detected!($feature))*;
+            detected.then_some(&KERNELS)
+        }
+
+        static KERNELS: $crate::kernel::Kernels = $crate::kernel::Kernels {
+            isa: $isa,
+            conv_bin_layout: $layout,
+            conv_lanes: $lanes,
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            conv_bin: |c, x, band| unsafe { conv_bin(c, x, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            conv: |c, x, band| unsafe { conv(c, x, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            pool: |p, x, band| unsafe { pool(p, x, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            copy: |x, band| unsafe { copy(x, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            concat: |x, first, band| unsafe { concat(x, first, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            moment: |m, x, mean, sums| unsafe { moment(m, x, mean, sums) },
+        };
+
+        $(#[target_feature(enable = $feature)])*
+        fn conv_bin($bin: &ConvBin, $bits: BitMap<'_>, $bin_band: &mut Band<'_>) {
+            $conv_bin
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn conv($real: &Conv, $floats: FloatMap<'_>, $real_band: &mut Band<'_>) {
+            $conv
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn pool(pool: $crate::op::Pool, x: FloatMap<'_>, band: &mut Band<'_>) {
+            $crate::kernel::real::pool::<$vector>(pool, x, band);
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn copy(x: FloatMap<'_>, band: &mut Band<'_>) {
+            $crate::kernel::real::copy::<$vector>(x, band);
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn concat(x: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
+            $crate::kernel::real::concat::<$vector>(x, first, band);
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn shuffle(x: FloatMap<'_>, groups: usize, band: &mut Band<'_>) {
+            $crate::kernel::real::shuffle::<$vector>(x, groups, band);
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn moment(moment: $crate::kernel::Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
+            $crate::kernel::real::moment::<$vector>(moment, x, mean, sums);
+        }
+    };
+}
+
+pub(super) use x86_kernels;

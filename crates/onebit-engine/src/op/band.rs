@@ -1,0 +1,68 @@
+use core::ops::Range;
+
+use super::PreluVectors;
+
+/// Channels of a pixel are followed by unused ones up to a multiple of this, so that registers of every
+/// instruction set are loaded and stored whole.
+pub(crate) const CHANNEL_ALIGN: usize = 16;
+
+/// Floats from one pixel of a real map to the next.
+pub(crate) fn stride(channels: usize) -> usize {
+    channels.next_multiple_of(CHANNEL_ALIGN)
+}
+
+/// Floats from one pixel to the next of the map that a convolution with `groups` writes. Where a group ends inside
+/// a register, its last register also writes channels of the next group, which follows, and beyond the map: then
+/// this is more than the map's stride, and anything else is done with the sums afterwards.
+pub(crate) fn sums_stride(groups: usize, outputs: usize) -> usize {
+    let ragged = groups > 1 && !outputs.is_multiple_of(CHANNEL_ALIGN);
+    stride(groups * outputs) + if ragged { CHANNEL_ALIGN } else { 0 }
+}
+
+/// Most elementwise operations that are computed in one pass with what produces their input.
+pub(crate) const MAX_STAGES: usize = 8;
+
+/// An elementwise operation with the parameters that hold for the current image, each of a whole
+/// [`stride`] of channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StageView<'a> {
+    Affine { scale: &'a [f32], shift: &'a [f32] },
+    Add { other: FloatMap<'a> },
+    Prelu(PreluVectors<'a>),
+}
+
+/// Rows of a map that are to be computed, and what becomes of them. The slices begin with the first row.
+#[derive(Debug)]
+pub(crate) struct Band<'a> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    /// Floats from one pixel to the next, a whole [`stride`] of the channels or more.
+    pub(crate) stride: usize,
+    /// Applied to every value, in order.
+    pub(crate) stages: &'a [StageView<'a>],
+    /// Gets the values.
+    pub(crate) floats: Option<&'a mut [f32]>,
+    /// Gets the bits `value > threshold`.
+    pub(crate) bits: Option<(&'a [f32], &'a mut [u64])>,
+    /// Gets, for each row, the sums of the values of each channel.
+    pub(crate) sums: Option<&'a mut [f32]>,
+}
+
+/// A real map, NHWC.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FloatMap<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// Floats from one pixel to the next.
+    pub(crate) stride: usize,
+}
+
+/// A bit map in the order that a binary convolution reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BitMap<'a> {
+    pub(crate) words: &'a [u64],
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}

@@ -3,14 +3,15 @@
 
 use core::arch::x86_64::{
     __m256, __m256i, _CMP_GT_OQ, _mm_loadu_si128, _mm256_add_epi8, _mm256_add_ps, _mm256_and_si256,
-    _mm256_blendv_ps, _mm256_broadcastsi128_si256, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+    _mm256_blendv_ps, _mm256_broadcastsi128_si256, _mm256_cmp_ps, _mm256_cvtepi32_ps,
+    _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
 };
 
 use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
-use super::popcount::Popcount;
+use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
 use super::{Isa, binary, real};
@@ -26,9 +27,9 @@ x86_kernels! {
         _ => Layout { lanes: 64, bits: 8 },
     },
     conv_bin: |conv, x, band| match conv.lanes {
-        8 => binary::conv_bin::<Popcount<[u64; 2], 4>, __m256, 8>(conv, x, band),
-        32 => binary::conv_bin::<Lookup<__m256i, 1>, __m256, 32>(conv, x, band),
-        _ => binary::conv_bin::<Lookup<__m256i, 2>, __m256, 64>(conv, x, band),
+        8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, band),
+        32 => binary::conv_bin::<Lookup<__m256i, 1>, 32>(conv, x, band),
+        _ => binary::conv_bin::<Lookup<__m256i, 2>, 64>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
     conv: |conv, x, band| match conv.lanes {
@@ -40,6 +41,7 @@ x86_kernels! {
 /// Used only in the functions above, which enable its instructions.
 impl Vector for __m256 {
     const LANES: usize = 8;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -109,6 +111,8 @@ impl Vector for __m256 {
 impl Bytes for __m256i {
     const LANES: usize = 32;
 
+    type Vector = __m256;
+
     #[inline(always)]
     fn zero() -> Self {
         // SAFETY: the caller has enabled the instructions.
@@ -144,5 +148,16 @@ impl Bytes for __m256i {
         let to = &mut to[..32];
         // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
         unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self) }
+    }
+
+    #[inline(always)]
+    fn sums(counts: &[u16], base: f32) -> __m256 {
+        let counts = &counts[..8];
+        // SAFETY: the slice holds 8 counters; the caller has enabled the instructions.
+        unsafe {
+            let counts = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.as_ptr().cast()));
+            let counts = _mm256_cvtepi32_ps(counts);
+            _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+        }
     }
 }

@@ -24,8 +24,8 @@ x86_kernels! {
     __m512,
     conv_bin_layout: |filters| Layout { lanes: if filters.outputs <= 16 { 16 } else { 32 }, bits: 32 },
     conv_bin: |conv, x, band| match conv.lanes {
-        16 => binary::conv_bin::<Popcount<__m512i, 1>, __m512, 16>(conv, x, band),
-        _ => binary::conv_bin::<Popcount<__m512i, 2>, __m512, 32>(conv, x, band),
+        16 => binary::conv_bin::<Popcount<__m512i, 1>, 16>(conv, x, band),
+        _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
     conv: |conv, x, band| match conv.lanes {
@@ -37,6 +37,7 @@ x86_kernels! {
 /// Used only in the functions above, which enable its instructions.
 impl Vector for __m512 {
     const LANES: usize = 16;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -113,6 +114,8 @@ impl Counter for __m512i {
 
     const LANES: usize = 16;
 
+    type Vector = __m512;
+
     #[inline(always)]
     fn zero() -> Self {
         // SAFETY: the caller has enabled the instructions.
@@ -139,12 +142,11 @@ impl Counter for __m512i {
     }
 
     #[inline(always)]
-    fn store_sums(self, base: f32, to: &mut [f32]) {
+    fn sums(counters: &[Self], base: f32) -> __m512 {
         // SAFETY: the caller has enabled the instructions.
-        let sums = unsafe {
-            let counts = _mm512_cvtepi32_ps(self);
+        unsafe {
+            let counts = _mm512_cvtepi32_ps(counters[0]);
             _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
-        };
-        Vector::store(sums, to);
+        }
     }
 }

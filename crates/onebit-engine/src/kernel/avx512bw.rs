@@ -2,13 +2,14 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm_loadu_si128, _mm512_add_epi8, _mm512_and_si512, _mm512_broadcast_i32x4,
-    _mm512_loadu_epi8, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_shuffle_epi8,
+    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_epi16, _mm512_add_epi8, _mm512_and_si512,
+    _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_fnmadd_ps,
+    _mm512_loadu_epi8, _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_si512, _mm512_shuffle_epi8,
     _mm512_srli_epi16, _mm512_storeu_epi8,
 };
 
 use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
-use super::popcount::Popcount;
+use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
 use super::{Isa, binary, real};
 use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
@@ -23,9 +24,9 @@ x86_kernels! {
         _ => Layout { lanes: 128, bits: 8 },
     },
     conv_bin: |conv, x, band| match conv.lanes {
-        16 => binary::conv_bin::<Popcount<[u64; 2], 8>, __m512, 16>(conv, x, band),
-        64 => binary::conv_bin::<Lookup<__m512i, 1>, __m512, 64>(conv, x, band),
-        _ => binary::conv_bin::<Lookup<__m512i, 2>, __m512, 128>(conv, x, band),
+        16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, band),
+        64 => binary::conv_bin::<Lookup<__m512i, 1>, 64>(conv, x, band),
+        _ => binary::conv_bin::<Lookup<__m512i, 2>, 128>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
     conv: |conv, x, band| match conv.lanes {
@@ -37,6 +38,8 @@ x86_kernels! {
 /// Used only in the functions above, which enable its instructions.
 impl Bytes for __m512i {
     const LANES: usize = 64;
+
+    type Vector = __m512;
 
     #[inline(always)]
     fn zero() -> Self {
@@ -73,5 +76,16 @@ impl Bytes for __m512i {
         let to = &mut to[..64];
         // SAFETY: the slice holds 64 bytes; the caller has enabled the instructions.
         unsafe { _mm512_storeu_epi8(to.as_mut_ptr().cast(), self) }
+    }
+
+    #[inline(always)]
+    fn sums(counts: &[u16], base: f32) -> __m512 {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
+        unsafe {
+            let counts = _mm512_cvtepu16_epi32(_mm256_loadu_epi16(counts.as_ptr().cast()));
+            let counts = _mm512_cvtepi32_ps(counts);
+            _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
+        }
     }
 }

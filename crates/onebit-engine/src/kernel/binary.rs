@@ -4,7 +4,7 @@
 use bytemuck::Pod;
 
 use super::finish::finish;
-use super::tile::{Edges, tile_width};
+use super::tile::Tiling;
 use super::vector::Vector;
 use crate::op::{Band, BitMap, ConvBin, Window};
 
@@ -23,38 +23,49 @@ pub(super) trait Scheme<const L: usize> {
     const WIDTHS: &'static [usize];
     /// Counters of a tile of `P` pixels.
     type Tile<const P: usize>;
+    /// What sums are turned into, a register at a time.
+    type Vector: Vector;
 
     /// Counters at zero.
     fn zero<const P: usize>() -> Self::Tile<P>;
 
-    /// Adds the differences for the pixels but the first `LEFT` and the last `RIGHT`.
+    /// Adds the differences between the weights and the inputs, which lie `step` apart from one pixel to the next,
+    /// for the pixels but the first `LEFT` (`inputs` begins with the one after them) and the last `RIGHT`.
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
         tile: &mut Self::Tile<P>,
-        inputs: [&[Self::Input]; P],
+        inputs: &[Self::Input],
+        step: usize,
         weights: &[[Self::Weight; L]],
     );
 
-    /// `base - 2 * differences`.
-    fn sums<const P: usize>(tile: Self::Tile<P>, base: [f32; P]) -> [[f32; L]; P];
+    /// Called once, after the last [`Scheme::add`].
+    fn complete<const P: usize>(tile: &mut Self::Tile<P>);
+
+    /// `base - 2 * differences` of the `n`-th register of filters.
+    fn sums<const P: usize>(tile: &Self::Tile<P>, n: usize, base: [f32; P]) -> [Self::Vector; P];
 }
 
 /// A band of a binary convolution, in blocks of `L` output channels.
 #[inline(always)]
-pub(super) fn conv_bin<S: Scheme<L>, V: Vector, const L: usize>(
+pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
     conv: &ConvBin,
     x: BitMap<'_>,
     band: &mut Band<'_>,
 ) {
-    const { assert!(L.is_multiple_of(V::LANES)) };
+    const { assert!(L.is_multiple_of(S::Vector::LANES)) };
     let blocks = conv.groups * conv.outputs.div_ceil(L);
-    let block = |index| Block::<S, L>::new(conv, x, index);
     if conv.bytes() <= CACHED_WEIGHTS {
         for y in band.rows.clone() {
-            (0..blocks).for_each(|index| block(index).row::<V>(y, band));
+            for index in 0..blocks {
+                Block::<S, L>::new(conv, x, index, band).row(y, band);
+            }
         }
     } else {
         for index in 0..blocks {
-            band.rows.clone().for_each(|y| block(index).row::<V>(y, band));
+            let block = Block::<S, L>::new(conv, x, index, band);
+            for y in band.rows.clone() {
+                block.row(y, band);
+            }
         }
     }
 }
@@ -62,6 +73,7 @@ pub(super) fn conv_bin<S: Scheme<L>, V: Vector, const L: usize>(
 /// One block of output channels.
 struct Block<'a, S: Scheme<L>, const L: usize> {
     window: Window,
+    tiling: Tiling,
     inputs: &'a [S::Input],
     height: usize,
     width: usize,
@@ -74,7 +86,7 @@ struct Block<'a, S: Scheme<L>, const L: usize> {
     /// Products of a tap.
     products: usize,
     weights: &'a [[S::Weight; L]],
-    tap_sums: Option<&'a [[i32; L]]>,
+    tap_sums: Option<&'a [[f32; L]]>,
     /// First output channel, and how many the block has.
     channel: usize,
     used: usize,
@@ -82,13 +94,14 @@ struct Block<'a, S: Scheme<L>, const L: usize> {
 
 impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
-    fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize) -> Self {
+    fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize, band: &Band<'_>) -> Self {
         let blocks = conv.outputs.div_ceil(L);
         let (group, first) = (index / blocks, index % blocks * L);
         let taps = conv.window.kernel * conv.window.kernel;
         let weights = bytemuck::cast_slice::<u64, S::Weight>(&conv.weights).as_chunks::<L>().0;
         Block {
             window: conv.window,
+            tiling: Tiling::new(S::WIDTHS, conv.window, x.width, band.width),
             inputs: bytemuck::cast_slice(x.words),
             height: x.height,
             width: x.width,
@@ -104,17 +117,17 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     }
 
     #[inline(always)]
-    fn row<V: Vector>(&self, y: usize, band: &mut Band<'_>) {
+    fn row(&self, y: usize, band: &mut Band<'_>) {
         let mut x = 0;
         while x < band.width {
-            let tile = tile_width(S::WIDTHS, self.window, x, self.width, band.width);
+            let tile = self.tiling.tile(x);
             match tile {
-                8 => self.tile::<V, 8>(y, x, band),
-                7 => self.tile::<V, 7>(y, x, band),
-                4 => self.tile::<V, 4>(y, x, band),
-                3 => self.tile::<V, 3>(y, x, band),
-                2 => self.tile::<V, 2>(y, x, band),
-                _ => self.tile::<V, 1>(y, x, band),
+                8 => self.tile::<8>(y, x, band),
+                7 => self.tile::<7>(y, x, band),
+                4 => self.tile::<4>(y, x, band),
+                3 => self.tile::<3>(y, x, band),
+                2 => self.tile::<2>(y, x, band),
+                _ => self.tile::<1>(y, x, band),
             }
             x += tile;
         }
@@ -122,8 +135,8 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
 
     /// Computes `P` pixels of row `y` from column `x` on.
     #[inline(always)]
-    fn tile<V: Vector, const P: usize>(&self, y: usize, x: usize, band: &mut Band<'_>) {
-        let edges = Edges::of(self.window, x, P, self.width);
+    fn tile<const P: usize>(&self, y: usize, x: usize, band: &mut Band<'_>) {
+        let edges = self.tiling.edges(x, P);
         let rows = self.window.taps(y, self.height);
         let mut tile = S::zero::<P>();
         let mut base = [0.0; P];
@@ -157,11 +170,14 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
                 }
             }
         }
-        let mut sums = S::sums(tile, base);
-        self.add_padding(y, x, &mut sums);
-        for first in (0..self.used).step_by(V::LANES) {
-            let values = core::array::from_fn(|p| V::load(&sums[p][first..]));
-            finish::<V, P>(band, [y, x, self.channel + first], values);
+        S::complete(&mut tile);
+        for n in 0..L / S::Vector::LANES {
+            let first = n * S::Vector::LANES;
+            if first < self.used {
+                let mut values = S::sums(&tile, n, base);
+                self.add_padding(y, x, first, &mut values);
+                finish::<S::Vector, P>(band, [y, x, self.channel + first], values);
+            }
         }
     }
 
@@ -179,27 +195,28 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         let row = &self.inputs[window.input(y, ky) * self.width * self.pixel..];
         let column = (x + LEFT) * window.stride + kx - window.padding;
         let first = column * self.pixel + self.offset;
-        let inputs: [&[S::Input]; P] = core::array::from_fn(|p| {
-            let inside = (LEFT..P - RIGHT).contains(&p);
-            if inside { &row[first + (p - LEFT) * step..][..len * S::INPUTS] } else { &[] }
-        });
+        let inputs = &row[first..];
         let weights = &self.weights[(ky * window.kernel + kx) * self.len..][..len];
-        S::add::<P, LEFT, RIGHT>(tile, inputs, weights);
+        S::add::<P, LEFT, RIGHT>(tile, inputs, step, weights);
     }
 
-    /// Adds what padded taps count when they stand for +1.
+    /// Adds what padded taps count when they stand for +1, for a register of filters from `first` on.
     #[inline(always)]
-    fn add_padding<const P: usize>(&self, y: usize, x: usize, sums: &mut [[f32; L]; P]) {
+    fn add_padding<const P: usize>(
+        &self,
+        y: usize,
+        x: usize,
+        first: usize,
+        values: &mut [S::Vector; P],
+    ) {
         let Some(tap_sums) = self.tap_sums else { return };
         let rows = self.window.taps(y, self.height);
-        for (p, sums) in sums.iter_mut().enumerate() {
+        for (p, value) in values.iter_mut().enumerate() {
             let cols = self.window.taps(x + p, self.width);
             for (tap, tap_sums) in tap_sums.iter().enumerate() {
                 let (ky, kx) = (tap / self.window.kernel, tap % self.window.kernel);
                 if !rows.contains(&ky) || !cols.contains(&kx) {
-                    for (sum, tap_sum) in sums.iter_mut().zip(tap_sums) {
-                        *sum += *tap_sum as f32;
-                    }
+                    *value = value.add(S::Vector::load(&tap_sums[first..]));
                 }
             }
         }

@@ -24,7 +24,11 @@ pub(super) fn finish<V: Vector, const P: usize>(
     }
     if let Some(sums) = &mut band.sums {
         let sums = &mut sums[row * stride + channel..];
-        values.iter().fold(V::load(sums), |sum, value| sum.add(*value)).store(sums);
+        let mut sum = V::load(sums);
+        for value in values {
+            sum = sum.add(value);
+        }
+        sum.store(sums);
     }
     if let Some((threshold, words)) = &mut band.bits {
         let threshold = V::load(&threshold[channel..]);
@@ -62,9 +66,10 @@ fn through_stages<V: Vector, const P: usize>(
                 }
             }
             StageView::Prelu(prelu) => {
-                let at = |parameters: &[f32]| V::load(&parameters[channel..]);
-                let (shift_x, shift_y) = (at(prelu.shift_x), at(prelu.shift_y));
-                let (slope_pos, slope_neg) = (at(prelu.slope_pos), at(prelu.slope_neg));
+                let (shift_x, shift_y) =
+                    (V::load(&prelu.shift_x[channel..]), V::load(&prelu.shift_y[channel..]));
+                let (slope_pos, slope_neg) =
+                    (V::load(&prelu.slope_pos[channel..]), V::load(&prelu.slope_neg[channel..]));
                 for value in &mut values {
                     let x = value.sub(shift_x);
                     *value = x.mul(x.if_positive(slope_pos, slope_neg)).add(shift_y);

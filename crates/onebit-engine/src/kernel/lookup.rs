@@ -2,9 +2,12 @@
 //! an activation choose a table with the number of differences from each of the 16 possible groups of four
 //! weights, and one shuffle looks up a register full of output channels.
 
+#![allow(unsafe_code)]
+
 use core::marker::PhantomData;
 
 use super::binary::Scheme;
+use super::vector::Vector;
 
 /// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
 const BYTES_PER_COUNTER: usize = 31;
@@ -42,6 +45,9 @@ pub(super) trait Bytes: Copy {
     /// Bytes in a register.
     const LANES: usize;
 
+    /// What sums are turned into.
+    type Vector: Vector;
+
     /// All bytes zero.
     fn zero() -> Self;
 
@@ -56,6 +62,9 @@ pub(super) trait Bytes: Copy {
 
     /// Into the first [`Bytes::LANES`] bytes.
     fn store(self, to: &mut [u8]);
+
+    /// `base - 2 * counts` of a register of floats.
+    fn sums(counts: &[u16], base: f32) -> Self::Vector;
 }
 
 /// Tables looked up by `N` registers of filters.
@@ -75,6 +84,7 @@ impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
     const INPUTS: usize = 2;
     const WIDTHS: &'static [usize] = if N == 1 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
     type Tile<const P: usize> = Tile<B, L, N, P>;
+    type Vector = B::Vector;
 
     #[inline(always)]
     fn zero<const P: usize>() -> Tile<B, L, N, P> {
@@ -85,41 +95,53 @@ impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
     #[inline(always)]
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
         tile: &mut Tile<B, L, N, P>,
-        inputs: [&[u8]; P],
+        inputs: &[u8],
+        step: usize,
         weights: &[[u8; L]],
     ) {
+        let last = P - RIGHT - LEFT - 1;
+        let inputs = &inputs[..last * step + 2 * weights.len()];
         let mut done = 0;
         while done < weights.len() {
             if tile.pending == BYTES_PER_COUNTER {
                 tile.empty();
             }
             let len = (weights.len() - done).min(BYTES_PER_COUNTER - tile.pending);
-            tile.pending += len;
-            let range = done..done + len;
-            done += len;
-            let inputs: [&[[u8; 2]]; P] = core::array::from_fn(|p| {
-                let inside = (LEFT..P - RIGHT).contains(&p);
-                if inside { &inputs[p].as_chunks().0[range.clone()] } else { &[] }
-            });
-            for (i, weights) in weights[range].iter().enumerate() {
-                let halves: [[B; 2]; N] =
-                    core::array::from_fn(|n| B::halves(&weights[n * B::LANES..]));
+            for (i, weights) in weights[done..done + len].iter().enumerate() {
+                let mut halves = [[B::zero(); 2]; N];
+                for n in 0..N {
+                    halves[n] = B::halves(&weights[n * B::LANES..]);
+                }
                 for p in LEFT..P - RIGHT {
-                    let tables = inputs[p][i].map(|offset| B::repeat(TABLES.at(offset)));
-                    for n in 0..N {
-                        let counted = &mut tile.registers[p][n];
-                        *counted = counted.add_looked_up(tables[0], halves[n][0]);
-                        *counted = counted.add_looked_up(tables[1], halves[n][1]);
+                    let at = (p - LEFT) * step + 2 * (done + i);
+                    for half in 0..2 {
+                        // SAFETY: p - LEFT is at most `last` and done + i less than the number of weights.
+                        let offset = unsafe { *inputs.get_unchecked(at + half) };
+                        let table = B::repeat(TABLES.at(offset));
+                        for n in 0..N {
+                            let counted = &mut tile.registers[p][n];
+                            *counted = counted.add_looked_up(table, halves[n][half]);
+                        }
                     }
                 }
             }
+            tile.pending += len;
+            done += len;
         }
     }
 
     #[inline(always)]
-    fn sums<const P: usize>(mut tile: Tile<B, L, N, P>, base: [f32; P]) -> [[f32; L]; P] {
+    fn complete<const P: usize>(tile: &mut Tile<B, L, N, P>) {
         tile.empty();
-        core::array::from_fn(|p| tile.counts[p].map(|count| base[p] - 2.0 * f32::from(count)))
+    }
+
+    #[inline(always)]
+    fn sums<const P: usize>(tile: &Tile<B, L, N, P>, n: usize, base: [f32; P]) -> [B::Vector; P] {
+        let mut sums = [B::Vector::splat(0.0); P];
+        for p in 0..P {
+            sums[p] = B::sums(&tile.counts[p][n * B::Vector::LANES..], base[p]);
+        }
+        sums
     }
 }
 

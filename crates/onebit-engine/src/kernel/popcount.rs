@@ -1,10 +1,13 @@
 //! Counting by XOR and popcount, a register of filters at a time.
+#![allow(unsafe_code)]
+
+use core::marker::PhantomData;
 
 use super::binary::Scheme;
-use super::vector::Counter;
+use super::vector::{Counter, Vector};
 
 /// Counters of `N` registers.
-pub(super) struct Popcount<C, const N: usize>(core::marker::PhantomData<C>);
+pub(super) struct Popcount<C, const N: usize>(PhantomData<C>);
 
 impl<C: Counter, const L: usize, const N: usize> Scheme<L> for Popcount<C, N> {
     type Weight = C::Word;
@@ -12,6 +15,7 @@ impl<C: Counter, const L: usize, const N: usize> Scheme<L> for Popcount<C, N> {
     const INPUTS: usize = 1;
     const WIDTHS: &'static [usize] = &[8, 7, 4, 2];
     type Tile<const P: usize> = [[C; N]; P];
+    type Vector = C::Vector;
 
     #[inline(always)]
     fn zero<const P: usize>() -> [[C; N]; P] {
@@ -22,13 +26,20 @@ impl<C: Counter, const L: usize, const N: usize> Scheme<L> for Popcount<C, N> {
     #[inline(always)]
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
         tile: &mut [[C; N]; P],
-        inputs: [&[C::Word]; P],
+        inputs: &[C::Word],
+        step: usize,
         weights: &[[C::Word; L]],
     ) {
+        let last = P - RIGHT - LEFT - 1;
+        let inputs = &inputs[..last * step + weights.len()];
         for (i, weights) in weights.iter().enumerate() {
-            let weight: [C; N] = core::array::from_fn(|n| C::load(&weights[n * C::LANES..]));
+            let mut weight = [C::zero(); N];
+            for n in 0..N {
+                weight[n] = C::load(&weights[n * C::LANES..]);
+            }
             for p in LEFT..P - RIGHT {
-                let input = C::splat(inputs[p][i]);
+                // SAFETY: p - LEFT is at most `last` and i less than the number of weights.
+                let input = C::splat(unsafe { *inputs.get_unchecked((p - LEFT) * step + i) });
                 for n in 0..N {
                     tile[p][n] = tile[p][n].add_differences(input, weight[n]);
                 }
@@ -37,13 +48,53 @@ impl<C: Counter, const L: usize, const N: usize> Scheme<L> for Popcount<C, N> {
     }
 
     #[inline(always)]
-    fn sums<const P: usize>(tile: [[C; N]; P], base: [f32; P]) -> [[f32; L]; P] {
-        let mut sums = [[0.0; L]; P];
-        for ((sums, counts), base) in sums.iter_mut().zip(tile).zip(base) {
-            for (n, count) in counts.into_iter().enumerate() {
-                count.store_sums(base, &mut sums[n * C::LANES..]);
-            }
+    fn complete<const P: usize>(_: &mut [[C; N]; P]) {}
+
+    #[inline(always)]
+    fn sums<const P: usize>(tile: &[[C; N]; P], n: usize, base: [f32; P]) -> [C::Vector; P] {
+        let registers = C::Vector::LANES / C::LANES;
+        let mut sums = [C::Vector::splat(0.0); P];
+        for p in 0..P {
+            sums[p] = C::sums(&tile[p][n * registers..], base[p]);
         }
         sums
+    }
+}
+
+/// `L` counters of 64 bits in plain Rust, as many as `V` has lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Words<V, const L: usize>([u64; L], PhantomData<V>);
+
+impl<V: Vector, const L: usize> Counter for Words<V, L> {
+    type Word = u64;
+    const LANES: usize = L;
+    type Vector = V;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Words([0; L], PhantomData)
+    }
+
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        Words([word; L], PhantomData)
+    }
+
+    #[inline(always)]
+    fn load(from: &[u64]) -> Self {
+        let from = &from[..L];
+        Words(core::array::from_fn(|lane| from[lane]), PhantomData)
+    }
+
+    #[inline(always)]
+    fn add_differences(self, x: Self, y: Self) -> Self {
+        let differences = |lane: usize| u64::from((x.0[lane] ^ y.0[lane]).count_ones());
+        Words(core::array::from_fn(|lane| self.0[lane] + differences(lane)), PhantomData)
+    }
+
+    #[inline(always)]
+    fn sums(counters: &[Self], base: f32) -> V {
+        const { assert!(L == V::LANES) };
+        V::load(&counters[0].0.map(|count| base - 2.0 * count as f32))
     }
 }

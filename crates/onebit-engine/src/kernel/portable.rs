@@ -1,6 +1,6 @@
 //! Plain Rust for any CPU. Without a fused multiply-add to rely on, it multiplies and adds in two roundings.
 
-use super::popcount::Popcount;
+use super::popcount::{Popcount, Words};
 use super::{Isa, Kernels, binary, real};
 use crate::op::Layout;
 
@@ -8,7 +8,7 @@ static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
     conv_bin_layout: |_| Layout { lanes: 4, bits: 64 },
     conv_lanes: |_| 8,
-    conv_bin: binary::conv_bin::<Popcount<[u64; 2], 2>, [f32; 4], 4>,
+    conv_bin: binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>,
     conv: real::conv::<[f32; 4], 8, 2>,
     pool: real::pool::<[f32; 4]>,
     copy: real::copy::<[f32; 4]>,

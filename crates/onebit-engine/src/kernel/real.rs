@@ -5,7 +5,7 @@ use onebit_model::bits;
 
 use super::Moment;
 use super::finish::finish;
-use super::tile::{Edges, tile_width};
+use super::tile::Tiling;
 use super::vector::Vector;
 use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, stride};
 
@@ -46,16 +46,17 @@ struct RealBlock<'a, const L: usize> {
 impl<const L: usize> RealBlock<'_, L> {
     #[inline(always)]
     fn row<V: Vector, const N: usize>(&self, y: usize, band: &mut Band<'_>) {
-        let (window, extent) = (self.conv.window, self.x.width);
+        let widths = if V::REGISTERS < 32 { &WIDTHS[2..] } else { WIDTHS };
+        let tiling = Tiling::new(widths, self.conv.window, self.x.width, band.width);
         let mut x = 0;
         while x < band.width {
-            let tile = tile_width(WIDTHS, window, x, extent, band.width);
-            let inside = Edges::of(window, x, tile, extent).are_inside();
+            let tile = tiling.tile(x);
             x += match tile {
-                8 if inside => self.tile::<V, N, 8>(y, x, band),
-                7 if inside => self.tile::<V, N, 7>(y, x, band),
-                4 if inside => self.tile::<V, N, 4>(y, x, band),
-                2 if inside => self.tile::<V, N, 2>(y, x, band),
+                _ if !tiling.edges(x, tile).are_inside() => self.tile::<V, N, 1>(y, x, band),
+                8 => self.tile::<V, N, 8>(y, x, band),
+                7 => self.tile::<V, N, 7>(y, x, band),
+                4 => self.tile::<V, N, 4>(y, x, band),
+                2 => self.tile::<V, N, 2>(y, x, band),
                 _ => self.tile::<V, N, 1>(y, x, band),
             };
         }
@@ -86,8 +87,10 @@ impl<const L: usize> RealBlock<'_, L> {
                 let tap = ky * window.kernel + cols.start + run;
                 let weights = &self.weights[tap * channels..][..len];
                 for i in 0..len {
-                    let weight: [V; N] =
-                        core::array::from_fn(|n| V::load(&weights[i][n * V::LANES..]));
+                    let mut weight = [V::splat(0.0); N];
+                    for n in 0..N {
+                        weight[n] = V::load(&weights[i][n * V::LANES..]);
+                    }
                     for p in 0..P {
                         let input = V::splat(inputs[p][i]);
                         for n in 0..N {
@@ -101,7 +104,11 @@ impl<const L: usize> RealBlock<'_, L> {
         for n in 0..N {
             if n * V::LANES < used {
                 let channel = group * outputs + first + n * V::LANES;
-                finish::<V, P>(band, [y, x, channel], core::array::from_fn(|p| sums[p][n]));
+                let mut values = [V::splat(0.0); P];
+                for p in 0..P {
+                    values[p] = sums[p][n];
+                }
+                finish::<V, P>(band, [y, x, channel], values);
             }
         }
         P

@@ -2,23 +2,53 @@
 
 use crate::op::Window;
 
-/// Pixels of the tile that starts at `x` in a row of `outputs`, of inputs of width `extent`: one of `widths`,
-/// widest first, or 1. Where 7 divides the row, as in networks for 224 pixels, 8 is passed over.
-#[inline(always)]
-pub(super) fn tile_width(
-    widths: &[usize],
+/// Tiles of a row of `outputs` of inputs of width `extent`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiling {
+    /// Widths of tiles, widest first.
+    widths: &'static [usize],
     window: Window,
-    x: usize,
     extent: usize,
     outputs: usize,
-) -> usize {
-    let sevens = outputs.is_multiple_of(7);
-    let fits = |&width: &usize| {
-        x + width <= outputs
-            && !(width == 8 && sevens)
-            && Edges::of(window, x, width, extent).are_thin()
-    };
-    widths.iter().copied().find(fits).unwrap_or(1)
+}
+
+impl Tiling {
+    /// Tiles of these widths, widest first; where 7 divides the row, as in networks for 224 pixels, 8 is passed
+    /// over.
+    #[inline(always)]
+    pub(super) fn new(
+        widths: &'static [usize],
+        window: Window,
+        extent: usize,
+        outputs: usize,
+    ) -> Self {
+        let widths = match widths {
+            [8, rest @ ..] if outputs.is_multiple_of(7) => rest,
+            widths => widths,
+        };
+        Tiling { widths, window, extent, outputs }
+    }
+
+    /// Pixels of the tile that starts at `x`: the widest whose padding touches no more than its first and its last
+    /// pixel, or 1.
+    #[inline(always)]
+    pub(super) fn tile(&self, x: usize) -> usize {
+        for &width in self.widths {
+            if x + width <= self.outputs && self.edges(x, width).are_thin() {
+                return width;
+            }
+        }
+        1
+    }
+
+    /// Edges of the tile of `width` outputs from `x` on.
+    #[inline(always)]
+    pub(super) fn edges(&self, x: usize, width: usize) -> Edges {
+        let Window { kernel, stride, padding } = self.window;
+        let left = padding.saturating_sub(x * stride);
+        let right = (self.extent + padding).saturating_sub((x + width - 1) * stride).min(kernel);
+        Edges { left, right, kernel, stride }
+    }
 }
 
 /// Columns of taps of a tile that lie in the padding.
@@ -33,15 +63,6 @@ pub(super) struct Edges {
 }
 
 impl Edges {
-    /// Edges of a tile of `width` outputs from `x` on, of inputs of width `extent`.
-    #[inline(always)]
-    pub(super) fn of(window: Window, x: usize, width: usize, extent: usize) -> Self {
-        let Window { kernel, stride, padding } = window;
-        let left = padding.saturating_sub(x * stride);
-        let right = (extent + padding).saturating_sub((x + width - 1) * stride).min(kernel);
-        Edges { left, right, kernel, stride }
-    }
-
     /// Whether every window lies inside the input.
     #[inline(always)]
     pub(super) fn are_inside(self) -> bool {
@@ -78,10 +99,11 @@ mod tests {
         ] {
             let window = Window { kernel, stride, padding };
             let outputs = (extent + 2 * padding - kernel) / stride + 1;
+            let tiling = Tiling::new(&[8, 7, 4, 2], window, extent, outputs);
             let mut x = 0;
             while x < outputs {
-                let width = tile_width(&[8, 7, 4, 2], window, x, extent, outputs);
-                let edges = Edges::of(window, x, width, extent);
+                let width = tiling.tile(x);
+                let edges = tiling.edges(x, width);
                 for (p, kx) in (0..width).flat_map(|p| (0..kernel).map(move |kx| (p, kx))) {
                     let [left, right] = edges.padded(kx);
                     let padded = p == 0 && left || p == width - 1 && right;

@@ -4,6 +4,9 @@ pub(super) trait Vector: Copy {
     /// Floats in a register.
     const LANES: usize;
 
+    /// Registers that the instruction set has.
+    const REGISTERS: usize;
+
     /// The same number in every lane.
     fn splat(value: f32) -> Self;
 
@@ -38,6 +41,7 @@ pub(super) trait Vector: Copy {
 /// Two roundings, four lanes: what every CPU's baseline registers hold.
 impl Vector for [f32; 4] {
     const LANES: usize = 4;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -99,6 +103,9 @@ pub(super) trait Counter: Copy {
     /// Words in a register.
     const LANES: usize;
 
+    /// What sums are turned into.
+    type Vector: Vector;
+
     /// Counters at zero.
     fn zero() -> Self;
 
@@ -111,39 +118,6 @@ pub(super) trait Counter: Copy {
     /// `self + popcount(x ^ y)`.
     fn add_differences(self, x: Self, y: Self) -> Self;
 
-    /// `base - 2 * self` into the first [`Counter::LANES`] floats.
-    fn store_sums(self, base: f32, to: &mut [f32]);
-}
-
-impl Counter for [u64; 2] {
-    type Word = u64;
-
-    const LANES: usize = 2;
-
-    #[inline(always)]
-    fn zero() -> Self {
-        [0; 2]
-    }
-
-    #[inline(always)]
-    fn splat(word: u64) -> Self {
-        [word; 2]
-    }
-
-    #[inline(always)]
-    fn load(from: &[u64]) -> Self {
-        [from[0], from[1]]
-    }
-
-    #[inline(always)]
-    fn add_differences(self, x: Self, y: Self) -> Self {
-        core::array::from_fn(|lane| self[lane] + u64::from((x[lane] ^ y[lane]).count_ones()))
-    }
-
-    #[inline(always)]
-    fn store_sums(self, base: f32, to: &mut [f32]) {
-        for (to, count) in to[..2].iter_mut().zip(self) {
-            *to = base - 2.0 * count as f32;
-        }
-    }
+    /// `base - 2 * counters`, of as many registers of counters as fill one of floats.
+    fn sums(counters: &[Self], base: f32) -> Self::Vector;
 }

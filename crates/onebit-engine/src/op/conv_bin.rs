@@ -36,7 +36,7 @@ pub(crate) struct ConvBin {
     pub(crate) group: usize,
     /// Sum of the weights (+1, -1) of each tap, `[group][block][tap][lane]`, when padded taps count as +1;
     /// empty when they count nothing.
-    pub(crate) tap_sums: Vec<i32>,
+    pub(crate) tap_sums: Vec<f32>,
     preparation: Preparation,
 }
 
@@ -88,7 +88,7 @@ impl ConvBin {
             group,
             tap_sums: match pad {
                 PadValue::Zero => Vec::new(),
-                PadValue::One => vec![0; blocks * taps * lanes],
+                PadValue::One => vec![0.0; blocks * taps * lanes],
             },
             preparation,
         };
@@ -121,7 +121,7 @@ impl ConvBin {
                 }
                 if let Some(sum) = self.tap_sums.get_mut((block * taps + tap) * lanes + lane) {
                     let ones: u32 = words.iter().map(|w| w.count_ones()).sum();
-                    *sum = 2 * ones as i32 - self.inputs as i32;
+                    *sum = 2.0 * ones as f32 - self.inputs as f32;
                 }
             }
         }

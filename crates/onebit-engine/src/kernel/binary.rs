@@ -190,6 +190,9 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         len: usize,
         tile: &mut S::Tile<P>,
     ) {
+        if LEFT + RIGHT >= P {
+            return;
+        }
         let window = self.window;
         let step = window.stride * self.pixel;
         let row = &self.inputs[window.input(y, ky) * self.width * self.pixel..];

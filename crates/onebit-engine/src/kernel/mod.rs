@@ -3,6 +3,11 @@
 //! A new instruction set is one file here, one word in [`Isa`] and one line in `ISAS`, which feeds the choice
 //! at run time, the tests and the benches.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers, which iterators may not unroll"
+)]
+
 mod binary;
 mod finish;
 mod lookup;

@@ -108,16 +108,12 @@ impl ConvBin {
                     let bit = i * lane_bits;
                     let word = words[bit / bits::WORD_BITS] >> (bit % bits::WORD_BITS);
                     let at = ((block * taps + tap) * self.words + i) * lanes + lane;
+                    let weights = &mut self.weights[..];
                     match lane_bits {
-                        8 => {
-                            bytemuck::cast_slice_mut::<u64, u8>(&mut self.weights)[at] = word as u8
-                        }
-                        32 => {
-                            bytemuck::cast_slice_mut::<u64, u32>(&mut self.weights)[at] =
-                                word as u32
-                        }
-                        _ => self.weights[at] = word,
-                    }
+                        8 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8,
+                        32 => bytemuck::cast_slice_mut::<u64, u32>(weights)[at] = word as u32,
+                        _ => weights[at] = word,
+                    };
                 }
                 if let Some(sum) = self.tap_sums.get_mut((block * taps + tap) * lanes + lane) {
                     let ones: u32 = words.iter().map(|w| w.count_ones()).sum();
@@ -147,7 +143,7 @@ impl ConvBin {
             Preparation::None => {}
             Preparation::Regroup => self.regroup(x.chunks_exact(words), out),
             Preparation::Offsets => {
-                self.offsets(x.chunks_exact(words), bytemuck::cast_slice_mut(out))
+                self.offsets(x.chunks_exact(words), bytemuck::cast_slice_mut(out));
             }
         }
         out

@@ -5,6 +5,7 @@
 mod accuracy;
 mod dataset;
 mod failure;
+mod kernel_speed;
 mod layers;
 mod machine;
 mod model_file;

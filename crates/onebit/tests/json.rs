@@ -191,6 +191,16 @@ fn the_other_verbs_print_one_object() {
     let doctor = onebit(&["doctor", "--json"]).json();
     let kernels = doctor["kernels"].as_array().expect("kernels");
     assert!(kernels.contains(&doctor["kernel"]), "{doctor}");
+    let speeds = doctor["speed"].as_array().expect("speeds");
+    let measured: Vec<&Value> = speeds.iter().map(|speed| &speed["isa"]).collect();
+    let fast: Vec<&Value> = kernels.iter().filter(|&name| name != "reference").collect();
+    assert_eq!(measured, fast);
+    for speed in speeds {
+        let convolutions = speed["convolutions"].as_array().expect("convolutions");
+        let mut rates =
+            convolutions.iter().chain([speed]).map(|of| of["gmacs_per_second"].as_f64());
+        assert!(rates.all(|rate| rate > Some(0.0)) && !convolutions.is_empty(), "{speed}");
+    }
     let list = onebit(&["data", "list", "--json"]).json();
     assert_eq!(list["sets"][0]["state"], "bundled");
 }

@@ -14,6 +14,7 @@ mod output;
 mod picture;
 #[cfg(feature = "train")]
 mod probed;
+mod profile;
 mod progress;
 #[cfg(feature = "train")]
 mod run_training;

@@ -1,8 +1,8 @@
 //! Every convolution kernel as a fraction of a peak of its instruction set, measured in the same process.
 //!
 //! ```text
-//! cargo bench --package onebit-engine --bench conv_bin                    all, two minutes
-//! cargo bench --package onebit-engine --bench conv_bin -- avx512          names are matched by a regular expression
+//! cargo bench --package onebit-engine --bench conv_bin                    all: minutes
+//! cargo bench --package onebit-engine --bench conv_bin -- 'avx512 step'   those whose name a regular expression fits
 //! cargo bench --package onebit-engine --bench conv_bin -- 'CIFAR.*sums'
 //! ```
 //!

@@ -46,11 +46,10 @@ struct Trial {
 /// Times a fixed set of binary convolutions by every instruction set but the reference, in turn: the best of many
 /// short runs, in a third of a second.
 pub(crate) fn measure() -> anyhow::Result<Vec<Speed>> {
-    let isas = Isa::available().into_iter().filter(|&isa| isa != Isa::Reference);
-    let trials = |isa| CONVOLUTIONS.map(|convolution| Trial::new(isa, convolution));
     let mut candidates = Vec::new();
-    for isa in isas {
-        candidates.push((isa, trials(isa).into_iter().collect::<anyhow::Result<Vec<_>>>()?));
+    for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Reference) {
+        let trials = CONVOLUTIONS.iter().map(|&convolution| Trial::new(isa, convolution));
+        candidates.push((isa, trials.collect::<anyhow::Result<Vec<_>>>()?));
     }
     let started = Instant::now();
     let mut rounds = 0;
@@ -69,17 +68,12 @@ impl Trial {
     fn new(isa: Isa, (kernel, channels, size): (usize, usize, usize)) -> anyhow::Result<Trial> {
         let geometry = Geometry::same(channels, kernel, 1, 1);
         let shape = Shape::float(channels, size, size);
-        let weight =
-            made_up_bits(packed_shape(&geometry.weight_shape(channels)).iter().product(), channels);
+        let words = packed_shape(&geometry.weight_shape(channels)).iter().product();
+        let weight = made_up_bits(words, channels);
+        let pad = PadValue::Zero;
         Ok(Trial {
             name: format!("{kernel}x{kernel} {channels}@{size}"),
-            convolution: BinaryConvolution::new(
-                &weight,
-                geometry,
-                PadValue::Zero,
-                shape,
-                Some(isa),
-            )?,
+            convolution: BinaryConvolution::new(&weight, geometry, pad, shape, Some(isa))?,
             macs: geometry.macs(shape, shape),
             x: made_up_bits(size * size * bits::words(channels), channels),
             y: vec![0.0; shape.len()],

@@ -48,7 +48,7 @@ struct Time {
     gflops_per_second: Option<f64>,
 }
 
-/// What a step spends most of its time on.
+/// What a step starts with.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
-cargo xtask test          all tests, and those of onebit without the trainer
+cargo xtask test          all tests, those of onebit without the trainer, and in a release build the speed of kernels
 cargo xtask check         format, lints, documentation, dependencies
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
 cargo xtask check-export FOLDER
@@ -62,6 +62,10 @@ fn test() -> Result<()> {
     run(
         cargo("test --package onebit --no-default-features"),
         "onebit does not work without the trainer (feature `train`)",
+    )?;
+    run(
+        cargo("test --release --package onebit --no-default-features --test doctor"),
+        "slower kernels are chosen than this CPU could use",
     )
 }
 

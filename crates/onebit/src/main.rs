@@ -5,6 +5,7 @@
 mod accuracy;
 mod dataset;
 mod failure;
+mod kernel_speed;
 mod layers;
 mod machine;
 mod model_file;
@@ -13,6 +14,7 @@ mod output;
 mod picture;
 #[cfg(feature = "train")]
 mod probed;
+mod profile;
 mod progress;
 #[cfg(feature = "train")]
 mod run_training;

@@ -83,7 +83,34 @@ fn bench() {
     let arguments = ["bench", file, "--runs", "5", "--isa", "portable", "--profile", "--json"];
     let json = onebit(&arguments).json();
     assert_eq!(json["isa"], "portable");
-    assert!(!json["profile"].as_array().expect("steps").is_empty());
+    check_profile(&json);
+}
+
+/// Steps and kinds of steps add up to the same time; bits and floats are counted apart.
+fn check_profile(json: &Value) {
+    let steps = json["profile"].as_array().expect("steps");
+    let kinds = json["profile_by_kind"].as_array().expect("kinds");
+    let names: Vec<&Value> = kinds.iter().map(|kind| &kind["kind"]).collect();
+    assert_eq!(names, ["binary_convolution", "real_convolution", "pooling", "rest"]);
+    for kind in kinds {
+        let of_kind = || steps.iter().filter(|step| step["kind"] == kind["kind"]);
+        assert_eq!(kind["steps"], of_kind().count());
+        let ms: f64 = of_kind().map(|step| step["median_ms"].as_f64().expect("a number")).sum();
+        assert!((ms - kind["median_ms"].as_f64().expect("a number")).abs() < 1e-9, "{kind}");
+        for timed in of_kind().chain([kind]) {
+            let rate = |key: &str| timed[key].as_f64().is_some_and(|rate| rate > 0.0);
+            assert_eq!(rate("binary_gmacs_per_second"), kind["kind"] == "binary_convolution");
+            assert!(rate("gflops_per_second") || kind["kind"] != "real_convolution", "{timed}");
+        }
+    }
+    for shares in [&json["profile"], &json["profile_by_kind"]] {
+        assert!((sum(shares, "share") - 1.0).abs() < 1e-9, "{shares}");
+    }
+    let stem = steps.iter().find(|step| step["layer"] == "stem.conv").expect("a stem");
+    assert_eq!(
+        (&stem["kind"], &stem["kernel"]),
+        (&"real_convolution".into(), &"conv_3x3_portable".into())
+    );
 }
 
 #[test]
@@ -191,6 +218,16 @@ fn the_other_verbs_print_one_object() {
     let doctor = onebit(&["doctor", "--json"]).json();
     let kernels = doctor["kernels"].as_array().expect("kernels");
     assert!(kernels.contains(&doctor["kernel"]), "{doctor}");
+    let speeds = doctor["speed"].as_array().expect("speeds");
+    let measured: Vec<&Value> = speeds.iter().map(|speed| &speed["isa"]).collect();
+    let fast: Vec<&Value> = kernels.iter().filter(|&name| name != "reference").collect();
+    assert_eq!(measured, fast);
+    for speed in speeds {
+        let convolutions = speed["convolutions"].as_array().expect("convolutions");
+        let mut rates =
+            convolutions.iter().chain([speed]).map(|of| of["gmacs_per_second"].as_f64());
+        assert!(rates.all(|rate| rate > Some(0.0)) && !convolutions.is_empty(), "{speed}");
+    }
     let list = onebit(&["data", "list", "--json"]).json();
     assert_eq!(list["sets"][0]["state"], "bundled");
 }

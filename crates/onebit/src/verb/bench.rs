@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::failure::{Code, Failure};
 use crate::model_file::{self, Packed};
 use crate::output::{self, Align, Table, bytes, thousands};
+use crate::profile::Profile;
 use crate::runner::{Runner, parse_isa, parse_threads};
 use crate::size::show;
 
@@ -16,13 +17,18 @@ Examples:
   onebit bench a.onebit --batch 64 --threads 8
   onebit bench a.onebit --isa portable --json
   onebit bench a.onebit --profile              which layer takes the time
+  onebit bench a.onebit --profile --json | jq .profile_by_kind
 
-A run is one batch. Every run must give the logits of the first.";
+A run is one batch. Every run must give the logits of the first.
+
+A step of the profile is a layer with what is computed in the same pass. Its binary multiply-accumulates are
+counted as one operation (G binary MAC/s), real ones as two (GFLOP/s), padded taps included.";
 
 const WARM_UP: Duration = Duration::from_millis(300);
 const MEASURED: Duration = Duration::from_secs(2);
 const LEAST_RUNS: usize = 5;
 const MOST_RUNS: usize = 1_000_000;
+const MOST_PROFILED_RUNS: usize = 1000;
 
 /// Measures the time of a packed model
 #[derive(clap::Args)]
@@ -42,7 +48,7 @@ pub(crate) struct Args {
     /// Kernels to use [default: the fastest that this CPU has]
     #[arg(long, value_name = "NAME", value_parser = parse_isa)]
     isa: Option<Isa>,
-    /// Show the time of each step, on one thread
+    /// Show the time of each step and of each kind of operation, one image on one thread
     #[arg(long)]
     profile: bool,
     /// Print one JSON object
@@ -61,19 +67,8 @@ pub(crate) struct Times {
     pub(crate) batch: usize,
     pub(crate) isa: &'static str,
     pub(crate) file_bytes: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    profile: Vec<StepTime>,
-}
-
-#[derive(Serialize)]
-struct StepTime {
-    layer: String,
-    ops: String,
-    kernel: String,
-    output: String,
-    median_ms: f64,
-    share: f64,
-    gmacs_per_second: f64,
+    #[serde(flatten)]
+    profile: Option<Profile>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -83,7 +78,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut times = measure(&mut runner, args.batch, args.runs)?;
     times.file_bytes = file_bytes;
     if args.profile {
-        times.profile = profile(runner.engine(), times.runs.clamp(LEAST_RUNS, 1000))?;
+        let runs = times.runs.clamp(LEAST_RUNS, MOST_PROFILED_RUNS);
+        let image = made_up_images(runner.engine(), 1);
+        times.profile = Some(Profile::measure(runner.engine(), &image, runs)?);
     }
     if args.json {
         return output::json(&times);
@@ -97,9 +94,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         bytes(memory.weights as u64),
         bytes(memory.scratch as u64)
     );
-    if args.profile {
+    if let Some(profile) = &times.profile {
         text += "\n";
-        text += &times.profile_table();
+        text += &profile.text();
     }
     output::text(&text)
 }
@@ -142,7 +139,7 @@ pub(crate) fn measure(
         batch,
         isa: runner.engine().isa().name(),
         file_bytes: 0,
-        profile: Vec::new(),
+        profile: None,
     })
 }
 
@@ -156,38 +153,6 @@ fn more(done: usize, runs: Option<usize>, started: Instant) -> bool {
 fn made_up_images(engine: &Engine, batch: usize) -> Vec<f32> {
     let len: usize = batch * engine.input_shape().iter().product::<usize>();
     (0..len).map(|i| ((i as f32) * 0.37).sin() + 0.5 * ((i as f32) * 0.0113).cos()).collect()
-}
-
-fn profile(engine: &Engine, runs: usize) -> anyhow::Result<Vec<StepTime>> {
-    let steps = engine.steps();
-    let (image, mut scratch) = (made_up_images(engine, 1), engine.scratch());
-    let mut logits = vec![0.0; engine.classes()];
-    let started = Instant::now();
-    let mut clock = || started.elapsed().as_nanos() as u64;
-    let mut samples: Vec<Vec<u64>> = vec![Vec::with_capacity(runs); steps.len()];
-    let mut times = vec![0; steps.len()];
-    for _ in 0..runs {
-        engine.run_profiled(&image, &mut logits, &mut scratch, &mut clock, &mut times)?;
-        for (samples, &time) in samples.iter_mut().zip(&times) {
-            samples.push(time);
-        }
-    }
-    let median = |samples: &mut Vec<u64>| {
-        samples.sort_unstable();
-        samples[samples.len() / 2] as f64
-    };
-    let medians: Vec<f64> = samples.iter_mut().map(median).collect();
-    let total: f64 = medians.iter().sum();
-    let step_time = |(step, &nanos): (&onebit_engine::StepInfo, &f64)| StepTime {
-        layer: step.name.clone(),
-        ops: step.ops.join("+"),
-        kernel: step.kernel.clone(),
-        output: step.output.to_string(),
-        median_ms: nanos / 1e6,
-        share: nanos / total.max(1.0),
-        gmacs_per_second: (step.flops + step.bops) as f64 / nanos.max(1.0),
-    };
-    Ok(steps.iter().zip(&medians).map(step_time).collect())
 }
 
 impl Times {
@@ -215,31 +180,6 @@ impl Times {
             self.isa.to_owned(),
             bytes(self.file_bytes),
         ]);
-        table.render()
-    }
-
-    fn profile_table(&self) -> String {
-        use Align::{Left, Right};
-        let mut table = Table::new([
-            ("layer", Left),
-            ("output", Left),
-            ("ms", Right),
-            ("share", Right),
-            ("GMAC/s", Right),
-            ("kernel", Left),
-            ("fused", Left),
-        ]);
-        for step in &self.profile {
-            table.row([
-                step.layer.clone(),
-                step.output.clone(),
-                format!("{:.4}", step.median_ms),
-                format!("{:.1}%", 100.0 * step.share),
-                format!("{:.1}", step.gmacs_per_second),
-                step.kernel.clone(),
-                step.ops.clone(),
-            ]);
-        }
         table.render()
     }
 }

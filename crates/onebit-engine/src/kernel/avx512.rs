@@ -142,10 +142,10 @@ impl Counter for __m512i {
     }
 
     #[inline(always)]
-    fn sums(counters: &[Self], base: f32) -> __m512 {
+    fn sums(self, base: f32) -> __m512 {
         // SAFETY: the caller has enabled the instructions.
         unsafe {
-            let counts = _mm512_cvtepi32_ps(counters[0]);
+            let counts = _mm512_cvtepi32_ps(self);
             _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
         }
     }

@@ -38,11 +38,18 @@ pub(super) trait Scheme<const L: usize> {
         weights: &[[Self::Weight; L]],
     );
 
-    /// Called once, after the last [`Scheme::add`].
-    fn complete<const P: usize>(tile: &mut Self::Tile<P>);
+    /// Hands the sums `base - 2 * differences` to `sums`, the registers of filters in order.
+    fn finish<const P: usize>(
+        tile: Self::Tile<P>,
+        base: [f32; P],
+        sums: &mut impl Sums<Self::Vector, P>,
+    );
+}
 
-    /// `base - 2 * differences` of the `n`-th register of filters.
-    fn sums<const P: usize>(tile: &Self::Tile<P>, n: usize, base: [f32; P]) -> [Self::Vector; P];
+/// What becomes of the sums of a tile.
+pub(super) trait Sums<V: Vector, const P: usize> {
+    /// Takes the `n`-th register of filters of each pixel.
+    fn take(&mut self, n: usize, values: [V; P]);
 }
 
 /// A band of a binary convolution, in blocks of `L` output channels.
@@ -92,6 +99,18 @@ struct Block<'a, S: Scheme<L>, const L: usize> {
     used: usize,
 }
 
+/// What the tiles of a row share.
+#[derive(Clone, Copy)]
+struct Row<'a, I, W> {
+    y: usize,
+    /// Inputs below the first row of taps that lies in the map, from the block's group on.
+    inputs: &'a [I],
+    /// Weights of those rows of taps.
+    weights: &'a [W],
+    /// How many they are.
+    taps: usize,
+}
+
 impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
     fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize, band: &Band<'_>) -> Self {
@@ -118,107 +137,113 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
 
     #[inline(always)]
     fn row(&self, y: usize, band: &mut Band<'_>) {
+        let taps = self.window.taps(y, self.height);
+        let first = self.window.input(y, taps.start) * self.width * self.pixel + self.offset;
+        let tap_row = self.window.kernel * self.len;
+        let row = Row {
+            y,
+            inputs: &self.inputs[first..],
+            weights: &self.weights[taps.start * tap_row..taps.end * tap_row],
+            taps: taps.len(),
+        };
         let mut x = 0;
         while x < band.width {
             let tile = self.tiling.tile(x);
             match tile {
-                8 => self.tile::<8>(y, x, band),
-                7 => self.tile::<7>(y, x, band),
-                4 => self.tile::<4>(y, x, band),
-                3 => self.tile::<3>(y, x, band),
-                2 => self.tile::<2>(y, x, band),
-                _ => self.tile::<1>(y, x, band),
+                8 => self.tile::<8>(row, x, band),
+                7 => self.tile::<7>(row, x, band),
+                4 => self.tile::<4>(row, x, band),
+                3 => self.tile::<3>(row, x, band),
+                2 => self.tile::<2>(row, x, band),
+                _ => self.tile::<1>(row, x, band),
             }
             x += tile;
         }
     }
 
-    /// Computes `P` pixels of row `y` from column `x` on.
+    /// Computes `P` pixels of a row from column `x` on.
     #[inline(always)]
-    fn tile<const P: usize>(&self, y: usize, x: usize, band: &mut Band<'_>) {
-        let edges = self.tiling.edges(x, P);
-        let rows = self.window.taps(y, self.height);
-        let mut tile = S::zero::<P>();
-        let mut base = [0.0; P];
-        if P == 1 || edges.are_inside() {
-            let cols = self.window.taps(x, self.width);
-            let whole = self.pixel == self.len * S::INPUTS;
-            let runs = if whole { cols.start..cols.start + 1 } else { cols.clone() };
-            let len = if whole { cols.len() * self.len } else { self.len };
-            for ky in rows.clone() {
-                for kx in runs.clone() {
-                    self.add::<P, 0, 0>([y, x], [ky, kx], len, &mut tile);
-                }
-            }
-            base = [(rows.len() * cols.len() * self.products) as f32; P];
-        } else {
-            for kx in 0..self.window.kernel {
-                let [left, right] = edges.padded(kx);
-                for ky in rows.clone() {
-                    let (at, len) = ([ky, kx], self.len);
-                    match (left, right) {
-                        (false, false) => self.add::<P, 0, 0>([y, x], at, len, &mut tile),
-                        (true, false) => self.add::<P, 1, 0>([y, x], at, len, &mut tile),
-                        (false, true) => self.add::<P, 0, 1>([y, x], at, len, &mut tile),
-                        (true, true) => self.add::<P, 1, 1>([y, x], at, len, &mut tile),
-                    }
-                }
-                let products = (rows.len() * self.products) as f32;
-                for (p, base) in base.iter_mut().enumerate() {
-                    let padded = p == 0 && left || p == P - 1 && right;
-                    *base += if padded { 0.0 } else { products };
-                }
-            }
-        }
-        S::complete(&mut tile);
-        for n in 0..L / S::Vector::LANES {
-            let first = n * S::Vector::LANES;
-            if first < self.used {
-                let mut values = S::sums(&tile, n, base);
-                self.add_padding(y, x, first, &mut values);
-                finish::<S::Vector, P>(band, [y, x, self.channel + first], values);
-            }
-        }
-    }
-
-    /// Counts the differences of `len` weights from the tap `ky`, `kx` on.
-    #[inline(always)]
-    fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
+    fn tile<const P: usize>(
         &self,
-        [y, x]: [usize; 2],
-        [ky, kx]: [usize; 2],
-        len: usize,
-        tile: &mut S::Tile<P>,
+        row: Row<'a, S::Input, [S::Weight; L]>,
+        x: usize,
+        band: &mut Band<'_>,
     ) {
-        if LEFT + RIGHT >= P {
+        let Window { kernel, stride, padding } = self.window;
+        let edges = self.tiling.edges(x, P);
+        let mut tile = S::zero::<P>();
+        let step = stride * self.pixel;
+        let map_row = self.width * self.pixel;
+        if edges.are_inside() && self.pixel == self.len * S::INPUTS {
+            let mut inputs = &row.inputs[(x * stride - padding) * self.pixel..];
+            let mut weights = row.weights.chunks_exact(kernel * self.len);
+            if let Some(weights) = weights.next() {
+                S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
+            }
+            for weights in weights {
+                inputs = &inputs[map_row..];
+                S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
+            }
+        } else {
+            for (tap, weights) in row.weights.chunks_exact(self.len).enumerate() {
+                let (ky, kx) = (tap / kernel, tap % kernel);
+                let [left, right] = edges.padded(kx);
+                if usize::from(left) + usize::from(right) >= P {
+                    continue;
+                }
+                let column = (x + usize::from(left)) * stride + kx - padding;
+                let inputs = &row.inputs[ky * map_row + column * self.pixel..];
+                match (left, right) {
+                    (false, false) => S::add::<P, 0, 0>(&mut tile, inputs, step, weights),
+                    (true, false) => S::add::<P, 1, 0>(&mut tile, inputs, step, weights),
+                    (false, true) => S::add::<P, 0, 1>(&mut tile, inputs, step, weights),
+                    (true, true) => S::add::<P, 1, 1>(&mut tile, inputs, step, weights),
+                }
+            }
+        }
+        let products = (row.taps * self.products) as f32;
+        let mut base = [products * kernel as f32; P];
+        base[0] -= products * edges.left as f32;
+        base[P - 1] -= products * (kernel - edges.right) as f32;
+        S::finish(tile, base, &mut Finish { block: self, row, x, band });
+    }
+}
+
+/// Does with sums what the band says.
+struct Finish<'a, 'b, 'c, S: Scheme<L>, const L: usize> {
+    block: &'b Block<'a, S, L>,
+    row: Row<'a, S::Input, [S::Weight; L]>,
+    x: usize,
+    band: &'b mut Band<'c>,
+}
+
+impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Finish<'_, '_, '_, S, L> {
+    #[inline(always)]
+    fn take(&mut self, n: usize, mut values: [S::Vector; P]) {
+        let first = n * S::Vector::LANES;
+        if first >= self.block.used {
             return;
         }
-        let window = self.window;
-        let step = window.stride * self.pixel;
-        let row = &self.inputs[window.input(y, ky) * self.width * self.pixel..];
-        let column = (x + LEFT) * window.stride + kx - window.padding;
-        let first = column * self.pixel + self.offset;
-        let inputs = &row[first..];
-        let weights = &self.weights[(ky * window.kernel + kx) * self.len..][..len];
-        S::add::<P, LEFT, RIGHT>(tile, inputs, step, weights);
+        if self.block.tap_sums.is_some() {
+            self.add_padding(first, &mut values);
+        }
+        finish::<S::Vector, P>(self.band, [self.row.y, self.x, self.block.channel + first], values);
     }
+}
 
+impl<S: Scheme<L>, const L: usize> Finish<'_, '_, '_, S, L> {
     /// Adds what padded taps count when they stand for +1, for a register of filters from `first` on.
     #[inline(always)]
-    fn add_padding<const P: usize>(
-        &self,
-        y: usize,
-        x: usize,
-        first: usize,
-        values: &mut [S::Vector; P],
-    ) {
-        let Some(tap_sums) = self.tap_sums else { return };
-        let rows = self.window.taps(y, self.height);
+    fn add_padding<const P: usize>(&self, first: usize, values: &mut [S::Vector; P]) {
+        let Block { window, tap_sums: Some(tap_sums), height, width, .. } = *self.block else {
+            return;
+        };
+        let rows = window.taps(self.row.y, height);
         for (p, value) in values.iter_mut().enumerate() {
-            let cols = self.window.taps(x + p, self.width);
+            let cols = window.taps(self.x + p, width);
             for (tap, tap_sums) in tap_sums.iter().enumerate() {
-                let (ky, kx) = (tap / self.window.kernel, tap % self.window.kernel);
-                if !rows.contains(&ky) || !cols.contains(&kx) {
+                if !rows.contains(&(tap / window.kernel)) || !cols.contains(&(tap % window.kernel))
+                {
                     *value = value.add(S::Vector::load(&tap_sums[first..]));
                 }
             }

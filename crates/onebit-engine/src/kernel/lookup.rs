@@ -6,7 +6,7 @@
 
 use core::marker::PhantomData;
 
-use super::binary::Scheme;
+use super::binary::{Scheme, Sums};
 use super::vector::Vector;
 
 /// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
@@ -131,17 +131,19 @@ impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
     }
 
     #[inline(always)]
-    fn complete<const P: usize>(tile: &mut Tile<B, L, N, P>) {
+    fn finish<const P: usize>(
+        mut tile: Tile<B, L, N, P>,
+        base: [f32; P],
+        sums: &mut impl Sums<B::Vector, P>,
+    ) {
         tile.empty();
-    }
-
-    #[inline(always)]
-    fn sums<const P: usize>(tile: &Tile<B, L, N, P>, n: usize, base: [f32; P]) -> [B::Vector; P] {
-        let mut sums = [B::Vector::splat(0.0); P];
-        for p in 0..P {
-            sums[p] = B::sums(&tile.counts[p][n * B::Vector::LANES..], base[p]);
+        for n in 0..L / B::Vector::LANES {
+            let mut values = [B::Vector::splat(0.0); P];
+            for p in 0..P {
+                values[p] = B::sums(&tile.counts[p][n * B::Vector::LANES..], base[p]);
+            }
+            sums.take(n, values);
         }
-        sums
     }
 }
 

@@ -3,7 +3,7 @@
 
 use core::marker::PhantomData;
 
-use super::binary::Scheme;
+use super::binary::{Scheme, Sums};
 use super::vector::{Counter, Vector};
 
 /// Counters of `N` registers.
@@ -48,17 +48,29 @@ impl<C: Counter, const L: usize, const N: usize> Scheme<L> for Popcount<C, N> {
     }
 
     #[inline(always)]
-    fn complete<const P: usize>(_: &mut [[C; N]; P]) {}
-
-    #[inline(always)]
-    fn sums<const P: usize>(tile: &[[C; N]; P], n: usize, base: [f32; P]) -> [C::Vector; P] {
-        let registers = C::Vector::LANES / C::LANES;
-        let mut sums = [C::Vector::splat(0.0); P];
-        for p in 0..P {
-            sums[p] = C::sums(&tile[p][n * registers..], base[p]);
+    fn finish<const P: usize>(
+        tile: [[C; N]; P],
+        base: [f32; P],
+        sums: &mut impl Sums<C::Vector, P>,
+    ) {
+        const { assert!(N <= 2, "each register is named, so that it stays one") };
+        sums.take(0, register::<C, N, P, 0>(&tile, base));
+        if N == 2 {
+            sums.take(1, register::<C, N, P, 1>(&tile, base));
         }
-        sums
     }
+}
+
+#[inline(always)]
+fn register<C: Counter, const N: usize, const P: usize, const REGISTER: usize>(
+    tile: &[[C; N]; P],
+    base: [f32; P],
+) -> [C::Vector; P] {
+    let mut sums = [C::Vector::splat(0.0); P];
+    for p in 0..P {
+        sums[p] = tile[p][REGISTER % N].sums(base[p]);
+    }
+    sums
 }
 
 /// `L` counters of 64 bits in plain Rust, as many as `V` has lanes.
@@ -93,8 +105,8 @@ impl<V: Vector, const L: usize> Counter for Words<V, L> {
     }
 
     #[inline(always)]
-    fn sums(counters: &[Self], base: f32) -> V {
+    fn sums(self, base: f32) -> V {
         const { assert!(L == V::LANES) };
-        V::load(&counters[0].0.map(|count| base - 2.0 * count as f32))
+        V::load(&self.0.map(|count| base - 2.0 * count as f32))
     }
 }

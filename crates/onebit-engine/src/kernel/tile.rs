@@ -55,9 +55,9 @@ impl Tiling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edges {
     /// The first pixel has padding in the columns before this one.
-    left: usize,
+    pub(super) left: usize,
     /// The last pixel has padding from this column on.
-    right: usize,
+    pub(super) right: usize,
     kernel: usize,
     stride: usize,
 }

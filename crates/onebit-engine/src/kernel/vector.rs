@@ -103,7 +103,7 @@ pub(super) trait Counter: Copy {
     /// Words in a register.
     const LANES: usize;
 
-    /// What sums are turned into.
+    /// What sums are turned into, of as many lanes.
     type Vector: Vector;
 
     /// Counters at zero.
@@ -118,6 +118,6 @@ pub(super) trait Counter: Copy {
     /// `self + popcount(x ^ y)`.
     fn add_differences(self, x: Self, y: Self) -> Self;
 
-    /// `base - 2 * counters`, of as many registers of counters as fill one of floats.
-    fn sums(counters: &[Self], base: f32) -> Self::Vector;
+    /// `base - 2 * self`.
+    fn sums(self, base: f32) -> Self::Vector;
 }

@@ -3,13 +3,17 @@
 //! A group is a root (a convolution, a pooling, ...), the elementwise nodes behind it while each value has a
 //! single reader, and the sign of the last value. It runs where its last real value stands in the graph, so
 //! that every other operand (a shortcut, the offsets of a hyper function) is already there.
+//!
+//! Two binary convolutions of the same bits whose results are concatenated (how ReActNet doubles its channels) are
+//! one convolution with the filters of both: no copy, and the nodes behind the concatenation follow in the same
+//! pass.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use onebit_model::{Graph, Op, Statistics, Threshold};
+use onebit_model::{Graph, Node, Op, Shift, Statistics, Threshold};
 
-use crate::op::MAX_STAGES;
+use crate::op::{CHANNEL_ALIGN, MAX_STAGES};
 
 /// Nodes of one step, by their position in the graph.
 #[derive(Debug, PartialEq)]
@@ -18,6 +22,11 @@ pub(crate) struct Group {
     pub(crate) root: usize,
     /// Elementwise nodes applied to that value, in order (the root itself when it is elementwise).
     pub(crate) stages: Vec<usize>,
+    /// The second convolution and its elementwise nodes, where two are computed as one: the twins of `root` and of
+    /// the first `stages`.
+    pub(crate) twins: Vec<usize>,
+    /// The node that concatenates the twins' results, in front of the other stages.
+    pub(crate) concat: Option<usize>,
     /// The last real value, if there is one.
     pub(crate) value: Option<usize>,
     /// Whether anything outside the group reads that value, but for sums of it.
@@ -32,6 +41,15 @@ impl Group {
     /// Position in the graph where the group runs.
     pub(crate) fn position(&self) -> usize {
         self.value.unwrap_or(self.root)
+    }
+
+    /// Every node of the group.
+    pub(crate) fn members(&self) -> impl Iterator<Item = usize> {
+        let stages = self.stages.iter().filter(|&&id| id != self.root);
+        let sign = self.sign.iter().filter(|&&id| id != self.root);
+        [self.root]
+            .into_iter()
+            .chain(stages.chain(&self.twins).chain(&self.concat).chain(sign).copied())
     }
 }
 
@@ -52,7 +70,68 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
         }
     }
     groups.sort_by_key(Group::position);
+    while let Some((concat, twins)) = find_twins(graph, &readers, &groups) {
+        join(&mut groups, concat, twins);
+    }
     groups
+}
+
+/// Position of a concatenation among the groups, and of the two that it joins.
+fn find_twins(
+    graph: &Graph,
+    readers: &[Vec<usize>],
+    groups: &[Group],
+) -> Option<(usize, [usize; 2])> {
+    let of_value = |value: usize| groups.iter().position(|group| group.value == Some(value));
+    groups.iter().enumerate().find_map(|(index, group)| {
+        let node = &graph.nodes[group.root];
+        let (Op::Concat, [a, b]) = (&node.op, &node.inputs[..]) else { return None };
+        let twins = [of_value(a.0)?, of_value(b.0)?];
+        let [first, second] = twins.map(|twin| &groups[twin]);
+        let single = readers[a.0].len() == 1 && readers[b.0].len() == 1 && a != b;
+        let short = first.stages.len() + group.stages.len() <= MAX_STAGES;
+        (single && short && are_twins(graph, first, second)).then_some((index, twins))
+    })
+}
+
+/// Whether two groups are binary convolutions of the same bits that differ in nothing but parameters.
+fn are_twins(graph: &Graph, first: &Group, second: &Group) -> bool {
+    let [a, b] = [first, second].map(|group| &graph.nodes[group.root]);
+    let Op::ConvBin { geometry, .. } = &a.op else { return false };
+    let whole = geometry.groups == 1 && geometry.out_channels.is_multiple_of(CHANNEL_ALIGN);
+    let plain = first.twins.is_empty() && second.twins.is_empty();
+    if !(whole && plain && a.op == b.op && a.inputs == b.inputs) {
+        return false;
+    }
+    let mut values = [first.root, second.root];
+    let pairs = first.stages.iter().zip(&second.stages);
+    first.stages.len() == second.stages.len()
+        && pairs.into_iter().all(|(&a, &b)| {
+            let [x, y] = [&graph.nodes[a], &graph.nodes[b]];
+            let others = [(x, values[0]), (y, values[1])].map(|(node, value)| other(node, value));
+            values = [a, b];
+            let shift_moves = matches!(x.op, Op::Prelu { shift: Shift::Dynamic, .. });
+            x.op == y.op && !shift_moves && others[0] == others[1]
+        })
+}
+
+/// The operand of an addition beside `value`.
+fn other(node: &Node, value: usize) -> Option<usize> {
+    match (&node.op, &node.inputs[..]) {
+        (Op::Add, [a, b]) => Some(if a.0 == value { b.0 } else { a.0 }),
+        _ => None,
+    }
+}
+
+fn join(groups: &mut Vec<Group>, concat: usize, [first, second]: [usize; 2]) {
+    let (root, mut stages) = (groups[first].root, groups[first].stages.clone());
+    let twins =
+        [groups[second].root].into_iter().chain(groups[second].stages.iter().copied()).collect();
+    let group = &mut groups[concat];
+    stages.append(&mut group.stages);
+    (group.concat, group.root, group.stages, group.twins) = (Some(group.root), root, stages, twins);
+    groups.remove(first.max(second));
+    groups.remove(first.min(second));
 }
 
 fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize) -> Group {
@@ -62,6 +141,8 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
         return Group {
             root,
             stages,
+            twins: Vec::new(),
+            concat: None,
             value,
             value_is_read: false,
             sums_are_read: false,
@@ -71,6 +152,8 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
     let mut group = Group {
         root,
         stages: if is_elementwise(op) { vec![root] } else { Vec::new() },
+        twins: Vec::new(),
+        concat: None,
         value: Some(root),
         value_is_read: true,
         sums_are_read: false,

@@ -189,8 +189,7 @@ impl Places {
     fn new(model: &Verified<Model>, shapes: &[Shape], groups: &[Group]) -> Self {
         let mut last_read = vec![usize::MAX; shapes.len()];
         for (index, group) in groups.iter().enumerate() {
-            let members = group.stages.iter().chain([&group.root]).chain(&group.sign);
-            for input in members.flat_map(|&id| &model.graph.nodes[id].inputs) {
+            for input in group.members().flat_map(|id| &model.graph.nodes[id].inputs) {
                 last_read[input.0] = index;
             }
         }
@@ -279,14 +278,18 @@ impl Planner<'_> {
         Err(EngineError::ParameterSize { node, tensor, found, expected: len })
     }
 
-    /// A parameter for each channel, a whole stride of them.
+    /// A parameter for each channel, a whole stride of them; that of twins one after the other.
     fn padded(
         &self,
-        id: usize,
+        ids: &[usize],
         tensor: &'static str,
         channels: usize,
     ) -> Result<Aligned<f32>, EngineError> {
-        Ok(padded(&self.floats(id, tensor, channels)?, 0.0))
+        let mut values = Vec::new();
+        for &id in ids {
+            values.extend(self.floats(id, tensor, channels / ids.len())?);
+        }
+        Ok(padded(&values, 0.0))
     }
 
     /// Whether anything but a convolution or a classifier reads the image, whose pixels lie side by side.
@@ -364,7 +367,7 @@ impl Planner<'_> {
             x: self.source(id, 0),
             channels: self.input_shape(id).channels,
             weight: Conv::new(&weight, geometry, inputs, (self.kernels.conv_lanes)(outputs)),
-            bias: self.padded(id, "bias", outputs)?,
+            bias: self.padded(&[id], "bias", outputs)?,
         })
     }
 
@@ -391,8 +394,12 @@ impl Planner<'_> {
             Some(&first) if first == group.root => self.node(group.root).inputs[0].0,
             _ => group.root,
         };
-        for &id in &group.stages {
-            stages.push(self.stage(id, value, output.channels, &mut reserve)?);
+        for (i, &id) in group.stages.iter().enumerate() {
+            let ids: Vec<usize> = [id].into_iter().chain(group.twins.get(i + 1).copied()).collect();
+            if let (Some(concat), true) = (group.concat, i + 1 == group.twins.len()) {
+                value = concat;
+            }
+            stages.push(self.stage(&ids, value, output.channels, &mut reserve)?);
             value = id;
         }
         let sign = match group.sign {
@@ -434,9 +441,13 @@ impl Planner<'_> {
                 }
             }
             Op::ConvBin { geometry, pad, .. } => {
-                let words = self.model.words(self.node(id), "weight");
+                let mut words = self.model.words(self.node(id), "weight").to_vec();
+                if let Some(&twin) = group.twins.first() {
+                    words.extend(self.model.words(self.node(twin), "weight"));
+                }
+                let geometry = both(geometry, group);
                 let layout = (self.kernels.conv_bin_layout)(Filters::of(geometry, shape.channels));
-                let conv = ConvBin::new(words, geometry, shape.channels, pad, layout);
+                let conv = ConvBin::new(&words, geometry, shape.channels, pad, layout);
                 Producer::ConvBin { x, height: shape.height, width: shape.width, conv }
             }
             Op::Concat => {
@@ -451,37 +462,40 @@ impl Planner<'_> {
         })
     }
 
+    /// The stage of a node, or of a node and its twin.
     fn stage(
         &self,
-        id: usize,
+        ids: &[usize],
         value: usize,
         channels: usize,
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<Stage, EngineError> {
+        let id = ids[0];
         Ok(match self.node(id).op {
             Op::Affine => Stage::Affine(Affine {
-                scale: self.padded(id, "scale", channels)?,
-                shift: self.padded(id, "shift", channels)?,
+                scale: self.padded(ids, "scale", channels)?,
+                shift: self.padded(ids, "shift", channels)?,
             }),
             Op::Prelu { slope, shift } => {
-                Stage::Prelu(self.prelu(id, slope, shift, channels, reserve)?)
+                Stage::Prelu(self.prelu(ids, slope, shift, channels, reserve)?)
             }
             _ => {
                 let other = usize::from(self.node(id).inputs[0].0 == value);
-                Stage::Add { other: self.source(id, other) }
+                let channels = self.shapes[self.node(id).inputs[other].0].channels;
+                Stage::Add { other: self.source(id, other), channels }
             }
         })
     }
 
     fn prelu(
         &self,
-        id: usize,
+        ids: &[usize],
         slope: Slope,
         shift: Shift,
         channels: usize,
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<Prelu, EngineError> {
-        let floats = |name| self.padded(id, name, channels);
+        let floats = |name| self.padded(ids, name, channels);
         let filled = |value: f32| padded(&vec![value; channels], 0.0);
         let (slope_pos, slope_neg) = match slope {
             Slope::Relu => (filled(1.0), filled(0.0)),
@@ -493,7 +507,7 @@ impl Planner<'_> {
             Shift::Static | Shift::Dynamic => (floats("shift_x")?, floats("shift_y")?),
         };
         let offsets = (shift == Shift::Dynamic)
-            .then(|| Offsets { values: self.source(id, 1), at: reserve(2 * stride(channels)) });
+            .then(|| Offsets { values: self.source(ids[0], 1), at: reserve(2 * stride(channels)) });
         Ok(Prelu { channels, slope_pos, slope_neg, shift_x, shift_y, offsets })
     }
 
@@ -516,13 +530,16 @@ impl Planner<'_> {
 
     fn info(&self, group: &Group) -> StepInfo {
         let root = self.node(group.root);
-        let mut members = vec![group.root];
-        members.extend(group.stages.iter().chain(&group.sign).filter(|&&id| id != group.root));
+        let mut firsts: Vec<usize> =
+            group.members().filter(|id| !group.twins.contains(id)).collect();
+        firsts.sort_unstable();
         let (x, y) = (self.input_shape(group.root), self.shapes[group.root]);
         let isa = self.kernels.isa;
         let (kernel, flops, bops) = match root.op {
             Op::Conv { geometry } => (window_name("conv", &geometry), geometry.macs(x, y), 0),
             Op::ConvBin { geometry, .. } => {
+                let geometry = both(geometry, group);
+                let y = Shape { channels: geometry.out_channels, ..y };
                 (window_name("conv_bin", &geometry), 0, geometry.macs(x, y))
             }
             Op::Linear { out_features } => {
@@ -539,13 +556,19 @@ impl Planner<'_> {
         };
         StepInfo {
             name: root.name.clone(),
-            ops: members.iter().map(|&id| self.node(id).op.name()).collect(),
+            ops: firsts.iter().map(|&id| self.node(id).op.name()).collect(),
             kernel: alloc::format!("{kernel}_{isa}"),
             output: self.shapes[group.sign.unwrap_or(group.position())],
             flops,
             bops,
         }
     }
+}
+
+/// The convolution with the filters of its twin, if it has one.
+fn both(geometry: Geometry, group: &Group) -> Geometry {
+    let filters = if group.twins.is_empty() { 1 } else { 2 };
+    Geometry { out_channels: filters * geometry.out_channels, ..geometry }
 }
 
 /// Values of the channels, then `fill` up to a whole stride.

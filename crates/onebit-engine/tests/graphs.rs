@@ -5,13 +5,16 @@
 mod common;
 
 use common::interpret::interpret;
-use common::{Random, isas, lowered, observe, run};
+use common::{Random, engine, graph, isas, lowered, observe, run};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
     self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, Sharing, SignKind,
     Task,
 };
-use onebit_model::{Model, PadValue, Precision, Statistics, Verified};
+use onebit_model::{
+    Geometry, Model, Op, PadValue, Precision, Shift, Slope, Statistics, Threshold, Verified,
+    WeightScale,
+};
 
 /// Signs closer than this to their threshold may round to either side (values are of unit size).
 const SIGN_MARGIN: f64 = 1e-4;
@@ -167,5 +170,52 @@ fn instruction_sets_with_fused_multiply_add_give_identical_bits() {
         for isa in isas().into_iter().filter(|&isa| isa != Isa::Portable) {
             assert_eq!(logits(isa), expected, "{isa}, {method:?}, seed {}", 800 + seed);
         }
+    }
+}
+
+/// A map whose channels are doubled by two binary convolutions of the same bits, which `nodes` follow.
+fn doubled(channels: usize, others: [usize; 2]) -> Verified<Model> {
+    let geometry = Geometry { out_channels: channels, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    let conv = Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
+    let prelu = Op::Prelu { slope: Slope::Both, shift: Shift::Static };
+    let sign = Op::Sign { threshold: Threshold::Static };
+    let (a_add, b_add) = ([others[0], 5], [6, others[1]]);
+    let nodes = vec![
+        ("input", Op::Input { channels, height: 5, width: 9 }, &[][..]),
+        ("other", Op::Affine, &[0]),
+        ("sign", sign.clone(), &[0]),
+        ("a", conv.clone(), &[2]),
+        ("b", conv.clone(), &[2]),
+        ("a.bn", Op::Affine, &[3]),
+        ("b.bn", Op::Affine, &[4]),
+        ("a.add", Op::Add, &a_add[..]),
+        ("b.add", Op::Add, &b_add),
+        ("a.prelu", prelu.clone(), &[7]),
+        ("b.prelu", prelu.clone(), &[8]),
+        ("both", Op::Concat, &[9, 10]),
+        ("prelu", prelu, &[11]),
+        ("next", sign, &[12]),
+        ("conv", conv, &[13]),
+        ("pool", Op::GlobalAvgPool, &[14]),
+    ];
+    lowered(&graph(nodes), &mut Random(7))
+}
+
+#[test]
+fn twin_convolutions_run_as_one() {
+    let steps = |model: &Verified<Model>| {
+        let engine = engine(model, Isa::Portable);
+        engine.steps().iter().map(|step| step.ops.join("+")).collect::<Vec<_>>()
+    };
+    let random = &mut Random(8);
+    for channels in [16, 48, 80] {
+        let model = doubled(channels, [1, 1]);
+        assert!(steps(&model).contains(&"conv_bin+affine+add+prelu+concat+prelu+sign".into()));
+        check(&model, [5, 9], random, &format!("twins of {channels} channels"));
+    }
+    for (channels, others) in [(24, [1, 1]), (16, [0, 1])] {
+        let model = doubled(channels, others);
+        assert!(steps(&model).contains(&"concat+prelu+sign".into()));
+        check(&model, [5, 9], random, &format!("no twins, {channels} channels of {others:?}"));
     }
 }

@@ -59,6 +59,7 @@ fn through_stages<V: Vector, const P: usize>(
                 }
             }
             StageView::Add { other } => {
+                let channel = if channel < other.stride { channel } else { channel - other.stride };
                 let others = &other.values[pixel * other.stride + channel..];
                 let others = &others[..(P - 1) * other.stride + V::LANES];
                 for (p, value) in values.iter_mut().enumerate() {

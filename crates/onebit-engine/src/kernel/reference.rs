@@ -52,7 +52,7 @@ fn each(band: &mut Band<'_>, value: impl Fn(usize, usize, usize) -> f32) {
 fn through_stages(stages: &[StageView<'_>], pixel: usize, c: usize, value: f32) -> f32 {
     stages.iter().fold(value, |value, stage| match stage {
         StageView::Affine { scale, shift } => fma(value, scale[c], shift[c]),
-        StageView::Add { other } => value + other.values[pixel * other.stride + c],
+        StageView::Add { other } => value + other.values[pixel * other.stride + c % other.stride],
         StageView::Prelu(p) => {
             let x = value - p.shift_x[c];
             let slope = if x > 0.0 { p.slope_pos[c] } else { p.slope_neg[c] };

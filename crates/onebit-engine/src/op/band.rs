@@ -26,8 +26,14 @@ pub(crate) const MAX_STAGES: usize = 8;
 /// [`stride`] of channels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StageView<'a> {
-    Affine { scale: &'a [f32], shift: &'a [f32] },
-    Add { other: FloatMap<'a> },
+    Affine {
+        scale: &'a [f32],
+        shift: &'a [f32],
+    },
+    /// Channels beyond the stride of `other` take its first ones again.
+    Add {
+        other: FloatMap<'a>,
+    },
     Prelu(PreluVectors<'a>),
 }
 

@@ -35,7 +35,11 @@ pub(crate) enum Producer {
 #[derive(Debug)]
 pub(crate) enum Stage {
     Affine(Affine),
-    Add { other: Source },
+    /// `channels` of `other`, fewer than the map's where both halves of twins add the same.
+    Add {
+        other: Source,
+        channels: usize,
+    },
     Prelu(Prelu),
 }
 
@@ -112,7 +116,9 @@ impl Map {
             Stage::Affine(affine) => {
                 StageView::Affine { scale: &affine.scale, shift: &affine.shift }
             }
-            Stage::Add { other } => StageView::Add { other: self.like(read, *other) },
+            Stage::Add { other, channels } => {
+                StageView::Add { other: self.map(read.floats(*other), stride(*channels)) }
+            }
             Stage::Prelu(prelu) => StageView::Prelu(prelu.vectors(vectors)),
         }
     }

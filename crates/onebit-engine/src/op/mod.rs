@@ -14,7 +14,7 @@ mod statistics;
 mod window;
 
 pub(crate) use affine::Affine;
-pub(crate) use band::{Band, BitMap, FloatMap, MAX_STAGES, StageView, stride};
+pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageView, stride};
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use hyper::{HyperHead, HyperTrunk};

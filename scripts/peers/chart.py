@@ -1,4 +1,4 @@
-"""Draws the times of a result of `cargo xtask bench peers` as bars.
+"""Draws a result of `cargo xtask bench peers`: the times of rivals and ours as bars.
 
     python scripts/peers/chart.py RESULT.json OUTPUT.png OUTPUT.svg
 """
@@ -20,7 +20,10 @@ WIDTH, BAR, HEADING = 9.0, 0.24, 0.62
 def main():
     with open(sys.argv[1]) as file:
         report = json.load(file)
-    panels = [comparison for comparison in report["comparisons"] if measured(comparison)]
+    panels = [panel for panel in report["comparisons"] if panel["measure"] == "times" and len(measured(panel)) > 1]
+    if not panels:
+        print("no rival was measured, so there is nothing to draw", file=sys.stderr)
+        return
     heights = [HEADING + BAR * len(measured(panel)) for panel in panels]
     figure, axes = pyplot.subplots(
         len(panels),
@@ -41,17 +44,22 @@ def measured(comparison):
     return [row for row in comparison["rows"] if row["ms"] is not None]
 
 
+def label(row):
+    if row["system"].startswith("onebit"):
+        return f"{row['ms']:.2f} ms"
+    return f"{row['ms']:.2f} ms, {row['ratio']['median']:.2f} times ours"
+
+
 def draw(axis, panel):
     rows = measured(panel)
     names = [f"{row['system']}: {row['network']}" for row in rows]
     colors = [OURS if row["system"].startswith("onebit") else THEIRS for row in rows]
     positions = range(len(rows))
     bars = axis.barh(positions, [row["ms"] for row in rows], color=colors, height=0.7)
-    labels = [f"{row['ms']:.2f} ms" for row in rows]
-    axis.bar_label(bars, labels, padding=3, color=TEXT)
+    axis.bar_label(bars, [label(row) for row in rows], padding=3, color=TEXT)
     axis.set_yticks(positions, names, color=TEXT)
     axis.invert_yaxis()
-    axis.set_xlim(0, 1.15 * max(row["ms"] for row in rows))
+    axis.set_xlim(0, 1.25 * max(row["ms"] for row in rows))
     axis.set_title(panel["title"], loc="left", fontsize=9, color=TEXT)
     axis.grid(axis="x", color=LINES)
     axis.set_axisbelow(True)

@@ -132,14 +132,11 @@ fn write(report: &Report, folder: &Path, python: &Path) -> Result<()> {
     let file = |ending: &str| folder.join(format!("{}.{ending}", report.name()));
     fs::write(file("json"), serde_json::to_string_pretty(report)? + "\n")?;
     fs::write(file("md"), &tables)?;
+    say(&format!("\n{tables}\nwritten: {} and .md", file("json").display()));
     let mut chart = Command::new(python);
     chart.arg(root().join("scripts/peers/chart.py")).arg(file("json"));
-    for ending in ["png", "svg"] {
-        chart.arg(file(ending));
-    }
-    run(chart, "the chart could not be drawn; see above")?;
-    say(&format!("\n{tables}\nwritten: {}, .md, .png, .svg", file("json").display()));
-    Ok(())
+    chart.args([file("png"), file("svg")]);
+    run(chart, "the chart could not be drawn; see above")
 }
 
 /// Where results lie that nobody asked to be elsewhere.

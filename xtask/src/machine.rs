@@ -19,10 +19,8 @@ pub(crate) fn cpu() -> String {
 pub(crate) fn commit() -> String {
     let describe = ["describe", "--always", "--dirty", "--exclude=*"];
     let git = Command::new("git").args(describe).current_dir(root()).output();
-    git.map_or_else(
-        |_| "unknown".to_owned(),
-        |o| String::from_utf8_lossy(&o.stdout).trim().to_owned(),
-    )
+    let name = git.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Today as `YYYY-MM-DD`.

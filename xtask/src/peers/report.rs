@@ -113,7 +113,7 @@ impl Row {
         (!layers.is_empty()).then(|| {
             format!(
                 "{} was told to use no more than AVX2 (ONEDNN_MAX_CPU_ISA) and by its own profile still used AVX-512 \
-                 in {}: its time is less than AVX2 alone would take.",
+                 in {}, so its time is not that of AVX2 alone.",
                 self.system,
                 layers.join(", ")
             )
@@ -182,6 +182,6 @@ mod tests {
         assert_eq!(row.limit_that_did_not_hold(), None);
         row.implementations.push("BinaryConvolution jit_avx512_u1".to_owned());
         let note = row.limit_that_did_not_hold().unwrap();
-        assert!(note.contains("AVX-512 in BinaryConvolution: "), "{note}");
+        assert!(note.contains("AVX-512 in BinaryConvolution, so"), "{note}");
     }
 }

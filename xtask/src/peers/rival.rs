@@ -189,13 +189,8 @@ impl Worker {
         let input = process.stdin.take().context("it has no input")?;
         let output = BufReader::new(process.stdout.take().context("it has no output")?);
         let mut worker = Worker { process, input, output };
-        let about: About = serde_json::from_value(worker.answer()?)?;
-        match about.agreement {
-            Some(Agreement { same_logits: 0, images, .. }) => {
-                bail!("it computes other logits than onebit on all of {images} images")
-            }
-            _ => Ok((worker, about)),
-        }
+        let about = ready(worker.answer()?)?;
+        Ok((worker, about))
     }
 
     /// Runs for about that long; median milliseconds.
@@ -214,5 +209,49 @@ impl Worker {
             Some(error) => bail!("{error}"),
             None => Ok(value),
         }
+    }
+}
+
+/// The first answer of a worker, unless it computes another network: then no image has our logits.
+fn ready(answer: Value) -> Result<About> {
+    let about: About = serde_json::from_value(answer).context("its first answer is another one")?;
+    match about.agreement {
+        Some(Agreement { same_logits: 0, images, .. }) => {
+            bail!("it computes other logits than onebit on all of {images} images")
+        }
+        _ => Ok(about),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(same_logits: usize) -> Value {
+        let agreement =
+            json!({"images": 8, "same_class": 8, "same_logits": same_logits, "difference": 1e-6});
+        json!({"version": "tract 0.23.9", "agreement": agreement})
+    }
+
+    #[test]
+    fn a_rival_without_a_single_image_of_our_logits_is_refused() {
+        assert_eq!(ready(answer(1)).unwrap().version, "tract 0.23.9");
+        let error = ready(answer(0)).unwrap_err().to_string();
+        assert_eq!(error, "it computes other logits than onebit on all of 8 images");
+    }
+
+    #[test]
+    fn a_network_of_others_is_not_compared() {
+        let about = ready(json!({"version": "ONNX Runtime 1.31.1"})).unwrap();
+        assert!(about.agreement.is_none() && about.implementations.is_empty());
+    }
+
+    #[test]
+    fn every_rival_can_be_chosen_by_one_name() {
+        let mut names = Rival::ALL.map(Rival::name).to_vec();
+        names.dedup();
+        assert_eq!(names, ["openvino", "onnxruntime", "tract", "larq"]);
     }
 }

@@ -11,6 +11,7 @@ on stdin, the seconds to spend, the median of the times of one image. Or `{"erro
 import json
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ def main():
         if not np.all(np.isfinite(program.run(image))):
             raise ValueError("the logits are not finite numbers")
     except Exception as error:
-        answer({"error": " ".join(f"{type(error).__name__}: {error}".split())})
+        answer({"error": textwrap.shorten(f"{type(error).__name__}: {error}", 200)})
         sys.exit(1)
     answer(about)
     for line in sys.stdin:

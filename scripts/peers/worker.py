@@ -113,12 +113,11 @@ def openvino_run(model):
     profiled.infer([np.zeros((1, 3, 224, 224), np.float32)])
     steps = [step for step in profiled.get_profiling_info() if step.real_time.total_seconds() > 0]
     request = core.compile_model(model, "CPU", config).create_infer_request()
-    run = lambda image: request.infer([image], share_inputs=True, share_outputs=True)[0]
     about = {
         "version": f"OpenVINO {openvino.__version__.split('-')[0]}",
         "implementations": sorted({f"{step.node_type} {step.exec_type}" for step in steps}),
     }
-    return Program(run, about)
+    return Program(lambda image: request.infer([image], share_inputs=True, share_outputs=True)[0], about)
 
 
 def onnxruntime(path):
@@ -127,8 +126,8 @@ def onnxruntime(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    run = lambda image: session.run(None, {"input": image})[0]
-    return Program(run, {"version": f"ONNX Runtime {onnxruntime.__version__}"})
+    about = {"version": f"ONNX Runtime {onnxruntime.__version__}"}
+    return Program(lambda image: session.run(None, {"input": image})[0], about)
 
 
 def tract(path):
@@ -137,8 +136,8 @@ def tract(path):
     model = tract.onnx().load(path)
     model.set_input_fact(0, "1,3,224,224,f32")
     runnable = model.into_model().into_runnable()
-    run = lambda image: runnable.run([image])[0].to_numpy()
-    return Program(run, {"version": f"tract {tract.version()}"})
+    about = {"version": f"tract {tract.version()}"}
+    return Program(lambda image: runnable.run([image])[0].to_numpy(), about)
 
 
 def larq(path):
@@ -149,9 +148,12 @@ def larq(path):
 
     with open(path, "rb") as file:
         interpreter = LiteInterpreter(file.read(), 1, False, True, True)
-    turn = lambda image: np.ascontiguousarray(image[:, :, ::-1, ::-1].transpose(0, 2, 3, 1))
-    run = lambda image: interpreter.predict([image])[0]
-    return Program(run, {"version": f"Larq Compute Engine {version('larq_compute_engine')}"}, turn)
+    about = {"version": f"Larq Compute Engine {version('larq_compute_engine')}"}
+    return Program(lambda image: interpreter.predict([image])[0], about, turned)
+
+
+def turned(image):
+    return np.ascontiguousarray(image[:, :, ::-1, ::-1].transpose(0, 2, 3, 1))
 
 
 SYSTEMS = {

@@ -13,6 +13,16 @@ pub(super) struct Contender {
     pub(super) program: Program,
 }
 
+impl Contender {
+    /// Whether it must do without instructions that the CPU may have.
+    pub(super) fn is_limited(&self) -> bool {
+        match self.program {
+            Program::Onebit(call) => call.isa.is_some(),
+            Program::Rival { isa, .. } => isa.is_some(),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Program {
     Onebit(Onebit),
@@ -71,6 +81,9 @@ pub(super) fn comparisons(wanted: impl Fn(Rival) -> bool) -> Vec<Comparison> {
     ] {
         let calls = [1, 2].map(|threads| Onebit { threads, batch, ..ONE });
         all.push(ours(title, Speedup, calls, [network; 2]));
+    }
+    if !cfg!(target_arch = "x86_64") {
+        all.retain(|comparison| !comparison.contenders.iter().any(Contender::is_limited));
     }
     for comparison in &mut all {
         comparison.contenders.retain(|contender| match contender.program {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::contender::{Comparison, Contender, Measure, Onebit, Program};
+use super::contender::{Comparison, Measure, Onebit};
 use super::entrant::{Entrant, State};
 use super::rival::{About, Agreement, Rival};
 use crate::statistics::{Ratio, median};
@@ -68,10 +68,7 @@ impl Compared {
     pub(super) fn new(comparison: &Comparison, entrants: Vec<Entrant>) -> Self {
         let ours = entrants.first().map(|first| first.rounds_ms.clone()).unwrap_or_default();
         let rows: Vec<Row> = entrants.into_iter().map(|entrant| Row::new(entrant, &ours)).collect();
-        let is_limited = |contender: &Contender| {
-            matches!(contender.program, Program::Rival { isa: Some(_), .. })
-        };
-        let limited = comparison.contenders.iter().zip(&rows).filter(|(c, _)| is_limited(c));
+        let limited = comparison.contenders.iter().zip(&rows).filter(|(c, _)| c.is_limited());
         let notes = limited.filter_map(|(_, row)| row.limit_that_did_not_hold()).collect();
         Compared { title: comparison.title, measure: comparison.measure, rows, notes }
     }

@@ -24,6 +24,7 @@ const BUILDS: [(&str, &str); 3] = [
         "the example does not build; see above",
     ),
 ];
+
 /// Images that thresholds are fitted to and logits compared on.
 const IMAGES: &str = "8";
 
@@ -76,8 +77,8 @@ impl Setup {
     /// Packed networks of random weights, their float twins, and their logits.
     fn our_networks(&self, comparisons: &[Comparison]) -> Result<()> {
         let images = self.file("images.npy");
-        let mut make = self.script("images.py");
-        make.arg(IMAGES).arg(&images);
+        let mut make = Command::new(&self.python);
+        make.arg(root().join("scripts/peers/images.py")).arg(IMAGES).arg(&images);
         run(make, "the images could not be made; see above")?;
         for network in networks(comparisons, |program| matches!(program, Program::Onebit(_))) {
             let packed = self.file(&format!("{network}.onebit"));
@@ -120,9 +121,7 @@ impl Setup {
             |program: &Program| matches!(program, Program::Rival { rival: Rival::Larq, .. });
         for network in networks(comparisons, is_larq) {
             let mut convert = Command::new(&python);
-            convert
-                .arg(root().join("scripts/peers/larq_binary.py"))
-                .env("TF_CPP_MIN_LOG_LEVEL", "2");
+            convert.arg(root().join("scripts/peers/larq_binary.py"));
             convert.arg(self.file(&format!("{network}.onebit")));
             convert.arg(self.file(&format!("{network}.tflite")));
             if let Err(error) = run(convert, "its converter failed") {
@@ -130,12 +129,6 @@ impl Setup {
                 return;
             }
         }
-    }
-
-    fn script(&self, name: &str) -> Command {
-        let mut command = Command::new(&self.python);
-        command.arg(root().join("scripts/peers").join(name));
-        command
     }
 }
 

@@ -4,8 +4,11 @@
 
 mod bench;
 mod export;
+mod machine;
+mod peers;
 mod python;
 mod smoke;
+mod statistics;
 
 use std::env;
 use std::ffi::OsString;
@@ -20,6 +23,9 @@ cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
 cargo xtask test          all tests, those of onebit without the trainer, and in a release build the speed of kernels
 cargo xtask check         format, lints, documentation, dependencies
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
+cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
+                          the engine against other programs that run such networks, in turn (installs them below
+                          target/); tables, a plot and all figures are written to FOLDER [default: target/bench-peers]
 cargo xtask check-export FOLDER
                           exported networks in ONNX Runtime against the engine, on the images of a folder
                           (installs ONNX Runtime below target/)
@@ -72,7 +78,8 @@ fn test() -> Result<()> {
 fn bench(arguments: &[OsString]) -> Result<()> {
     match arguments {
         [what] if what == "step" => bench::step(),
-        _ => bail!("name the benchmark: cargo xtask bench step"),
+        [what, rest @ ..] if what == "peers" => peers::peers(rest),
+        _ => bail!("name the benchmark: cargo xtask bench step, or cargo xtask bench peers"),
     }
 }
 

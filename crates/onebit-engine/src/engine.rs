@@ -92,6 +92,7 @@ impl Engine {
             temp: Temp {
                 vectors: Aligned::new(sizes.vectors),
                 prepared: Aligned::new(sizes.prepared),
+                transformed: Aligned::new(sizes.transformed),
                 ragged: Aligned::new(sizes.ragged),
             },
         }

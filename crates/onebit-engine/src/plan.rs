@@ -15,7 +15,7 @@ use crate::fuse::{Group, groups};
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
     Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Linear, Map, Offsets, Pool, PoolKind,
-    Prelu, Producer, SignStage, Source, Stage, Window, Work, stride,
+    Prelu, Producer, SignStage, Source, Stage, Window, Winograd, Work, stride,
 };
 
 /// Most bytes of working memory for one image.
@@ -60,6 +60,7 @@ pub(crate) struct Sizes {
     pub(crate) sums: usize,
     pub(crate) vectors: usize,
     pub(crate) prepared: usize,
+    pub(crate) transformed: usize,
     pub(crate) ragged: usize,
 }
 
@@ -136,6 +137,7 @@ impl Plan {
         sizes.vectors = sizes.vectors.max(step.work.vectors());
         if let Work::Map(map) = &step.work {
             sizes.prepared = sizes.prepared.max(map.prepared());
+            sizes.transformed = sizes.transformed.max(map.transformed());
             sizes.ragged = sizes.ragged.max(map.ragged());
         }
         self.infos.push(info);
@@ -155,6 +157,7 @@ impl Sizes {
             bytes(self.vectors, 4),
             bytes(self.prepared, 8),
             bytes(self.ragged, 4),
+            bytes(self.transformed, 4),
         ];
         let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
         match total {
@@ -165,7 +168,8 @@ impl Sizes {
 
     /// Bytes of a scratch memory.
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.floats + self.sums + self.vectors + self.ragged) + 8 * (self.bits + self.prepared)
+        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed)
+            + 8 * (self.bits + self.prepared)
     }
 }
 
@@ -431,6 +435,11 @@ impl Planner<'_> {
                 let len = geometry.weight_shape(shape.channels).iter().product();
                 let weight = self.floats(id, "weight", len)?;
                 let lanes = (self.kernels.conv_lanes)(geometry.out_channels / geometry.groups);
+                if Winograd::suits(&geometry) {
+                    let conv = Winograd::new(&weight, geometry, shape.channels, lanes);
+                    let Shape { height, width, .. } = shape;
+                    return Ok(Producer::Winograd { x, height, width, conv });
+                }
                 let conv = Conv::new(&weight, geometry, shape.channels, lanes);
                 Producer::Conv {
                     x,
@@ -536,7 +545,10 @@ impl Planner<'_> {
         let (x, y) = (self.input_shape(group.root), self.shapes[group.root]);
         let isa = self.kernels.isa;
         let (kernel, flops, bops) = match root.op {
-            Op::Conv { geometry } => (window_name("conv", &geometry), geometry.macs(x, y), 0),
+            Op::Conv { geometry } => {
+                let op = if Winograd::suits(&geometry) { "conv_winograd" } else { "conv" };
+                (window_name(op, &geometry), geometry.macs(x, y), 0)
+            }
             Op::ConvBin { geometry, .. } => {
                 let geometry = both(geometry, group);
                 let y = Shape { channels: geometry.out_channels, ..y };

@@ -14,7 +14,7 @@ use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
-use super::{Isa, binary, real};
+use super::{Isa, binary, real, winograd};
 use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
 
 x86_kernels! {
@@ -35,6 +35,10 @@ x86_kernels! {
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<__m256, 8, 1>(conv, x, band),
         _ => real::conv::<__m256, 16, 2>(conv, x, band),
+    },
+    winograd: |conv, x, workspace, band| match conv.lanes {
+        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, band),
+        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, band),
     },
 }
 

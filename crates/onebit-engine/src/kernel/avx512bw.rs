@@ -11,7 +11,7 @@ use core::arch::x86_64::{
 use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
-use super::{Isa, binary, real};
+use super::{Isa, binary, real, winograd};
 use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
 
 x86_kernels! {
@@ -32,6 +32,10 @@ x86_kernels! {
     conv: |conv, x, band| match conv.lanes {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),
+    },
+    winograd: |conv, x, workspace, band| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, band),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, band),
     },
 }
 

@@ -17,6 +17,7 @@ mod real;
 mod reference;
 mod tile;
 mod vector;
+mod winograd;
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx2;
@@ -34,7 +35,7 @@ use core::fmt;
 use onebit_model::Geometry;
 
 use crate::EngineError;
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool, Winograd};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,6 +152,8 @@ pub(crate) struct Kernels {
     pub(crate) conv_lanes: fn(usize) -> usize,
     pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut Band<'_>),
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
+    /// With working memory.
+    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut Band<'_>),
     pub(crate) pool: fn(Pool, FloatMap<'_>, &mut Band<'_>),
     /// The map itself.
     pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),

@@ -9,6 +9,7 @@ macro_rules! x86_kernels {
         conv_bin: |$bin:ident, $bits:ident, $bin_band:ident| $conv_bin:expr,
         conv_lanes: $lanes:expr,
         conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
+        winograd: |$stem:ident, $image:ident, $work:ident, $stem_band:ident| $winograd:expr,
     ) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             let detected = true $(&& std::is_x86_feature_detected!($feature))*;
@@ -23,6 +24,8 @@ macro_rules! x86_kernels {
             conv_bin: |c, x, band| unsafe { conv_bin(c, x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             conv: |c, x, band| unsafe { conv(c, x, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            winograd: |c, x, workspace, band| unsafe { winograd(c, x, workspace, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             pool: |p, x, band| unsafe { pool(p, x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -43,6 +46,16 @@ macro_rules! x86_kernels {
         $(#[target_feature(enable = $feature)])*
         fn conv($real: &Conv, $floats: FloatMap<'_>, $real_band: &mut Band<'_>) {
             $conv
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn winograd(
+            $stem: &$crate::op::Winograd,
+            $image: FloatMap<'_>,
+            $work: &mut [f32],
+            $stem_band: &mut Band<'_>,
+        ) {
+            $winograd
         }
 
         $(#[target_feature(enable = $feature)])*

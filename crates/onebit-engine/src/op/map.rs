@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use super::{
     Affine, Band, BitMap, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read, SignStage,
-    Source, StageView, Temp, stride,
+    Source, StageView, Temp, Winograd, stride,
 };
 use crate::kernel::Kernels;
 
@@ -26,6 +26,7 @@ pub(crate) enum Producer {
     Copy { x: Source },
     ConvBin { x: Source, height: usize, width: usize, conv: ConvBin },
     Conv { x: Source, channels: usize, height: usize, width: usize, conv: Conv },
+    Winograd { x: Source, height: usize, width: usize, conv: Winograd },
     Pool { x: Source, height: usize, width: usize, pool: Pool },
     Concat { x: [Source; 2], channels: [usize; 2] },
     Shuffle { x: Source, groups: usize },
@@ -84,7 +85,13 @@ impl Map {
         };
         let stride = self.sums_stride();
         if stride == band.stride {
-            return self.produce(kernels, read, &mut temp.prepared, &mut band);
+            return self.produce(
+                kernels,
+                read,
+                &mut temp.prepared,
+                &mut temp.transformed,
+                &mut band,
+            );
         }
         let floats = Some(&mut temp.ragged[..]);
         let mut sums = Band {
@@ -96,7 +103,7 @@ impl Map {
             sums: None,
             ..band
         };
-        self.produce(kernels, read, &mut temp.prepared, &mut sums);
+        self.produce(kernels, read, &mut temp.prepared, &mut temp.transformed, &mut sums);
         (kernels.copy)(self.map(&temp.ragged, stride), &mut band);
     }
 
@@ -137,6 +144,7 @@ impl Map {
         kernels: &Kernels,
         read: &Read<'_>,
         prepared: &mut [u64],
+        transformed: &mut [f32],
         band: &mut Band<'_>,
     ) {
         let real = |x: Source, channels, height, width| FloatMap {
@@ -156,6 +164,10 @@ impl Map {
             }
             &Producer::Conv { x, channels, height, width, ref conv } => {
                 (kernels.conv)(conv, real(x, channels, height, width), band);
+            }
+            &Producer::Winograd { x, height, width, ref conv } => {
+                let map = real(x, conv.inputs, height, width);
+                (kernels.winograd)(conv, map, transformed, band);
             }
             &Producer::Pool { x, height, width, pool } => {
                 (kernels.pool)(pool, real(x, self.channels, height, width), band);
@@ -196,10 +208,19 @@ impl Map {
         }
     }
 
+    /// Floats of [`Temp::transformed`] in use.
+    pub(crate) fn transformed(&self) -> usize {
+        match &self.producer {
+            Producer::Winograd { conv, .. } => conv.workspace(self.width),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn weight_bytes(&self) -> usize {
         let producer = match &self.producer {
             Producer::ConvBin { conv, .. } => conv.bytes(),
             Producer::Conv { conv, .. } => conv.bytes(),
+            Producer::Winograd { conv, .. } => conv.bytes(),
             _ => 0,
         };
         let stage = |stage: &Stage| match stage {

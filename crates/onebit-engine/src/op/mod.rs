@@ -12,6 +12,7 @@ mod prelu;
 mod sign;
 mod statistics;
 mod window;
+pub(crate) mod winograd;
 
 pub(crate) use affine::Affine;
 pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageView, stride};
@@ -25,6 +26,7 @@ pub(crate) use prelu::{Prelu, PreluVectors};
 pub(crate) use sign::SignStage;
 pub(crate) use statistics::Channels;
 pub(crate) use window::Window;
+pub(crate) use winograd::Winograd;
 
 use crate::aligned::Aligned;
 use crate::arena::{Around, Span};
@@ -72,6 +74,8 @@ pub(crate) struct Temp {
     pub(crate) vectors: Aligned<f32>,
     /// Input of a binary convolution as its kernel reads it.
     pub(crate) prepared: Aligned<u64>,
+    /// Rows of the input of a convolution by minimal filtering.
+    pub(crate) transformed: Aligned<f32>,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,
 }

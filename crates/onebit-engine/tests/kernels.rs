@@ -171,6 +171,28 @@ fn real_convolutions() {
 }
 
 #[test]
+fn real_convolutions_by_minimal_filtering() {
+    let mut seed = 5500;
+    for (size, padding) in
+        [([7, 7], 0), ([1, 2], 6), ([16, 33], 3), ([9, 56], 3), ([12, 63], 2), ([7, 120], 5)]
+    {
+        for (channels, out_channels) in [(1, 5), (3, 16), (3, 64), (2, 33), (5, 70)] {
+            let geometry = Geometry { out_channels, kernel: 7, stride: 2, padding, groups: 1 };
+            let random = &mut Random(seed);
+            let graph = graph(vec![
+                ("input", image(channels, size), &[]),
+                ("conv", Op::Conv { geometry }, &[0]),
+            ]);
+            let model = lowered(&graph, random);
+            let x = random.floats(channels * size[0] * size[1], -1.0, 1.0);
+            let what = format!("{channels} channels, {size:?}, {geometry:?}, seed {seed}");
+            assert_close_to_reference(&model, &x, &what);
+            seed += 1;
+        }
+    }
+}
+
+#[test]
 fn pooling() {
     let mut seed = 6000;
     for channels in [1, 3, 16, 37, 64] {

@@ -43,13 +43,14 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
 #[inline(always)]
 fn by_columns(conv: &Winograd, x: FloatMap<'_>, y: usize, columns: &mut [f32]) {
     let plane = columns.len() / (conv.inputs * 8);
-    let pixels = x.values[y * x.width * x.stride..].chunks(x.stride).take(x.width);
-    for (ix, pixel) in pixels.enumerate() {
-        let column = ix + conv.window.padding;
-        for (c, value) in pixel[..conv.inputs].iter().enumerate() {
-            if let Some(to) = columns.get_mut((c * 8 + column % 8) * plane + column / 8) {
-                *to = *value;
-            }
+    let padding = conv.window.padding;
+    let row = &x.values[y * x.width * x.stride..][..x.width * x.stride];
+    for (i, plane) in columns.chunks_exact_mut(plane).enumerate() {
+        let (c, column) = (i / 8, i % 8);
+        let first = (column + 8 - padding % 8) % 8;
+        let inputs = row.iter().skip(first * x.stride + c).step_by(8 * x.stride);
+        for (to, value) in plane[(first + padding) / 8..].iter_mut().zip(inputs) {
+            *to = *value;
         }
     }
 }

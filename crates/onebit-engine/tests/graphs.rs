@@ -219,3 +219,23 @@ fn twin_convolutions_run_as_one() {
         check(&model, [5, 9], random, &format!("no twins, {channels} channels of {others:?}"));
     }
 }
+
+#[test]
+fn stems_by_minimal_filtering() {
+    let random = &mut Random(9);
+    for (channels, size) in [(3, [30, 37]), (1, [19, 64])] {
+        let stem = Geometry { out_channels: 40, kernel: 7, stride: 2, padding: 3, groups: 1 };
+        let geometry = Geometry { out_channels: 10, kernel: 3, stride: 1, padding: 1, groups: 1 };
+        let nodes = vec![
+            ("input", Op::Input { channels, height: size[0], width: size[1] }, &[][..]),
+            ("stem", Op::Conv { geometry: stem }, &[0]),
+            ("bn", Op::Affine, &[1]),
+            ("sign", Op::Sign { threshold: Threshold::Static }, &[2]),
+            ("conv", Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None }, &[3]),
+            ("affine", Op::Affine, &[4]),
+            ("pool", Op::GlobalAvgPool, &[5]),
+        ];
+        let model = lowered(&graph(nodes), random);
+        check(&model, size, random, &format!("stem of {channels} channels"));
+    }
+}

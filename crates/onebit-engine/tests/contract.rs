@@ -64,6 +64,7 @@ fn a_run_allocates_nothing() {
 }
 
 #[test]
+#[cfg(not(target_family = "wasm"))] // which has no threads
 fn threads_share_an_engine() {
     fn shared<T: Send + Sync>(_: &T) {}
     let model = dybnn([3, 16, 16]);

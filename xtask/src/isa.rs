@@ -31,6 +31,7 @@ pub(crate) fn required_here() -> &'static str {
     }
     match std::env::consts::ARCH {
         "x86_64" => "portable,avx2",
+        "aarch64" => "portable,neon",
         _ => "portable",
     }
 }
@@ -49,7 +50,7 @@ pub(crate) fn test(isa: &str) -> Result<()> {
 
 fn test_neon() -> Result<()> {
     needs("qemu-aarch64", &["--version"], "Debian has it in the package qemu-user")?;
-    let mut tests = tests_on(ARM, "portable", &["qemu-aarch64"])?;
+    let mut tests = tests_on(ARM, "portable,neon", &["qemu-aarch64"])?;
     tests.arg("--config").arg(format!("target.{ARM}.linker='rust-lld'"));
     run(tests, "a test failed on emulated aarch64; its name and output stand above")
 }

@@ -11,6 +11,8 @@
 mod binary;
 mod finish;
 mod lookup;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+mod neon;
 mod popcount;
 mod portable;
 mod real;
@@ -44,6 +46,8 @@ pub enum Isa {
     Reference,
     /// Plain Rust for any CPU; multiplies and adds in two roundings.
     Portable,
+    /// 64-bit ARM.
+    Neon,
     /// x86-64 with AVX2, FMA and POPCNT.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
@@ -63,6 +67,10 @@ struct Entry {
 const ISAS: &[Entry] = &[
     Entry { isa: Isa::Reference, name: "reference", kernels: reference::kernels },
     Entry { isa: Isa::Portable, name: "portable", kernels: portable::kernels },
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+    Entry { isa: Isa::Neon, name: "neon", kernels: neon::kernels },
+    #[cfg(not(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")))]
+    Entry { isa: Isa::Neon, name: "neon", kernels: || None },
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     Entry { isa: Isa::Avx2, name: "avx2", kernels: avx2::kernels },
     #[cfg(all(feature = "std", target_arch = "x86_64"))]

@@ -11,7 +11,7 @@ use crate::aligned::Aligned;
 pub(crate) struct Layout {
     /// Output channels of a block.
     pub(crate) lanes: usize,
-    /// Bits of a lane: 8 (the pixels' bits as offsets of lookup tables), 32 or 64 (as they are).
+    /// Bits of a lane: 8 (the pixels' bits as offsets of lookup tables), 16, 32 or 64 (as they are).
     pub(crate) bits: usize,
 }
 
@@ -111,6 +111,7 @@ impl ConvBin {
                     let weights = &mut self.weights[..];
                     match lane_bits {
                         8 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8,
+                        16 => bytemuck::cast_slice_mut::<u64, u16>(weights)[at] = word as u16,
                         32 => bytemuck::cast_slice_mut::<u64, u32>(weights)[at] = word as u32,
                         _ => weights[at] = word,
                     };

@@ -10,9 +10,6 @@
 
 mod binary;
 mod finish;
-mod lookup;
-#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
-mod neon;
 mod popcount;
 mod portable;
 mod real;
@@ -27,6 +24,10 @@ mod avx2;
 mod avx512;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx512bw;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod lookup;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+mod neon;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86;
 

@@ -60,7 +60,7 @@ fn test_simd128() -> Result<()> {
     needs("node", &["--eval", "require('node:wasi')"], "Node 18.17 or newer is needed")?;
     let script = root().join("scripts/wasi.mjs");
     let runner = ["node", "--no-warnings", &script.to_string_lossy()];
-    for (isa, flags) in [("portable", ""), ("portable", WITH_SIMD128)] {
+    for (isa, flags) in [("portable", ""), ("portable,simd128", WITH_SIMD128)] {
         let mut tests = tests_on(WASM, isa, &runner)?;
         tests.env("RUSTFLAGS", flags).env("RUSTDOCFLAGS", flags).args(["--", "--no-capture"]);
         run(tests, "a test failed on WebAssembly; its name and output stand above")?;

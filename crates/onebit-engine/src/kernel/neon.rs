@@ -20,8 +20,8 @@ const MOST_PRODUCTS: usize = u16::MAX as usize;
 static KERNELS: Kernels = Kernels {
     isa: Isa::Neon,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
-        _ => Layout { lanes: 16, bits: 16 },
+        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64, offsets: false },
+        _ => Layout { lanes: 16, bits: 16, offsets: false },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(conv, x, band),
@@ -161,11 +161,11 @@ impl Counter for uint16x8_t {
     }
 
     #[inline(always)]
-    fn sums(counters: &[Self], base: f32) -> Floats {
+    fn sums(self, base: f32) -> Floats {
         // SAFETY: the target has NEON.
         unsafe {
             let (base, two) = (vdupq_n_f32(base), vdupq_n_f32(2.0));
-            let counts = [vmovl_u16(vget_low_u16(counters[0])), vmovl_high_u16(counters[0])];
+            let counts = [vmovl_u16(vget_low_u16(self)), vmovl_high_u16(self)];
             Floats(counts.map(|counts| vfmsq_f32(base, vcvtq_f32_u32(counts), two)))
         }
     }

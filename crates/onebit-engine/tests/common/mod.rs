@@ -148,3 +148,11 @@ pub(crate) fn isas() -> Vec<Isa> {
     }
     available
 }
+
+/// The plainer instruction set that rounds like `isa`, whose floats it must have bit for bit.
+pub(crate) fn definition(isa: Isa) -> Isa {
+    match isa {
+        Isa::Portable | Isa::Simd128 => Isa::Portable,
+        _ => Isa::Reference,
+    }
+}

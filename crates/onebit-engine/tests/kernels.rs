@@ -147,12 +147,9 @@ fn conv_bin_over_groups() {
 
 #[test]
 fn conv_bin_with_counts_around_16_bits() {
-    for (channels, size, kernel) in [(65_535, [1, 1], 1), (65_536, [1, 1], 1), (2_700, [5, 5], 5)] {
-        for out_channels in [3, 17] {
-            let padding = kernel / 2;
-            let geometry = Geometry { out_channels, kernel, stride: 1, padding, groups: 1 };
-            check_conv_bin(channels, size, geometry, PadValue::Zero, 4900);
-        }
+    for channels in [65_535, 65_536] {
+        let geometry = Geometry { out_channels: 17, kernel: 1, stride: 1, padding: 0, groups: 1 };
+        check_conv_bin(channels, [1, 1], geometry, PadValue::Zero, 4900);
     }
 }
 

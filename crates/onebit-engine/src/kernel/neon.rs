@@ -11,7 +11,7 @@ use core::array;
 
 use super::popcount::{Popcount, Words};
 use super::vector::{Counter, Vector};
-use super::{Isa, Kernels, binary, real};
+use super::{Isa, Kernels, binary, real, winograd};
 use crate::op::Layout;
 
 /// Largest number of products in a sum: the counters have 16 bits.
@@ -31,6 +31,10 @@ static KERNELS: Kernels = Kernels {
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<Floats, 8, 1>(conv, x, band),
         _ => real::conv::<Floats, 16, 2>(conv, x, band),
+    },
+    winograd: |conv, x, workspace, band| match conv.lanes {
+        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, band),
+        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, band),
     },
     pool: real::pool::<Floats>,
     copy: real::copy::<Floats>,

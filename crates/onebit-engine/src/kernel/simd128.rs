@@ -12,7 +12,7 @@ use super::binary::{Scheme, Sums};
 use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
-use super::{Isa, Kernels, binary, real};
+use super::{Isa, Kernels, binary, real, winograd};
 use crate::op::Layout;
 
 static KERNELS: Kernels = Kernels {
@@ -29,6 +29,7 @@ static KERNELS: Kernels = Kernels {
     },
     conv_lanes: |_| 8,
     conv: real::conv::<v128, 8, 2>,
+    winograd: winograd::winograd::<v128, 8, 2>,
     pool: real::pool::<v128>,
     copy: real::copy::<v128>,
     concat: real::concat::<v128>,

@@ -10,7 +10,8 @@ use core::arch::x86_64::{
     _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
 };
 
-use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
+use super::bytes::{Bytes, MOST_PRODUCTS};
+use super::lookup::{Lookup, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
@@ -22,9 +23,9 @@ x86_kernels! {
     ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
     __m256,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
-        0..=32 => Layout { lanes: 32, bits: 8 },
-        _ => Layout { lanes: 64, bits: 8 },
+        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64, offsets: false },
+        0..=32 => Layout { lanes: 32, bits: 8, offsets: true },
+        _ => Layout { lanes: 64, bits: 8, offsets: true },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, band),
@@ -124,6 +125,27 @@ impl Bytes for __m256i {
     }
 
     #[inline(always)]
+    fn store(self, to: &mut [u8]) {
+        let to = &mut to[..32];
+        // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self) }
+    }
+
+    #[inline(always)]
+    fn sums(counts: &[u16], base: f32) -> __m256 {
+        let counts = &counts[..8];
+        // SAFETY: the slice holds 8 counters; the caller has enabled the instructions.
+        unsafe {
+            let counts = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.as_ptr().cast()));
+            let counts = _mm256_cvtepi32_ps(counts);
+            _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+        }
+    }
+}
+
+/// Used only in the functions above, which enable its instructions.
+impl Shuffle for __m256i {
+    #[inline(always)]
     fn halves(from: &[u8]) -> [Self; 2] {
         let from = &from[..32];
         // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
@@ -145,23 +167,5 @@ impl Bytes for __m256i {
     fn add_looked_up(self, table: Self, indices: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
         unsafe { _mm256_add_epi8(self, _mm256_shuffle_epi8(table, indices)) }
-    }
-
-    #[inline(always)]
-    fn store(self, to: &mut [u8]) {
-        let to = &mut to[..32];
-        // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self) }
-    }
-
-    #[inline(always)]
-    fn sums(counts: &[u16], base: f32) -> __m256 {
-        let counts = &counts[..8];
-        // SAFETY: the slice holds 8 counters; the caller has enabled the instructions.
-        unsafe {
-            let counts = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.as_ptr().cast()));
-            let counts = _mm256_cvtepi32_ps(counts);
-            _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
-        }
     }
 }

@@ -8,7 +8,8 @@ use core::arch::x86_64::{
     _mm512_srli_epi16, _mm512_storeu_epi8,
 };
 
-use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
+use super::bytes::{Bytes, MOST_PRODUCTS};
+use super::lookup::{Lookup, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
 use super::{Isa, binary, real, winograd};
@@ -19,9 +20,9 @@ x86_kernels! {
     ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "popcnt", "bmi1", "bmi2"],
     __m512,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 16, bits: 64 },
-        0..=64 => Layout { lanes: 64, bits: 8 },
-        _ => Layout { lanes: 128, bits: 8 },
+        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 16, bits: 64, offsets: false },
+        0..=64 => Layout { lanes: 64, bits: 8, offsets: true },
+        _ => Layout { lanes: 128, bits: 8, offsets: true },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, band),
@@ -52,6 +53,27 @@ impl Bytes for __m512i {
     }
 
     #[inline(always)]
+    fn store(self, to: &mut [u8]) {
+        let to = &mut to[..64];
+        // SAFETY: the slice holds 64 bytes; the caller has enabled the instructions.
+        unsafe { _mm512_storeu_epi8(to.as_mut_ptr().cast(), self) }
+    }
+
+    #[inline(always)]
+    fn sums(counts: &[u16], base: f32) -> __m512 {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
+        unsafe {
+            let counts = _mm512_cvtepu16_epi32(_mm256_loadu_epi16(counts.as_ptr().cast()));
+            let counts = _mm512_cvtepi32_ps(counts);
+            _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
+        }
+    }
+}
+
+/// Used only in the functions above, which enable its instructions.
+impl Shuffle for __m512i {
+    #[inline(always)]
     fn halves(from: &[u8]) -> [Self; 2] {
         let from = &from[..64];
         // SAFETY: the slice holds 64 bytes; the caller has enabled the instructions.
@@ -73,23 +95,5 @@ impl Bytes for __m512i {
     fn add_looked_up(self, table: Self, indices: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
         unsafe { _mm512_add_epi8(self, _mm512_shuffle_epi8(table, indices)) }
-    }
-
-    #[inline(always)]
-    fn store(self, to: &mut [u8]) {
-        let to = &mut to[..64];
-        // SAFETY: the slice holds 64 bytes; the caller has enabled the instructions.
-        unsafe { _mm512_storeu_epi8(to.as_mut_ptr().cast(), self) }
-    }
-
-    #[inline(always)]
-    fn sums(counts: &[u16], base: f32) -> __m512 {
-        let counts = &counts[..16];
-        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
-        unsafe {
-            let counts = _mm512_cvtepu16_epi32(_mm256_loadu_epi16(counts.as_ptr().cast()));
-            let counts = _mm512_cvtepi32_ps(counts);
-            _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
-        }
     }
 }

@@ -7,13 +7,7 @@
 use core::marker::PhantomData;
 
 use super::binary::{Scheme, Sums};
-use super::vector::Vector;
-
-/// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
-const BYTES_PER_COUNTER: usize = 31;
-
-/// Largest number of products in a sum: the counters have 16 bits.
-pub(super) const MOST_PRODUCTS: usize = u16::MAX as usize;
+use super::bytes::{Bytes, Tile};
 
 /// For each four bits, the number of differences from each four bits.
 #[repr(align(64))]
@@ -40,17 +34,8 @@ impl Tables {
     }
 }
 
-/// A register of bytes. The same condition as for [`Vector`] holds.
-pub(super) trait Bytes: Copy {
-    /// Bytes in a register.
-    const LANES: usize;
-
-    /// What sums are turned into.
-    type Vector: Vector;
-
-    /// All bytes zero.
-    fn zero() -> Self;
-
+/// A register of bytes with an instruction that looks up a table of 16 bytes in each part of 16.
+pub(super) trait Shuffle: Bytes {
     /// The low and the high four bits of the first [`Bytes::LANES`] bytes.
     fn halves(from: &[u8]) -> [Self; 2];
 
@@ -59,26 +44,12 @@ pub(super) trait Bytes: Copy {
 
     /// `self + table[indices]`, `self` a table in every part of 16.
     fn add_looked_up(self, table: Self, indices: Self) -> Self;
-
-    /// Into the first [`Bytes::LANES`] bytes.
-    fn store(self, to: &mut [u8]);
-
-    /// `base - 2 * counts` of a register of floats.
-    fn sums(counts: &[u16], base: f32) -> Self::Vector;
 }
 
 /// Tables looked up by `N` registers of filters.
 pub(super) struct Lookup<B, const N: usize>(PhantomData<B>);
 
-/// Counters of 8 bits in registers, and of 16 bits in memory.
-pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize> {
-    registers: [[B; N]; P],
-    /// Bytes of weights counted in the registers.
-    pending: usize,
-    counts: [[u16; L]; P],
-}
-
-impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
+impl<B: Shuffle, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
     type Weight = u8;
     type Input = u8;
     const INPUTS: usize = 2;
@@ -88,8 +59,7 @@ impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
 
     #[inline(always)]
     fn zero<const P: usize>() -> Tile<B, L, N, P> {
-        const { assert!(L == N * B::LANES) };
-        Tile { registers: [[B::zero(); N]; P], pending: 0, counts: [[0; L]; P] }
+        Tile::zero()
     }
 
     #[inline(always)]
@@ -103,10 +73,7 @@ impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
         let inputs = &inputs[..last * step + 2 * weights.len()];
         let mut done = 0;
         while done < weights.len() {
-            if tile.pending == BYTES_PER_COUNTER {
-                tile.empty();
-            }
-            let len = (weights.len() - done).min(BYTES_PER_COUNTER - tile.pending);
+            let len = tile.next(weights.len() - done);
             for (i, weights) in weights[done..done + len].iter().enumerate() {
                 let mut halves = [[B::zero(); 2]; N];
                 for n in 0..N {
@@ -125,42 +92,16 @@ impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
                     }
                 }
             }
-            tile.pending += len;
             done += len;
         }
     }
 
     #[inline(always)]
     fn finish<const P: usize>(
-        mut tile: Tile<B, L, N, P>,
+        tile: Tile<B, L, N, P>,
         base: [f32; P],
         sums: &mut impl Sums<B::Vector, P>,
     ) {
-        tile.empty();
-        for n in 0..L / B::Vector::LANES {
-            let mut values = [B::Vector::splat(0.0); P];
-            for p in 0..P {
-                values[p] = B::sums(&tile.counts[p][n * B::Vector::LANES..], base[p]);
-            }
-            sums.take(n, values);
-        }
-    }
-}
-
-impl<B: Bytes, const L: usize, const N: usize, const P: usize> Tile<B, L, N, P> {
-    /// Moves what the registers have counted to memory.
-    #[inline(always)]
-    fn empty(&mut self) {
-        for (registers, counts) in self.registers.iter_mut().zip(&mut self.counts) {
-            let mut bytes = [0; L];
-            for (n, register) in registers.iter_mut().enumerate() {
-                register.store(&mut bytes[n * B::LANES..]);
-                *register = B::zero();
-            }
-            for (count, byte) in counts.iter_mut().zip(bytes) {
-                *count += u16::from(byte);
-            }
-        }
-        self.pending = 0;
+        tile.finish(base, sums);
     }
 }

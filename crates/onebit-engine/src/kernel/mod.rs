@@ -10,7 +10,6 @@
 
 mod binary;
 mod finish;
-mod lookup;
 mod popcount;
 mod portable;
 mod real;
@@ -25,6 +24,17 @@ mod avx2;
 mod avx512;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx512bw;
+#[cfg(any(
+    all(feature = "std", target_arch = "x86_64"),
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
+mod bytes;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod lookup;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+mod neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86;
 
@@ -44,6 +54,10 @@ pub enum Isa {
     Reference,
     /// Plain Rust for any CPU; multiplies and adds in two roundings.
     Portable,
+    /// WebAssembly with vectors of 128 bits; multiplies and adds in two roundings, with the results of `Portable`.
+    Simd128,
+    /// 64-bit ARM, little-endian.
+    Neon,
     /// x86-64 with AVX2, FMA and POPCNT.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
@@ -63,18 +77,46 @@ struct Entry {
 const ISAS: &[Entry] = &[
     Entry { isa: Isa::Reference, name: "reference", kernels: reference::kernels },
     Entry { isa: Isa::Portable, name: "portable", kernels: portable::kernels },
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Entry { isa: Isa::Avx2, name: "avx2", kernels: avx2::kernels },
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Entry { isa: Isa::Avx512Bw, name: "avx512bw", kernels: avx512bw::kernels },
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Entry { isa: Isa::Avx512, name: "avx512", kernels: avx512::kernels },
-    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-    Entry { isa: Isa::Avx2, name: "avx2", kernels: || None },
-    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-    Entry { isa: Isa::Avx512Bw, name: "avx512bw", kernels: || None },
-    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-    Entry { isa: Isa::Avx512, name: "avx512", kernels: || None },
+    Entry {
+        isa: Isa::Simd128,
+        name: "simd128",
+        kernels: cfg_select! {
+            all(target_arch = "wasm32", target_feature = "simd128") => { simd128::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Neon,
+        name: "neon",
+        kernels: cfg_select! {
+            all(target_arch = "aarch64", target_feature = "neon", target_endian = "little") => { neon::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Avx2,
+        name: "avx2",
+        kernels: cfg_select! {
+            all(feature = "std", target_arch = "x86_64") => { avx2::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Avx512Bw,
+        name: "avx512bw",
+        kernels: cfg_select! {
+            all(feature = "std", target_arch = "x86_64") => { avx512bw::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Avx512,
+        name: "avx512",
+        kernels: cfg_select! {
+            all(feature = "std", target_arch = "x86_64") => { avx512::kernels }
+            _ => { || None }
+        },
+    },
 ];
 
 impl Isa {
@@ -126,6 +168,7 @@ pub(crate) enum Moment {
 }
 
 /// Size of one group of a binary convolution.
+#[allow(dead_code, reason = "portable kernels, the only ones of some targets, have one layout")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filters {
     /// Output channels.

@@ -11,8 +11,10 @@ use crate::aligned::Aligned;
 pub(crate) struct Layout {
     /// Output channels of a block.
     pub(crate) lanes: usize,
-    /// Bits of a lane: 8 (the pixels' bits as offsets of lookup tables), 32 or 64 (as they are).
+    /// Bits of a lane: 8, 16, 32 or 64.
     pub(crate) bits: usize,
+    /// Whether the kernel reads a pixel's bits as offsets of lookup tables, two for eight bits, or as they are.
+    pub(crate) offsets: bool,
 }
 
 /// A binary convolution with its weights in the kernels' order:
@@ -21,6 +23,10 @@ pub(crate) struct Layout {
 pub(crate) struct ConvBin {
     pub(crate) weights: Aligned<u64>,
     /// Output channels of a block.
+    #[allow(
+        dead_code,
+        reason = "portable kernels, the only ones of some targets, have one layout"
+    )]
     pub(crate) lanes: usize,
     pub(crate) window: Window,
     pub(crate) groups: usize,
@@ -60,21 +66,19 @@ impl ConvBin {
         layout: Layout,
     ) -> Self {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
-        let Layout { lanes, bits: lane_bits } = layout;
+        let Layout { lanes, bits: lane_bits, offsets } = layout;
         let (inputs, outputs) = (channels / groups, out_channels / groups);
         let (taps, blocks) = (kernel * kernel, groups * outputs.div_ceil(lanes));
         let words = inputs.div_ceil(lane_bits);
         let aligned = groups == 1 || inputs.is_multiple_of(lane_bits);
-        let (preparation, pixel, group) = match lane_bits {
-            8 => (Preparation::Offsets, groups * words * 2, words * 2),
-            _ if aligned => {
-                let pixel = bits::words(channels) * (bits::WORD_BITS / lane_bits);
-                (Preparation::None, pixel, words)
-            }
-            _ => {
-                let group = bits::words(inputs) * (bits::WORD_BITS / lane_bits);
-                (Preparation::Regroup, groups * group, group)
-            }
+        let (preparation, pixel, group) = if offsets {
+            (Preparation::Offsets, groups * words * 2, words * 2)
+        } else if aligned {
+            let pixel = bits::words(channels) * (bits::WORD_BITS / lane_bits);
+            (Preparation::None, pixel, words)
+        } else {
+            let group = bits::words(inputs) * (bits::WORD_BITS / lane_bits);
+            (Preparation::Regroup, groups * group, group)
         };
         let mut conv = ConvBin {
             weights: Aligned::new((blocks * taps * words * lanes * lane_bits).div_ceil(64)),
@@ -96,7 +100,7 @@ impl ConvBin {
         conv
     }
 
-    fn pack(&mut self, weight: &[u64], Layout { lanes, bits: lane_bits }: Layout) {
+    fn pack(&mut self, weight: &[u64], Layout { lanes, bits: lane_bits, .. }: Layout) {
         let (taps, blocks) =
             (self.window.kernel * self.window.kernel, self.outputs.div_ceil(lanes));
         let file_words = bits::words(self.inputs);
@@ -111,6 +115,7 @@ impl ConvBin {
                     let weights = &mut self.weights[..];
                     match lane_bits {
                         8 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8,
+                        16 => bytemuck::cast_slice_mut::<u64, u16>(weights)[at] = word as u16,
                         32 => bytemuck::cast_slice_mut::<u64, u32>(weights)[at] = word as u32,
                         _ => weights[at] = word,
                     };

@@ -10,11 +10,13 @@
 
 mod binary;
 mod finish;
+mod linear_i8;
 mod lookup;
 mod popcount;
 mod portable;
 mod real;
 mod reference;
+mod sigmoid;
 mod tile;
 mod vector;
 
@@ -34,7 +36,7 @@ use core::fmt;
 use onebit_model::Geometry;
 
 use crate::EngineError;
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,4 +162,8 @@ pub(crate) struct Kernels {
     pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
     /// Adds a moment over pixels (with the means) to the sums of a whole stride of channels.
     pub(crate) moment: fn(Moment, &[f32], &[f32], &mut [f32]),
+    /// The layer of a vector, in whole blocks of outputs.
+    pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),
+    /// `lambda * (2 * sigmoid(v) - 1)` for every value `v`.
+    pub(crate) bound: fn(f32, &mut [f32]),
 }

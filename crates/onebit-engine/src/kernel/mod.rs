@@ -9,6 +9,7 @@
 )]
 
 mod binary;
+mod dynamic;
 mod finish;
 mod linear_i8;
 mod lookup;

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use onebit_model::{
-    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified, bits, int8,
+    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified, bits,
 };
 
 use crate::EngineError;
@@ -14,8 +14,8 @@ use crate::arena::{Area, Span};
 use crate::fuse::{Group, groups};
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
-    Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Linear, Map, Offsets, Pool, PoolKind,
-    Prelu, Producer, SignStage, Source, Stage, Window, Winograd, Work, stride,
+    Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map, Offsets,
+    Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, Window, Winograd, Work, stride,
 };
 
 /// Most bytes of working memory for one image.
@@ -361,29 +361,37 @@ impl Planner<'_> {
         outputs: usize,
         precision: Precision,
     ) -> Result<Linear, EngineError> {
-        let weight = match precision {
-            Precision::F32 => self.floats(id, "weight", inputs * outputs)?,
-            Precision::I8 => self.expanded(id, inputs, outputs)?,
+        let bias = self.padded(&[id], "bias", outputs)?;
+        let layer = match precision {
+            Precision::F32 => {
+                let weight = self.floats(id, "weight", inputs * outputs)?;
+                let geometry =
+                    Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
+                let lanes = (self.kernels.conv_lanes)(outputs);
+                Layer::F32 { weight: Conv::new(&weight, geometry, inputs, lanes), bias }
+            }
+            Precision::I8 => {
+                let (integers, scale) = self.integers(id, inputs, outputs)?;
+                Layer::I8(LinearI8::new(integers, padded(scale, 0.0), bias, inputs))
+            }
         };
-        let geometry =
-            Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
-        Ok(Linear {
-            x: self.source(id, 0),
-            channels: self.input_shape(id).channels,
-            weight: Conv::new(&weight, geometry, inputs, (self.kernels.conv_lanes)(outputs)),
-            bias: self.padded(&[id], "bias", outputs)?,
-        })
+        Ok(Linear { x: self.source(id, 0), channels: self.input_shape(id).channels, layer })
     }
 
-    /// The 8-bit `weight` `[rows, columns]` as floats, each rounded once.
-    fn expanded(&self, id: usize, columns: usize, rows: usize) -> Result<Vec<f32>, EngineError> {
+    /// The 8-bit `weight` `[rows, columns]` and the factors of its rows.
+    fn integers(
+        &self,
+        id: usize,
+        columns: usize,
+        rows: usize,
+    ) -> Result<(&[i8], &[f32]), EngineError> {
         let (integers, scale) = self.model.integers(self.node(id), "weight");
         if integers.len() != rows * columns || scale.len() != rows {
             let (node, found) = (self.node(id).name.clone(), integers.len());
             let (tensor, expected) = ("weight", rows * columns);
             return Err(EngineError::ParameterSize { node, tensor, found, expected });
         }
-        Ok(int8::expand(integers, scale))
+        Ok((integers, scale))
     }
 
     fn map(&self, group: &Group) -> Result<Map, EngineError> {

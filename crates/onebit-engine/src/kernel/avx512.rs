@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _CMP_GT_OQ, _mm512_add_epi32, _mm512_add_ps, _mm512_cmp_ps_mask,
-    _mm512_cvtepi32_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_epi32, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_popcnt_epi32, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_ps,
-    _mm512_xor_si512,
+    __m512, __m512i, _CMP_GT_OQ, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_fmadd_ps,
+    _mm512_fnmadd_ps, _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps,
+    _mm512_mul_ps, _mm512_popcnt_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_ps, _mm512_xor_si512,
 };
 
 use super::popcount::Popcount;
@@ -54,6 +54,13 @@ impl Vector for __m512 {
         let from = &from[..16];
         // SAFETY: the slice holds 16 floats; the caller has enabled the instructions.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn from_i8(from: &[i8]) -> Self {
+        let from = &from[..16];
+        // SAFETY: the slice holds 16 integers; the caller has enabled the instructions.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))) }
     }
 
     #[inline(always)]

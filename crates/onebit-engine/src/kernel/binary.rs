@@ -175,29 +175,23 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         let step = stride * self.pixel;
         let map_row = self.width * self.pixel;
         if edges.are_inside() && self.pixel == self.len * S::INPUTS {
-            let mut inputs = &row.inputs[(x * stride - padding) * self.pixel..];
-            let mut weights = row.weights.chunks_exact(kernel * self.len);
-            if let Some(weights) = weights.next() {
-                S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
-            }
-            for weights in weights {
-                inputs = &inputs[map_row..];
-                S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
+            let first = (x * stride - padding) * self.pixel;
+            for (ky, weights) in row.weights.chunks_exact(kernel * self.len).enumerate() {
+                S::add::<P, 0, 0>(&mut tile, &row.inputs[first + ky * map_row..], step, weights);
             }
         } else {
             for (tap, weights) in row.weights.chunks_exact(self.len).enumerate() {
                 let (ky, kx) = (tap / kernel, tap % kernel);
                 let [left, right] = edges.padded(kx);
-                if usize::from(left) + usize::from(right) >= P {
+                if P == 1 && (left || right) {
                     continue;
                 }
                 let column = (x + usize::from(left)) * stride + kx - padding;
                 let inputs = &row.inputs[ky * map_row + column * self.pixel..];
                 match (left, right) {
                     (false, false) => S::add::<P, 0, 0>(&mut tile, inputs, step, weights),
-                    (true, false) => S::add::<P, 1, 0>(&mut tile, inputs, step, weights),
+                    (true, _) => S::add::<P, 1, 0>(&mut tile, inputs, step, weights),
                     (false, true) => S::add::<P, 0, 1>(&mut tile, inputs, step, weights),
-                    (true, true) => S::add::<P, 1, 1>(&mut tile, inputs, step, weights),
                 }
             }
         }

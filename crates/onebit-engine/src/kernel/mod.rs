@@ -9,11 +9,14 @@
 )]
 
 mod binary;
+mod dynamic;
 mod finish;
+mod linear_i8;
 mod popcount;
 mod portable;
 mod real;
 mod reference;
+mod sigmoid;
 mod tile;
 mod vector;
 mod winograd;
@@ -45,7 +48,7 @@ use core::fmt;
 use onebit_model::Geometry;
 
 use crate::EngineError;
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool, Winograd};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, Winograd};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,4 +209,8 @@ pub(crate) struct Kernels {
     pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
     /// Adds a moment over pixels (with the means) to the sums of a whole stride of channels.
     pub(crate) moment: fn(Moment, &[f32], &[f32], &mut [f32]),
+    /// The layer of a vector, in whole blocks of outputs.
+    pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),
+    /// `lambda * (2 * sigmoid(v) - 1)` for every value `v`.
+    pub(crate) bound: fn(f32, &mut [f32]),
 }

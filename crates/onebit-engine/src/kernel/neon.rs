@@ -11,7 +11,7 @@ use core::array;
 
 use super::popcount::{Popcount, Words};
 use super::vector::{Counter, Vector};
-use super::{Isa, Kernels, binary, real, winograd};
+use super::{Isa, Kernels, binary, linear_i8, real, sigmoid, winograd};
 use crate::op::Layout;
 
 /// Largest number of products in a sum: the counters have 16 bits.
@@ -41,6 +41,8 @@ static KERNELS: Kernels = Kernels {
     concat: real::concat::<Floats>,
     shuffle: real::shuffle::<Floats>,
     moment: real::moment::<Floats>,
+    linear_i8: linear_i8::linear_i8::<Floats, 2>,
+    bound: sigmoid::bound,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {
@@ -73,6 +75,13 @@ impl Vector for Floats {
         let from = &from[..8];
         // SAFETY: the slice holds twice 4 floats; the target has NEON.
         Self::each(|i| unsafe { vld1q_f32(from[4 * i..].as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn from_i8(from: &[i8]) -> Self {
+        let from = &from[..8];
+        let floats: [f32; 8] = array::from_fn(|lane| f32::from(from[lane]));
+        Self::load(&floats)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Plain Rust for any CPU. Without a fused multiply-add to rely on, it multiplies and adds in two roundings.
 
 use super::popcount::{Popcount, Words};
-use super::{Isa, Kernels, binary, real, winograd};
+use super::{Isa, Kernels, binary, linear_i8, real, sigmoid, winograd};
 use crate::op::Layout;
 
 static KERNELS: Kernels = Kernels {
@@ -16,6 +16,8 @@ static KERNELS: Kernels = Kernels {
     concat: real::concat::<[f32; 4]>,
     shuffle: real::shuffle::<[f32; 4]>,
     moment: real::moment::<[f32; 4]>,
+    linear_i8: linear_i8::linear_i8::<[f32; 4], 4>,
+    bound: sigmoid::bound,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {

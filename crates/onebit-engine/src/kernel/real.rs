@@ -3,10 +3,10 @@
 
 use onebit_model::bits;
 
-use super::Moment;
 use super::finish::finish;
 use super::tile::Tiling;
 use super::vector::Vector;
+use super::{Moment, dynamic};
 use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, stride};
 
 /// Widths of tiles of a real convolution.
@@ -151,6 +151,9 @@ pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, band: &mut Band<'_>) 
 /// A band of values that are there already.
 #[inline(always)]
 pub(super) fn copy<V: Vector>(x: FloatMap<'_>, band: &mut Band<'_>) {
+    if x.stride == band.stride && dynamic::run::<V>(x, band) {
+        return;
+    }
     let channels = band.channels;
     if x.stride < stride(band.channels) {
         return moved::<V>(band, |pixel, channel| {

@@ -5,7 +5,8 @@ use onebit_model::bits;
 use super::{Isa, Kernels, Moment};
 use crate::op::winograd::{INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{
-    Band, BitMap, Conv, ConvBin, FloatMap, Layout, Pool, PoolKind, StageView, Window, Winograd,
+    BLOCK, Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, PoolKind, StageView,
+    Window, Winograd,
 };
 
 static KERNELS: Kernels = Kernels {
@@ -20,6 +21,8 @@ static KERNELS: Kernels = Kernels {
     concat,
     shuffle,
     moment,
+    linear_i8,
+    bound,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {
@@ -205,5 +208,24 @@ fn moment(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
             }
             Moment::Third => fma(value * value, value, *sum),
         };
+    }
+}
+
+fn linear_i8(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
+    for (o, out) in out.iter_mut().enumerate() {
+        let row = &layer.weights[o / BLOCK * BLOCK * layer.inputs + o % BLOCK..];
+        let mut sum = 0.0;
+        for (&q, &x) in row.iter().step_by(BLOCK).zip(x) {
+            if x != 0.0 {
+                sum = fma(x, f32::from(q) * layer.scale[o], sum);
+            }
+        }
+        *out = sum + layer.bias[o];
+    }
+}
+
+fn bound(lambda: f32, values: &mut [f32]) {
+    for value in values {
+        *value = lambda * (2.0 / (1.0 + libm::expf(-*value)) - 1.0);
     }
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use core::arch::wasm32::{
-    f32x4_add, f32x4_convert_u32x4, f32x4_gt, f32x4_mul, f32x4_pmax, f32x4_splat, f32x4_sub,
+    f32x4, f32x4_add, f32x4_convert_u32x4, f32x4_gt, f32x4_mul, f32x4_pmax, f32x4_splat, f32x4_sub,
     i32x4_bitmask, u8x16_add, u8x16_popcnt, u8x16_splat, u32x4_load_extend_u16x4, v128,
     v128_bitselect, v128_load, v128_store, v128_xor,
 };
@@ -12,7 +12,7 @@ use super::binary::{Scheme, Sums};
 use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
-use super::{Isa, Kernels, binary, real, winograd};
+use super::{Isa, Kernels, binary, linear_i8, real, sigmoid, winograd};
 use crate::op::Layout;
 
 static KERNELS: Kernels = Kernels {
@@ -35,6 +35,8 @@ static KERNELS: Kernels = Kernels {
     concat: real::concat::<v128>,
     shuffle: real::shuffle::<v128>,
     moment: real::moment::<v128>,
+    linear_i8: linear_i8::linear_i8::<v128, 4>,
+    bound: sigmoid::bound,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {
@@ -143,6 +145,12 @@ impl Vector for v128 {
         let from = &from[..4];
         // SAFETY: the slice holds 4 floats.
         unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn from_i8(from: &[i8]) -> Self {
+        let from = &from[..4];
+        f32x4(from[0].into(), from[1].into(), from[2].into(), from[3].into())
     }
 
     #[inline(always)]

@@ -13,6 +13,9 @@ pub(super) trait Vector: Copy {
     /// The first [`Vector::LANES`] floats.
     fn load(from: &[f32]) -> Self;
 
+    /// The first [`Vector::LANES`] integers.
+    fn from_i8(from: &[i8]) -> Self;
+
     /// `self + y`.
     fn add(self, y: Self) -> Self;
 
@@ -52,6 +55,12 @@ impl Vector for [f32; 4] {
     fn load(from: &[f32]) -> Self {
         let from = &from[..4];
         core::array::from_fn(|lane| from[lane])
+    }
+
+    #[inline(always)]
+    fn from_i8(from: &[i8]) -> Self {
+        let from = &from[..4];
+        core::array::from_fn(|lane| f32::from(from[lane]))
     }
 
     #[inline(always)]

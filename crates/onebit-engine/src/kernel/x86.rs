@@ -36,6 +36,10 @@ macro_rules! x86_kernels {
             shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             moment: |m, x, mean, sums| unsafe { moment(m, x, mean, sums) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            linear_i8: |layer, x, out| unsafe { linear_i8(layer, x, out) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            bound: |lambda, values| unsafe { bound(lambda, values) },
         };
 
         $(#[target_feature(enable = $feature)])*
@@ -81,6 +85,17 @@ macro_rules! x86_kernels {
         $(#[target_feature(enable = $feature)])*
         fn moment(moment: $crate::kernel::Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
             $crate::kernel::real::moment::<$vector>(moment, x, mean, sums);
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn linear_i8(layer: &$crate::op::LinearI8, x: &[f32], out: &mut [f32]) {
+            const REGISTERS: usize = $crate::op::BLOCK / <$vector as $crate::kernel::vector::Vector>::LANES;
+            $crate::kernel::linear_i8::linear_i8::<$vector, REGISTERS>(layer, x, out);
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn bound(lambda: f32, values: &mut [f32]) {
+            $crate::kernel::sigmoid::bound(lambda, values);
         }
     };
 }

@@ -80,27 +80,7 @@ impl HyperHead {
     ) {
         self.layer.run(kernels, read, vectors, out);
         if let HyperRange::Sigmoid { lambda } = self.range {
-            for value in out {
-                *value = bounded(*value, lambda);
-            }
+            (kernels.bound)(lambda, out);
         }
-    }
-}
-
-/// `lambda * (2 * sigmoid(v) - 1)`, exactly 0 at 0.
-fn bounded(v: f32, lambda: f32) -> f32 {
-    lambda * (2.0 / (1.0 + libm::expf(-v)) - 1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bounded_output_is_zero_at_zero_and_never_exceeds_lambda() {
-        assert_eq!(bounded(0.0, 0.5), 0.0);
-        assert_eq!(bounded(1e30, 0.5), 0.5);
-        assert_eq!(bounded(-1e30, 0.5), -0.5);
-        assert!((bounded(1.0, 2.0) - 0.924_234_3).abs() < 1e-6);
     }
 }

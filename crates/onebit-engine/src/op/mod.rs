@@ -6,6 +6,7 @@ mod conv;
 mod conv_bin;
 mod hyper;
 mod linear;
+mod linear_i8;
 mod map;
 mod pool;
 mod prelu;
@@ -19,7 +20,8 @@ pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageVi
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
-pub(crate) use linear::Linear;
+pub(crate) use linear::{Layer, Linear};
+pub(crate) use linear_i8::{BLOCK, LinearI8};
 pub(crate) use map::{Map, Outputs, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};

@@ -11,7 +11,7 @@ use crate::aligned::Aligned;
 pub(crate) struct Layout {
     /// Output channels of a block.
     pub(crate) lanes: usize,
-    /// Bits of a lane: 8 (the pixels' bits as offsets of lookup tables), 32 or 64 (as they are).
+    /// Bits of a lane: 4 (in a byte; the pixels' bits choose lookup tables), 32 or 64 (as they are).
     pub(crate) bits: usize,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct ConvBin {
     pub(crate) words: usize,
     /// Output channels of a group.
     pub(crate) outputs: usize,
-    /// What the kernel reads of a pixel's bits, from one pixel to the next and from one group to the next: offsets
+    /// What the kernel reads of a pixel's bits, from one pixel to the next and from one group to the next: numbers
     /// of tables, or words of the layout's bits.
     pub(crate) pixel: usize,
     pub(crate) group: usize,
@@ -46,8 +46,9 @@ enum Preparation {
     None,
     /// Every group starts a new word.
     Regroup,
-    /// Every four bits become the offset of a table of 16 bytes.
-    Offsets,
+    /// Every four bits become the high half of a byte whose low half has those of the pixel that the next output
+    /// reads.
+    Pairs,
 }
 
 impl ConvBin {
@@ -66,7 +67,7 @@ impl ConvBin {
         let words = inputs.div_ceil(lane_bits);
         let aligned = groups == 1 || inputs.is_multiple_of(lane_bits);
         let (preparation, pixel, group) = match lane_bits {
-            8 => (Preparation::Offsets, groups * words * 2, words * 2),
+            4 => (Preparation::Pairs, groups * words, words),
             _ if aligned => {
                 let pixel = bits::words(channels) * (bits::WORD_BITS / lane_bits);
                 (Preparation::None, pixel, words)
@@ -77,7 +78,7 @@ impl ConvBin {
             }
         };
         let mut conv = ConvBin {
-            weights: Aligned::new((blocks * taps * words * lanes * lane_bits).div_ceil(64)),
+            weights: Aligned::new((blocks * taps * words * lanes * lane_bits.max(8)).div_ceil(64)),
             lanes,
             window: Window { kernel, stride, padding },
             groups,
@@ -110,7 +111,7 @@ impl ConvBin {
                     let at = ((block * taps + tap) * self.words + i) * lanes + lane;
                     let weights = &mut self.weights[..];
                     match lane_bits {
-                        8 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8,
+                        4 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8 & 15,
                         32 => bytemuck::cast_slice_mut::<u64, u32>(weights)[at] = word as u32,
                         _ => weights[at] = word,
                     };
@@ -128,7 +129,7 @@ impl ConvBin {
         match self.preparation {
             Preparation::None => 0,
             Preparation::Regroup => pixels * self.groups * bits::words(self.inputs),
-            Preparation::Offsets => (pixels * self.pixel).div_ceil(8),
+            Preparation::Pairs => (pixels * self.pixel).div_ceil(8),
         }
     }
 
@@ -142,9 +143,7 @@ impl ConvBin {
         match self.preparation {
             Preparation::None => {}
             Preparation::Regroup => self.regroup(x.chunks_exact(words), out),
-            Preparation::Offsets => {
-                self.offsets(x.chunks_exact(words), bytemuck::cast_slice_mut(out));
-            }
+            Preparation::Pairs => self.pairs(x, bytemuck::cast_slice_mut(out)),
         }
         out
     }
@@ -160,13 +159,23 @@ impl ConvBin {
         }
     }
 
-    fn offsets<'a>(&self, pixels: impl Iterator<Item = &'a [u64]>, out: &mut [u8]) {
-        for (pixel, out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
+    fn pairs(&self, x: &[u64], out: &mut [u8]) {
+        let words = bits::words(self.groups * self.inputs);
+        let ahead = &x[(self.window.stride * words).min(x.len())..];
+        let whole = self.inputs.is_multiple_of(bits::WORD_BITS);
+        if whole {
+            let ahead = ahead.iter().chain(core::iter::repeat(&0));
+            let pairs = x.iter().zip(ahead).zip(out.as_chunks_mut().0);
+            return pairs.for_each(|((&word, &ahead), out)| *out = interleaved(word, ahead));
+        }
+        let none = vec![0; words];
+        let ahead = ahead.chunks_exact(words).chain(core::iter::repeat(&none[..]));
+        let pixels = x.chunks_exact(words).zip(ahead);
+        for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
             for (group, out) in out.chunks_exact_mut(self.group).enumerate() {
                 for (i, out) in out.chunks_mut(16).enumerate() {
-                    let offsets = self.word(pixel, group, i).to_le_bytes();
-                    let pairs = out.as_chunks_mut().0.iter_mut().zip(offsets);
-                    pairs.for_each(|(pair, byte)| *pair = [byte << 4, byte & 0xf0]);
+                    let [word, ahead] = [pixel, ahead].map(|pixel| self.word(pixel, group, i));
+                    out.copy_from_slice(&interleaved(word, ahead)[..out.len()]);
                 }
             }
         }
@@ -186,9 +195,23 @@ impl ConvBin {
         sums_stride(self.groups, self.outputs)
     }
 
+    /// Products of an output.
+    pub(crate) fn products(&self) -> usize {
+        self.inputs * self.window.kernel * self.window.kernel
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         8 * self.weights.len() + 4 * self.tap_sums.len()
     }
+}
+
+/// Every four bits of `high`, followed by those of `low`.
+#[inline]
+fn interleaved(high: u64, low: u64) -> [u8; 16] {
+    const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+    let even = ((high & LOW) << 4 | low & LOW).to_le_bytes();
+    let odd = (high & !LOW | low >> 4 & LOW).to_le_bytes();
+    core::array::from_fn(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] })
 }
 
 /// The 64 bits that start at `bit`; bits beyond the end are zero.

@@ -23,7 +23,7 @@ use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
 x86_kernels! {
     Isa::Avx2,
     ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
-    __m256,
+    [__m256; 2],
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
         0..=32 => Layout { lanes: 32, bits: 4 },
@@ -43,7 +43,7 @@ x86_kernels! {
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<__m256, 8, 1>(conv, x, band),
-        _ => real::conv::<__m256, 16, 2>(conv, x, band),
+        _ => real::conv::<[__m256; 2], 16, 1>(conv, x, band),
     },
 }
 
@@ -120,7 +120,7 @@ impl Vector for __m256 {
 impl Bytes for __m256i {
     const LANES: usize = 32;
 
-    type Vector = __m256;
+    type Vector = [__m256; 2];
 
     #[inline(always)]
     fn zero() -> Self {
@@ -219,26 +219,36 @@ impl Bytes for __m256i {
     }
 
     #[inline(always)]
-    fn sums(counts: &[u8], base: f32) -> __m256 {
-        let counts = &counts[..8];
-        // SAFETY: the slice holds 8 counters; the caller has enabled the instructions.
+    fn sums(counts: &[u8], base: f32) -> [__m256; 2] {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
         unsafe {
-            let counts = _mm256_cvtepu8_epi32(_mm_loadl_epi64(counts.as_ptr().cast()));
-            let counts = _mm256_cvtepi32_ps(counts);
-            _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+            let counts = counts.as_ptr();
+            let first = _mm256_cvtepu8_epi32(_mm_loadl_epi64(counts.cast()));
+            let last = _mm256_cvtepu8_epi32(_mm_loadl_epi64(counts.add(8).cast()));
+            [sums(first, base), sums(last, base)]
         }
     }
 
     #[inline(always)]
-    fn word_sums(counts: &[[u8; 2]], base: f32) -> __m256 {
-        let counts = &counts[..8];
-        // SAFETY: the slice holds 8 counters; the caller has enabled the instructions.
+    fn word_sums(counts: &[[u8; 2]], base: f32) -> [__m256; 2] {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
         unsafe {
-            let counts = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.as_ptr().cast()));
-            let counts = _mm256_cvtepi32_ps(counts);
-            _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+            let counts = counts.as_ptr();
+            let first = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.cast()));
+            let last = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.add(8).cast()));
+            [sums(first, base), sums(last, base)]
         }
     }
+}
+
+/// `base - 2 * counts`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn sums(counts: __m256i, base: f32) -> __m256 {
+    let counts = _mm256_cvtepi32_ps(counts);
+    _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
 }
 
 #[target_feature(enable = "avx2")]

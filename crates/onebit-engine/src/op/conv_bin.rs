@@ -143,7 +143,7 @@ impl ConvBin {
         match self.preparation {
             Preparation::None => {}
             Preparation::Regroup => self.regroup(x.chunks_exact(words), out),
-            Preparation::Pairs => self.pairs(x, bytemuck::cast_slice_mut(out)),
+            Preparation::Pairs => self.pairs(x, out),
         }
         out
     }
@@ -159,23 +159,43 @@ impl ConvBin {
         }
     }
 
-    fn pairs(&self, x: &[u64], out: &mut [u8]) {
+    fn pairs(&self, x: &[u64], out: &mut [u64]) {
         let words = bits::words(self.groups * self.inputs);
-        let ahead = &x[(self.window.stride * words).min(x.len())..];
-        let whole = self.inputs.is_multiple_of(bits::WORD_BITS);
-        if whole {
-            let ahead = ahead.iter().chain(core::iter::repeat(&0));
-            let pairs = x.iter().zip(ahead).zip(out.as_chunks_mut().0);
-            return pairs.for_each(|((&word, &ahead), out)| *out = interleaved(word, ahead));
+        let (stride, used) = (2 * words, self.pixel / 8);
+        let whole = self.inputs.is_multiple_of(if self.groups == 1 { 32 } else { 64 });
+        let halves = bytemuck::cast_slice::<u64, u32>(x);
+        let ahead = &halves[(self.window.stride * stride).min(halves.len())..];
+        if whole && stride == used {
+            let (first, last) = out.split_at_mut(ahead.len());
+            pair_up(halves, ahead, first);
+            pair_up(&halves[ahead.len()..], &vec![0; last.len()], last);
+        } else if whole {
+            let none = vec![0; stride];
+            let ahead = ahead.chunks_exact(stride).chain(core::iter::repeat(&none[..]));
+            let pixels = halves.chunks_exact(stride).zip(ahead);
+            for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(used)) {
+                pair_up(pixel, ahead, out);
+            }
+        } else {
+            self.ragged_pairs(x, words, bytemuck::cast_slice_mut(out));
         }
+    }
+
+    fn ragged_pairs(&self, x: &[u64], words: usize, out: &mut [u8]) {
         let none = vec![0; words];
-        let ahead = ahead.chunks_exact(words).chain(core::iter::repeat(&none[..]));
-        let pixels = x.chunks_exact(words).zip(ahead);
+        let ahead = x[(self.window.stride * words).min(x.len())..].chunks_exact(words);
+        let pixels = x.chunks_exact(words).zip(ahead.chain(core::iter::repeat(&none[..])));
         for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
             for (group, out) in out.chunks_exact_mut(self.group).enumerate() {
                 for (i, out) in out.chunks_mut(16).enumerate() {
                     let [word, ahead] = [pixel, ahead].map(|pixel| self.word(pixel, group, i));
-                    out.copy_from_slice(&interleaved(word, ahead)[..out.len()]);
+                    let mut pairs = [0; 2];
+                    pair_up(
+                        bytemuck::cast_ref::<_, [u32; 2]>(&word),
+                        bytemuck::cast_ref::<_, [u32; 2]>(&ahead),
+                        &mut pairs,
+                    );
+                    out.copy_from_slice(&bytemuck::cast_slice(&pairs)[..out.len()]);
                 }
             }
         }
@@ -205,13 +225,21 @@ impl ConvBin {
     }
 }
 
-/// Every four bits of `high`, followed by those of `low`.
-#[inline]
-fn interleaved(high: u64, low: u64) -> [u8; 16] {
-    const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
-    let even = ((high & LOW) << 4 | low & LOW).to_le_bytes();
-    let odd = (high & !LOW | low >> 4 & LOW).to_le_bytes();
-    core::array::from_fn(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] })
+/// Bytes of four bits of `high` and four of `low`.
+#[inline(always)]
+fn pair_up(high: &[u32], low: &[u32], out: &mut [u64]) {
+    for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
+        *out = spread(high) << 4 | spread(low);
+    }
+}
+
+/// Every four bits in a byte of their own.
+#[inline(always)]
+fn spread(bits: u32) -> u64 {
+    let bits = u64::from(bits);
+    let bits = (bits | bits << 16) & 0x0000_ffff_0000_ffff;
+    let bits = (bits | bits << 8) & 0x00ff_00ff_00ff_00ff;
+    (bits | bits << 4) & 0x0f0f_0f0f_0f0f_0f0f
 }
 
 /// The 64 bits that start at `bit`; bits beyond the end are zero.

@@ -4,7 +4,7 @@
 use bytemuck::Pod;
 
 use super::finish::finish;
-use super::tile::Tiling;
+use super::tile::{Edges, Tiling};
 use super::vector::Vector;
 use crate::op::{Band, BitMap, ConvBin, Window};
 
@@ -178,34 +178,54 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         let mut tile = S::zero::<P>();
         let step = stride * self.pixel;
         let map_row = self.width * self.pixel;
-        if edges.are_inside() && self.pixel == self.len * S::INPUTS {
+        let whole = self.pixel == self.len * S::INPUTS;
+        if edges.are_inside() && whole {
             let mut inputs = &row.inputs[(x * stride - padding) * self.pixel..];
             for weights in row.weights.chunks_exact(kernel * self.len) {
                 S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
                 inputs = &inputs[map_row.min(inputs.len())..];
             }
         } else {
-            for (tap, weights) in row.weights.chunks_exact(self.len).enumerate() {
-                let (ky, kx) = (tap / kernel, tap % kernel);
-                let [left, right] = edges.padded(kx);
-                if usize::from(left) + usize::from(right) >= P {
-                    continue;
-                }
-                let column = (x + usize::from(left)) * stride + kx - padding;
-                let inputs = &row.inputs[ky * map_row + column * self.pixel..];
-                match (left, right) {
-                    (true, true) if P > 2 => S::add::<P, 1, 1>(&mut tile, inputs, step, weights),
-                    (true, false) if P > 1 => S::add::<P, 1, 0>(&mut tile, inputs, step, weights),
-                    (false, true) if P > 1 => S::add::<P, 0, 1>(&mut tile, inputs, step, weights),
-                    _ => S::add::<P, 0, 0>(&mut tile, inputs, step, weights),
-                }
-            }
+            self.add_at_edges(row, x, edges, &mut tile);
         }
         let products = (row.taps * self.products) as f32;
         let mut base = [products * kernel as f32; P];
         base[0] -= products * edges.left as f32;
         base[P - 1] -= products * (kernel - edges.right) as f32;
         S::finish(tile, base, &mut Finish { block: self, row, x, band });
+    }
+
+    /// Adds the taps that lie in the map, the columns with the same padding together.
+    #[inline(always)]
+    fn add_at_edges<const P: usize>(
+        &self,
+        row: Row<'a, S::Input, [S::Weight; L]>,
+        x: usize,
+        edges: Edges,
+        tile: &mut S::Tile<P>,
+    ) {
+        let Window { kernel, stride, padding } = self.window;
+        let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
+        let whole = self.pixel == self.len * S::INPUTS;
+        for (ky, weights) in row.weights.chunks_exact(kernel * self.len).enumerate() {
+            let mut kx = 0;
+            while kx < kernel {
+                let end = if whole { edges.run(kx) } else { kx + 1 };
+                let [left, right] = edges.padded(kx);
+                if usize::from(left) + usize::from(right) < P {
+                    let column = (x + usize::from(left)) * stride + kx - padding;
+                    let inputs = &row.inputs[ky * map_row + column * self.pixel..];
+                    let run = &weights[kx * self.len..end * self.len];
+                    match (left, right) {
+                        (true, true) if P > 2 => S::add::<P, 1, 1>(tile, inputs, step, run),
+                        (true, false) if P > 1 => S::add::<P, 1, 0>(tile, inputs, step, run),
+                        (false, true) if P > 1 => S::add::<P, 0, 1>(tile, inputs, step, run),
+                        _ => S::add::<P, 0, 0>(tile, inputs, step, run),
+                    }
+                }
+                kx = end;
+            }
+        }
     }
 }
 

@@ -47,7 +47,7 @@ enum Preparation {
     /// Every group starts a new word.
     Regroup,
     /// Every four bits become the high half of a byte whose low half has those of the pixel that the next output
-    /// reads.
+    /// reads, or, behind the last, of any.
     Pairs,
 }
 
@@ -168,11 +168,11 @@ impl ConvBin {
         if whole && stride == used {
             let (first, last) = out.split_at_mut(ahead.len());
             pair_up(halves, ahead, first);
-            pair_up(&halves[ahead.len()..], &vec![0; last.len()], last);
+            pair_up(&halves[ahead.len()..], halves, last);
         } else if whole {
-            let none = vec![0; stride];
-            let ahead = ahead.chunks_exact(stride).chain(core::iter::repeat(&none[..]));
-            let pixels = halves.chunks_exact(stride).zip(ahead);
+            let pixels = halves.chunks_exact(stride);
+            let ahead = ahead.chunks_exact(stride).chain(pixels.clone());
+            let pixels = pixels.zip(ahead);
             for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(used)) {
                 pair_up(pixel, ahead, out);
             }
@@ -182,9 +182,8 @@ impl ConvBin {
     }
 
     fn ragged_pairs(&self, x: &[u64], words: usize, out: &mut [u8]) {
-        let none = vec![0; words];
         let ahead = x[(self.window.stride * words).min(x.len())..].chunks_exact(words);
-        let pixels = x.chunks_exact(words).zip(ahead.chain(core::iter::repeat(&none[..])));
+        let pixels = x.chunks_exact(words).zip(ahead.chain(x.chunks_exact(words)));
         for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
             for (group, out) in out.chunks_exact_mut(self.group).enumerate() {
                 for (i, out) in out.chunks_mut(16).enumerate() {

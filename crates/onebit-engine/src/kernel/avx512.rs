@@ -22,7 +22,7 @@ x86_kernels! {
         "bmi1", "bmi2"
     ],
     __m512,
-    conv_bin_layout: |filters| Layout { lanes: if filters.outputs <= 16 { 16 } else { 32 }, bits: 32, offsets: false },
+    conv_bin_layout: |filters| Layout { lanes: if filters.outputs <= 16 { 16 } else { 32 }, bits: 32 },
     conv_bin: |conv, x, band| match conv.lanes {
         16 => binary::conv_bin::<Popcount<__m512i, 1>, 16>(conv, x, band),
         _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(conv, x, band),

@@ -27,10 +27,7 @@ mod avx2;
 mod avx512;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx512bw;
-#[cfg(any(
-    all(feature = "std", target_arch = "x86_64"),
-    all(target_arch = "wasm32", target_feature = "simd128")
-))]
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod bytes;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod lookup;

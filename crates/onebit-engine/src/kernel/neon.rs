@@ -20,8 +20,8 @@ const MOST_PRODUCTS: usize = u16::MAX as usize;
 static KERNELS: Kernels = Kernels {
     isa: Isa::Neon,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64, offsets: false },
-        _ => Layout { lanes: 16, bits: 16, offsets: false },
+        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
+        _ => Layout { lanes: 16, bits: 16 },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(conv, x, band),

@@ -6,7 +6,7 @@ use crate::op::Layout;
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
-    conv_bin_layout: |_| Layout { lanes: 4, bits: 64, offsets: false },
+    conv_bin_layout: |_| Layout { lanes: 4, bits: 64 },
     conv_lanes: |_| 8,
     conv_bin: binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>,
     conv: real::conv::<[f32; 4], 8, 2>,

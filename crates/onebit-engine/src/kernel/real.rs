@@ -9,8 +9,9 @@ use super::vector::Vector;
 use super::{Moment, dynamic};
 use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, stride};
 
-/// Widths of tiles of a real convolution.
+/// Widths of tiles of a real convolution, with 32 registers and with 16.
 const WIDTHS: &[usize] = &[8, 7, 4, 2];
+const NARROW_WIDTHS: &[usize] = &[6, 4, 2];
 
 /// Pixels that are moved at once.
 const MOVED: usize = 4;
@@ -46,15 +47,17 @@ struct RealBlock<'a, const L: usize> {
 impl<const L: usize> RealBlock<'_, L> {
     #[inline(always)]
     fn row<V: Vector, const N: usize>(&self, y: usize, band: &mut Band<'_>) {
-        let widths = if V::REGISTERS < 32 { &WIDTHS[2..] } else { WIDTHS };
+        let few = V::REGISTERS < 32;
+        let widths = if few { NARROW_WIDTHS } else { WIDTHS };
         let tiling = Tiling::new(widths, self.conv.window, self.x.width, band.width);
         let mut x = 0;
         while x < band.width {
             let tile = tiling.tile(x);
             x += match tile {
                 _ if !tiling.edges(x, tile).are_inside() => self.tile::<V, N, 1>(y, x, band),
-                8 => self.tile::<V, N, 8>(y, x, band),
-                7 => self.tile::<V, N, 7>(y, x, band),
+                8 if !few => self.tile::<V, N, 8>(y, x, band),
+                7 if !few => self.tile::<V, N, 7>(y, x, band),
+                6 if few => self.tile::<V, N, 6>(y, x, band),
                 4 => self.tile::<V, N, 4>(y, x, band),
                 2 => self.tile::<V, N, 2>(y, x, band),
                 _ => self.tile::<V, N, 1>(y, x, band),

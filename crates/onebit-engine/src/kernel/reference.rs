@@ -11,7 +11,7 @@ use crate::op::{
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Reference,
-    conv_bin_layout: |_| Layout { lanes: 1, bits: 64, offsets: false },
+    conv_bin_layout: |_| Layout { lanes: 1, bits: 64 },
     conv_lanes: |_| 1,
     conv_bin,
     conv,

@@ -18,9 +18,9 @@ use crate::op::Layout;
 static KERNELS: Kernels = Kernels {
     isa: Isa::Simd128,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 4, bits: 64, offsets: false },
-        0..=16 => Layout { lanes: 16, bits: 8, offsets: false },
-        _ => Layout { lanes: 32, bits: 8, offsets: false },
+        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 4, bits: 64 },
+        0..=16 => Layout { lanes: 16, bits: 8 },
+        _ => Layout { lanes: 32, bits: 8 },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(conv, x, band),

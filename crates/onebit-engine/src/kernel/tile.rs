@@ -77,6 +77,14 @@ impl Edges {
             && self.left <= self.right
     }
 
+    /// The end of the columns from `kx` on that are padding for the same pixels.
+    #[inline(always)]
+    pub(super) fn run(self, kx: usize) -> usize {
+        let left = if kx < self.left { self.left } else { self.kernel };
+        let right = if kx < self.right { self.right } else { self.kernel };
+        left.min(right)
+    }
+
     /// Whether the column `kx` is padding for the first pixel and for the last.
     #[inline(always)]
     pub(super) fn padded(self, kx: usize) -> [bool; 2] {

@@ -1,6 +1,7 @@
 //! The plan: fused steps with their parameters repacked and their places in memory.
 
 use alloc::string::String;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -62,6 +63,7 @@ pub(crate) struct Sizes {
     pub(crate) prepared: usize,
     pub(crate) transformed: usize,
     pub(crate) ragged: usize,
+    pub(crate) pooled: usize,
 }
 
 /// A network ready to run on images of one size.
@@ -138,6 +140,7 @@ impl Plan {
         if let Work::Map(map) = &step.work {
             sizes.prepared = sizes.prepared.max(map.prepared());
             sizes.transformed = sizes.transformed.max(map.transformed());
+            sizes.pooled = sizes.pooled.max(map.pooled());
             sizes.ragged = sizes.ragged.max(map.ragged());
         }
         self.infos.push(info);
@@ -158,6 +161,7 @@ impl Sizes {
             bytes(self.prepared, 8),
             bytes(self.ragged, 4),
             bytes(self.transformed, 4),
+            bytes(self.pooled, 4),
         ];
         let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
         match total {
@@ -168,7 +172,7 @@ impl Sizes {
 
     /// Bytes of a scratch memory.
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed)
+        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed + self.pooled)
             + 8 * (self.bits + self.prepared)
     }
 }
@@ -193,7 +197,7 @@ impl Places {
     fn new(model: &Verified<Model>, shapes: &[Shape], groups: &[Group]) -> Self {
         let mut last_read = vec![usize::MAX; shapes.len()];
         for (index, group) in groups.iter().enumerate() {
-            for input in group.members().flat_map(|id| &model.graph.nodes[id].inputs) {
+            for input in group.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {
                 last_read[input.0] = index;
             }
         }
@@ -432,8 +436,13 @@ impl Planner<'_> {
     fn producer(&self, group: &Group) -> Result<Producer, EngineError> {
         let id = group.root;
         let (x, shape) = (self.source(id, 0), self.input_shape(id));
+        let inner = match &group.inner {
+            Some(inner) => Some(Box::new(self.map(inner)?)),
+            None => None,
+        };
         let pool = |kind, kernel, stride, padding| Producer::Pool {
             x,
+            inner,
             height: shape.height,
             width: shape.width,
             pool: Pool { kind, window: Window { kernel, stride, padding } },
@@ -548,7 +557,7 @@ impl Planner<'_> {
     fn info(&self, group: &Group) -> StepInfo {
         let root = self.node(group.root);
         let mut firsts: Vec<usize> =
-            group.members().filter(|id| !group.twins.contains(id)).collect();
+            group.members().into_iter().filter(|id| !group.twins.contains(id)).collect();
         firsts.sort_unstable();
         let (x, y) = (self.input_shape(group.root), self.shapes[group.root]);
         let isa = self.kernels.isa;

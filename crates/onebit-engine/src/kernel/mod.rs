@@ -197,7 +197,8 @@ pub(crate) struct Kernels {
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
     /// With working memory.
     pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut Band<'_>),
-    pub(crate) pool: fn(Pool, FloatMap<'_>, &mut Band<'_>),
+    /// Of a map from this row on.
+    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut Band<'_>),
     /// The map itself.
     pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),
     /// Two maps, the first of this many channels.

@@ -118,9 +118,14 @@ impl<const L: usize> RealBlock<'_, L> {
     }
 }
 
-/// A band of a pooling.
+/// A band of a pooling of a map from the row `first_row` on.
 #[inline(always)]
-pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, band: &mut Band<'_>) {
+pub(super) fn pool<V: Vector>(
+    pool: Pool,
+    x: FloatMap<'_>,
+    first_row: usize,
+    band: &mut Band<'_>,
+) {
     let window = pool.window;
     let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
     for y in band.rows.clone() {
@@ -133,7 +138,8 @@ pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, band: &mut Band<'_>) 
                     PoolKind::Max => V::splat(f32::NEG_INFINITY),
                 };
                 for ky in rows.clone() {
-                    let first = window.input(y, ky) * x.width + window.input(ox, cols.start);
+                    let row = (window.input(y, ky) - first_row) * x.width;
+                    let first = row + window.input(ox, cols.start);
                     for pixel in first..first + cols.len() {
                         let input = V::load(&x.values[pixel * x.stride + channel..]);
                         value = match pool.kind {

@@ -153,12 +153,12 @@ fn point_value(
     })
 }
 
-fn pool(pool: Pool, map: FloatMap<'_>, band: &mut Band<'_>) {
+fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
     let k = pool.window.kernel;
     each(band, |y, x, c| {
         let taps = (0..k * k)
             .filter_map(|tap| tap_position(pool.window, [y, x], tap, [map.height, map.width]));
-        let inputs = taps.map(|at| map.values[at * map.stride + c]);
+        let inputs = taps.map(|at| map.values[(at - first_row * map.width) * map.stride + c]);
         match pool.kind {
             PoolKind::Average => inputs.fold(0.0, |sum, v| sum + v) * (1.0 / (k * k) as f32),
             PoolKind::Max => inputs.fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m }),

@@ -27,7 +27,7 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             winograd: |c, x, workspace, band| unsafe { winograd(c, x, workspace, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            pool: |p, x, band| unsafe { pool(p, x, band) },
+            pool: |p, x, first, band| unsafe { pool(p, x, first, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             copy: |x, band| unsafe { copy(x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -63,8 +63,8 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn pool(pool: $crate::op::Pool, x: FloatMap<'_>, band: &mut Band<'_>) {
-            $crate::kernel::real::pool::<$vector>(pool, x, band);
+        fn pool(pool: $crate::op::Pool, x: FloatMap<'_>, first: usize, band: &mut Band<'_>) {
+            $crate::kernel::real::pool::<$vector>(pool, x, first, band);
         }
 
         $(#[target_feature(enable = $feature)])*

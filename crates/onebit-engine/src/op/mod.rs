@@ -74,6 +74,14 @@ impl<'a> Read<'a> {
 pub(crate) struct Temp {
     /// Dynamic thresholds and shifts, statistics.
     pub(crate) vectors: Aligned<f32>,
+    pub(crate) buffers: Buffers,
+    /// Rows that are pooled as soon as they are computed.
+    pub(crate) pooled: Aligned<f32>,
+}
+
+/// Memory that a producer uses only while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffers {
     /// Input of a binary convolution as its kernel reads it.
     pub(crate) prepared: Aligned<u64>,
     /// Rows of the input of a convolution by minimal filtering.

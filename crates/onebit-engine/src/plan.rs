@@ -1,7 +1,7 @@
 //! The plan: fused steps with their parameters repacked and their places in memory.
 
-use alloc::string::String;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -555,11 +555,12 @@ impl Planner<'_> {
     }
 
     fn info(&self, group: &Group) -> StepInfo {
-        let root = self.node(group.root);
+        let producer = group.inner.as_deref().unwrap_or(group);
+        let root = self.node(producer.root);
         let mut firsts: Vec<usize> =
             group.members().into_iter().filter(|id| !group.twins.contains(id)).collect();
         firsts.sort_unstable();
-        let (x, y) = (self.input_shape(group.root), self.shapes[group.root]);
+        let (x, y) = (self.input_shape(producer.root), self.shapes[producer.root]);
         let isa = self.kernels.isa;
         let (kernel, flops, bops) = match root.op {
             Op::Conv { geometry } => {

@@ -239,3 +239,40 @@ fn stems_by_minimal_filtering() {
         check(&model, size, random, &format!("stem of {channels} channels"));
     }
 }
+
+#[test]
+fn poolings_compute_their_rows_as_they_need_them() {
+    let random = &mut Random(10);
+    let pools = [
+        Op::MaxPool { kernel: 3, stride: 2, padding: 1 },
+        Op::MaxPool { kernel: 2, stride: 3, padding: 0 },
+        Op::MaxPool { kernel: 5, stride: 1, padding: 2 },
+        Op::AvgPool { kernel: 2, stride: 2 },
+    ];
+    for (kernel, stride) in [(7, 2), (3, 1)] {
+        for pool in &pools {
+            let stem =
+                Geometry { out_channels: 20, kernel, stride, padding: kernel / 2, groups: 1 };
+            let geometry =
+                Geometry { out_channels: 9, kernel: 3, stride: 1, padding: 1, groups: 1 };
+            let nodes = vec![
+                ("input", Op::Input { channels: 3, height: 61, width: 45 }, &[][..]),
+                ("stem", Op::Conv { geometry: stem }, &[0]),
+                ("bn", Op::Affine, &[1]),
+                ("pool", pool.clone(), &[2]),
+                ("sign", Op::Sign { threshold: Threshold::Static }, &[3]),
+                (
+                    "conv",
+                    Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None },
+                    &[4],
+                ),
+                ("affine", Op::Affine, &[5]),
+                ("average", Op::GlobalAvgPool, &[6]),
+            ];
+            let model = lowered(&graph(nodes), random);
+            let steps = engine(&model, Isa::Portable).steps()[0].ops.join("+");
+            assert!(steps.starts_with("conv+affine+") && steps.ends_with("_pool+sign"), "{steps}");
+            check(&model, [61, 45], random, &format!("{pool:?} of {kernel}x{kernel}"));
+        }
+    }
+}

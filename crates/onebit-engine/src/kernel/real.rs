@@ -120,12 +120,7 @@ impl<const L: usize> RealBlock<'_, L> {
 
 /// A band of a pooling of a map from the row `first_row` on.
 #[inline(always)]
-pub(super) fn pool<V: Vector>(
-    pool: Pool,
-    x: FloatMap<'_>,
-    first_row: usize,
-    band: &mut Band<'_>,
-) {
+pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
     let window = pool.window;
     let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
     for y in band.rows.clone() {

@@ -3,8 +3,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{
-    Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read, SignStage,
-    Source, StageView, Temp, Winograd, stride,
+    Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read,
+    SignStage, Source, StageView, Temp, Winograd, stride,
 };
 use crate::kernel::Kernels;
 
@@ -28,14 +28,44 @@ pub(crate) struct Map {
 /// What gives the first value of a pixel.
 #[derive(Debug)]
 pub(crate) enum Producer {
-    Copy { x: Source },
-    ConvBin { x: Source, height: usize, width: usize, conv: ConvBin },
-    Conv { x: Source, channels: usize, height: usize, width: usize, conv: Conv },
-    Winograd { x: Source, height: usize, width: usize, conv: Winograd },
+    Copy {
+        x: Source,
+    },
+    ConvBin {
+        x: Source,
+        height: usize,
+        width: usize,
+        conv: ConvBin,
+    },
+    Conv {
+        x: Source,
+        channels: usize,
+        height: usize,
+        width: usize,
+        conv: Conv,
+    },
+    Winograd {
+        x: Source,
+        height: usize,
+        width: usize,
+        conv: Winograd,
+    },
     /// Of a map that is there, or of one whose rows are computed as they are needed.
-    Pool { x: Source, height: usize, width: usize, pool: Pool, inner: Option<Box<Map>> },
-    Concat { x: [Source; 2], channels: [usize; 2] },
-    Shuffle { x: Source, groups: usize },
+    Pool {
+        x: Source,
+        height: usize,
+        width: usize,
+        pool: Pool,
+        inner: Option<Box<Map>>,
+    },
+    Concat {
+        x: [Source; 2],
+        channels: [usize; 2],
+    },
+    Shuffle {
+        x: Source,
+        groups: usize,
+    },
 }
 
 /// An elementwise operation.
@@ -77,7 +107,10 @@ impl Map {
     }
 
     /// Computes rows of the map, which `outputs` begin with.
-    #[allow(clippy::too_many_arguments, reason = "what is read, what is written, and working memory")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what is read, what is written, and working memory"
+    )]
     fn rows(
         &self,
         kernels: &Kernels,
@@ -131,7 +164,7 @@ impl Map {
         band: &mut Band<'_>,
     ) {
         let row = self.width * stride(self.channels);
-        let mut have = 0..0;
+        let mut have: Range<usize> = 0..0;
         for first in band.rows.clone().step_by(POOLED_ROWS) {
             let last = (first + POOLED_ROWS).min(band.rows.end) - 1;
             let start = pool.window.input_rows(first, self.height).start;

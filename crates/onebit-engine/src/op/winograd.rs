@@ -79,6 +79,7 @@ impl Winograd {
     }
 
     /// Transforms `weight` `[O, 7, 7, I]`; missing lanes of the last block are zero.
+    #[allow(clippy::needless_range_loop, reason = "a point is the index of several tables")]
     pub(crate) fn new(weight: &[f32], geometry: Geometry, channels: usize, lanes: usize) -> Self {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let mut winograd = Winograd {

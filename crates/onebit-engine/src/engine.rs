@@ -94,6 +94,7 @@ impl Engine {
                 buffers: Buffers {
                     prepared: Aligned::new(sizes.prepared),
                     transformed: Aligned::new(sizes.transformed),
+                    next: 0,
                     ragged: Aligned::new(sizes.ragged),
                 },
                 pooled: Aligned::new(sizes.pooled),

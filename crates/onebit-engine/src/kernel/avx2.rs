@@ -45,9 +45,9 @@ x86_kernels! {
         8 => real::conv::<__m256, 8, 1>(conv, x, band),
         _ => real::conv::<[__m256; 2], 16, 1>(conv, x, band),
     },
-    winograd: |conv, x, workspace, band| match conv.lanes {
-        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, band),
-        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, band),
+    winograd: |conv, x, workspace, next, band| match conv.lanes {
+        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next, band),
+        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next, band),
     },
 }
 

@@ -32,9 +32,9 @@ x86_kernels! {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),
     },
-    winograd: |conv, x, workspace, band| match conv.lanes {
-        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, band),
-        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, band),
+    winograd: |conv, x, workspace, next, band| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, band),
     },
 }
 

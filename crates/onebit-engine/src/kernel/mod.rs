@@ -195,8 +195,8 @@ pub(crate) struct Kernels {
     pub(crate) conv_lanes: fn(usize) -> usize,
     pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut Band<'_>),
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
-    /// With working memory.
-    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut Band<'_>),
+    /// With working memory, and the number of the input row that is not yet there.
+    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut Band<'_>),
     /// Of a map from this row on.
     pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut Band<'_>),
     /// The map itself.

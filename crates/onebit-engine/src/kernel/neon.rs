@@ -32,9 +32,9 @@ static KERNELS: Kernels = Kernels {
         8 => real::conv::<Floats, 8, 1>(conv, x, band),
         _ => real::conv::<Floats, 16, 2>(conv, x, band),
     },
-    winograd: |conv, x, workspace, band| match conv.lanes {
-        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, band),
-        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, band),
+    winograd: |conv, x, workspace, next, band| match conv.lanes {
+        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next, band),
+        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, next, band),
     },
     pool: real::pool::<Floats>,
     copy: real::copy::<Floats>,

@@ -121,34 +121,57 @@ impl<const L: usize> RealBlock<'_, L> {
 /// A band of a pooling of a map from the row `first_row` on.
 #[inline(always)]
 pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
-    let window = pool.window;
-    let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
+    let whole = band.width - band.width % MOVED;
     for y in band.rows.clone() {
-        let rows = window.taps(y, x.height);
-        for ox in 0..band.width {
-            let cols = window.taps(ox, x.width);
-            for channel in (0..band.channels).step_by(V::LANES) {
-                let mut value = match pool.kind {
-                    PoolKind::Average => V::splat(0.0),
-                    PoolKind::Max => V::splat(f32::NEG_INFINITY),
-                };
-                for ky in rows.clone() {
-                    let row = (window.input(y, ky) - first_row) * x.width;
-                    let first = row + window.input(ox, cols.start);
-                    for pixel in first..first + cols.len() {
-                        let input = V::load(&x.values[pixel * x.stride + channel..]);
-                        value = match pool.kind {
-                            PoolKind::Average => value.add(input),
-                            PoolKind::Max => input.larger(value),
-                        };
-                    }
-                }
-                if pool.kind == PoolKind::Average {
-                    value = value.mul(factor);
-                }
-                finish::<V, 1>(band, [y, ox, channel], [value]);
-            }
+        for column in (0..whole).step_by(MOVED) {
+            pool_tile::<V, MOVED>(pool, x, first_row, [y, column], band);
         }
+        for column in whole..band.width {
+            pool_tile::<V, 1>(pool, x, first_row, [y, column], band);
+        }
+    }
+}
+
+#[inline(always)]
+fn pool_tile<V: Vector, const P: usize>(
+    pool: Pool,
+    x: FloatMap<'_>,
+    first_row: usize,
+    [y, column]: [usize; 2],
+    band: &mut Band<'_>,
+) {
+    let Pool { kind, window } = pool;
+    let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
+    let rows = window.input_rows(y, x.height);
+    let mut columns = [(0, 0); P];
+    for p in 0..P {
+        let taps = window.taps(column + p, x.width);
+        columns[p] = (window.input(column + p, taps.start), taps.len());
+    }
+    for channel in (0..band.channels).step_by(V::LANES) {
+        let mut values = [V::splat(0.0); P];
+        for p in 0..P {
+            let (first, len) = columns[p];
+            let mut value = match kind {
+                PoolKind::Average => V::splat(0.0),
+                PoolKind::Max => V::splat(f32::NEG_INFINITY),
+            };
+            for row in rows.clone() {
+                let first = (row - first_row) * x.width + first;
+                for pixel in first..first + len {
+                    let input = V::load(&x.values[pixel * x.stride + channel..]);
+                    value = match kind {
+                        PoolKind::Average => value.add(input),
+                        PoolKind::Max => input.larger(value),
+                    };
+                }
+            }
+            values[p] = match kind {
+                PoolKind::Average => value.mul(factor),
+                PoolKind::Max => value,
+            };
+        }
+        finish(band, [y, column, channel], values);
     }
 }
 

@@ -107,7 +107,7 @@ fn conv(conv: &Conv, map: FloatMap<'_>, band: &mut Band<'_>) {
 }
 
 /// Sums at each point over rows of taps, input channels, even and odd columns, then the outputs from them.
-fn winograd(conv: &Winograd, map: FloatMap<'_>, _: &mut [f32], band: &mut Band<'_>) {
+fn winograd(conv: &Winograd, map: FloatMap<'_>, _: &mut [f32], _: &mut usize, band: &mut Band<'_>) {
     each(band, |y, x, o| {
         let (group, output) = (x / OUTPUTS, x % OUTPUTS);
         let at: [f32; POINTS] = core::array::from_fn(|point| {

@@ -9,12 +9,13 @@ use crate::op::{Band, FloatMap, Winograd};
 /// Widest tile, in groups of outputs.
 const WIDEST: usize = 14;
 
-/// A band, in blocks of `L` output channels in `N` registers.
+/// A band, in blocks of `L` output channels in `N` registers. Input rows before `next` are there from the band above.
 #[inline(always)]
 pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     conv: &Winograd,
     x: FloatMap<'_>,
     workspace: &mut [f32],
+    next: &mut usize,
     band: &mut Band<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
@@ -22,13 +23,13 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     let (ring, columns) = workspace.split_at_mut(8 * row);
     let columns = &mut columns[..conv.columns(band.width)];
     columns.fill(0.0);
-    let mut next = conv.window.input_rows(band.rows.start, x.height).start;
+    *next = (*next).max(conv.window.input_rows(band.rows.start, x.height).start);
     for y in band.rows.clone() {
         let rows = conv.window.input_rows(y, x.height);
-        while next < rows.end {
-            by_columns(conv, x, next, columns);
-            transform::<V>(conv, columns, &mut ring[next % 8 * row..][..row]);
-            next += 1;
+        while *next < rows.end {
+            by_columns(conv, x, *next, columns);
+            transform::<V>(conv, columns, &mut ring[*next % 8 * row..][..row]);
+            *next += 1;
         }
         let taps = conv.window.taps(y, x.height);
         for block in 0..conv.outputs.div_ceil(L) {

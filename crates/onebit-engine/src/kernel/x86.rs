@@ -9,7 +9,7 @@ macro_rules! x86_kernels {
         conv_bin: |$bin:ident, $bits:ident, $bin_band:ident| $conv_bin:expr,
         conv_lanes: $lanes:expr,
         conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
-        winograd: |$stem:ident, $image:ident, $work:ident, $stem_band:ident| $winograd:expr,
+        winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_band:ident| $winograd:expr,
     ) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             let detected = true $(&& std::is_x86_feature_detected!($feature))*;
@@ -25,7 +25,7 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             conv: |c, x, band| unsafe { conv(c, x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            winograd: |c, x, workspace, band| unsafe { winograd(c, x, workspace, band) },
+            winograd: |c, x, workspace, next, band| unsafe { winograd(c, x, workspace, next, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             pool: |p, x, first, band| unsafe { pool(p, x, first, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -57,6 +57,7 @@ macro_rules! x86_kernels {
             $stem: &$crate::op::Winograd,
             $image: FloatMap<'_>,
             $work: &mut [f32],
+            $next: &mut usize,
             $stem_band: &mut Band<'_>,
         ) {
             $winograd

@@ -102,6 +102,7 @@ impl Map {
             sums.fill(0.0);
         }
         let Temp { vectors, buffers, pooled } = temp;
+        buffers.next = 0;
         self.prepare(read, vectors);
         self.rows(kernels, read, 0..self.height, outputs, vectors, buffers, pooled);
     }
@@ -239,7 +240,8 @@ impl Map {
             }
             &Producer::Winograd { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
-                (kernels.winograd)(conv, map, &mut buffers.transformed, band);
+                let Buffers { transformed, next, .. } = buffers;
+                (kernels.winograd)(conv, map, transformed, next, band);
             }
             &Producer::Pool { x, height, width, pool, .. } => {
                 (kernels.pool)(pool, real(x, self.channels, height, width), 0, band);

@@ -86,6 +86,8 @@ pub(crate) struct Buffers {
     pub(crate) prepared: Aligned<u64>,
     /// Rows of the input of a convolution by minimal filtering.
     pub(crate) transformed: Aligned<f32>,
+    /// The row of them that is not yet there.
+    pub(crate) next: usize,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,
 }

@@ -28,11 +28,14 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             copy: |x, band| unsafe { copy(x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            rectify: |band| unsafe { rectify(band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
             concat: |x, first, band| unsafe { concat(x, first, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             moment: |m, x, mean, sums| unsafe { moment(m, x, mean, sums) },
+            linear_i8_lanes: $crate::kernel::linear_i8::most_lanes::<$vector>(),
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             linear_i8: |layer, x, out| unsafe { linear_i8(layer, x, out) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -60,6 +63,11 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
+        fn rectify(band: &mut Band<'_>) {
+            $crate::kernel::dynamic::rectify::<$vector>(band);
+        }
+
+        $(#[target_feature(enable = $feature)])*
         fn concat(x: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
             $crate::kernel::real::concat::<$vector>(x, first, band);
         }
@@ -76,8 +84,7 @@ macro_rules! x86_kernels {
 
         $(#[target_feature(enable = $feature)])*
         fn linear_i8(layer: &$crate::op::LinearI8, x: &[f32], out: &mut [f32]) {
-            const REGISTERS: usize = $crate::op::BLOCK / <$vector as $crate::kernel::vector::Vector>::LANES;
-            $crate::kernel::linear_i8::linear_i8::<$vector, REGISTERS>(layer, x, out);
+            $crate::kernel::linear_i8::linear_i8::<$vector>(layer, x, out);
         }
 
         $(#[target_feature(enable = $feature)])*

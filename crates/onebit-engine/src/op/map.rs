@@ -23,12 +23,38 @@ pub(crate) struct Map {
 /// What gives the first value of a pixel.
 #[derive(Debug)]
 pub(crate) enum Producer {
-    Copy { x: Source },
-    ConvBin { x: Source, height: usize, width: usize, conv: ConvBin },
-    Conv { x: Source, channels: usize, height: usize, width: usize, conv: Conv },
-    Pool { x: Source, height: usize, width: usize, pool: Pool },
-    Concat { x: [Source; 2], channels: [usize; 2] },
-    Shuffle { x: Source, groups: usize },
+    Copy {
+        x: Source,
+    },
+    /// The output's place holds the value already, and the only stage is a rectifier.
+    InPlace,
+    ConvBin {
+        x: Source,
+        height: usize,
+        width: usize,
+        conv: ConvBin,
+    },
+    Conv {
+        x: Source,
+        channels: usize,
+        height: usize,
+        width: usize,
+        conv: Conv,
+    },
+    Pool {
+        x: Source,
+        height: usize,
+        width: usize,
+        pool: Pool,
+    },
+    Concat {
+        x: [Source; 2],
+        channels: [usize; 2],
+    },
+    Shuffle {
+        x: Source,
+        groups: usize,
+    },
 }
 
 /// An elementwise operation.
@@ -149,6 +175,7 @@ impl Map {
             Producer::Copy { x: Source::Image } => {
                 (kernels.copy)(self.map(read.image, self.channels), band);
             }
+            Producer::InPlace => (kernels.rectify)(band),
             Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
             &Producer::ConvBin { x, height, width, ref conv } => {
                 let words = conv.prepare(read.bits(x), prepared);

@@ -1,12 +1,13 @@
 //! `cargo xtask bench step`: our training step and PyTorch's in turn, in one run.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::{commit, cpu};
 use crate::python::python_with;
+use crate::statistics::median;
 use crate::{cargo, root, say};
 
 /// Rounds of every program at every number of threads.
@@ -67,26 +68,4 @@ fn images_per_second(command: &mut Command) -> Result<f64> {
         Some(number) if output.status.success() => Ok(number),
         _ => bail!("a benchmark failed: {text}{}", String::from_utf8_lossy(&output.stderr)),
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn cpu() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    model.map_or_else(|| env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
-}
-
-fn commit() -> String {
-    let git = Command::new("git")
-        .args(["rev-parse", "--short", "HEAD"])
-        .current_dir(Path::new(root()))
-        .output();
-    git.map_or_else(
-        |_| "unknown".to_owned(),
-        |o| String::from_utf8_lossy(&o.stdout).trim().to_owned(),
-    )
 }

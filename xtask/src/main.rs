@@ -1,11 +1,15 @@
-//! The project's own commands: `cargo xtask demo`, `test`, `check`, `bench`, `check-export`, `smoke`.
+//! The project's own commands; `cargo xtask help` lists them.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod export;
+mod isa;
+mod machine;
+mod peers;
 mod python;
 mod smoke;
+mod statistics;
 
 use std::env;
 use std::ffi::OsString;
@@ -19,7 +23,14 @@ const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
 cargo xtask test          all tests, those of onebit without the trainer, and in a release build the speed of kernels
 cargo xtask check         format, lints, documentation, dependencies
+cargo xtask test-isa neon|simd128
+                          tests of the engine in an emulator that has these instructions (needs rustup, and
+                          qemu-aarch64 or Node)
+cargo xtask check-targets engine and model compile for bare metal, WebAssembly, 32 bits, big-endian (needs rustup)
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
+cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
+                          the engine against other programs that run such networks, in turn (installs them below
+                          target/); tables, a plot and all figures are written to FOLDER [default: target/bench-peers]
 cargo xtask check-export FOLDER
                           exported networks in ONNX Runtime against the engine, on the images of a folder
                           (installs ONNX Runtime below target/)
@@ -36,6 +47,8 @@ fn main() -> ExitCode {
         Some("demo") => demo(&rest),
         Some("test") => none(&rest).and_then(|()| test()),
         Some("check") => none(&rest).and_then(|()| check()),
+        Some("test-isa") => test_isa(&rest),
+        Some("check-targets") => none(&rest).and_then(|()| isa::check_targets()),
         Some("bench") => bench(&rest),
         Some("check-export") => export::check_export(&rest),
         Some("smoke") => smoke(&rest),
@@ -58,7 +71,11 @@ fn demo(arguments: &[OsString]) -> Result<()> {
 }
 
 fn test() -> Result<()> {
-    run(cargo("test --workspace"), "a test failed; its name and output stand above")?;
+    let mut workspace = cargo("test --workspace");
+    if env::var_os("ONEBIT_REQUIRE_ISA").is_none() {
+        workspace.env("ONEBIT_REQUIRE_ISA", isa::required_here());
+    }
+    run(workspace, "a test failed; its name and output stand above")?;
     run(
         cargo("test --package onebit --no-default-features"),
         "onebit does not work without the trainer (feature `train`)",
@@ -69,10 +86,18 @@ fn test() -> Result<()> {
     )
 }
 
+fn test_isa(arguments: &[OsString]) -> Result<()> {
+    match arguments {
+        [isa] => isa::test(&isa.to_string_lossy()),
+        _ => bail!("name the instruction set: cargo xtask test-isa neon|simd128"),
+    }
+}
+
 fn bench(arguments: &[OsString]) -> Result<()> {
     match arguments {
         [what] if what == "step" => bench::step(),
-        _ => bail!("name the benchmark: cargo xtask bench step"),
+        [what, rest @ ..] if what == "peers" => peers::peers(rest),
+        _ => bail!("name the benchmark: cargo xtask bench step, or cargo xtask bench peers"),
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct Aligned<T> {
 
 impl<T: Copy + Default> Aligned<T> {
     pub(crate) fn new(len: usize) -> Self {
+        if len == 0 {
+            return Aligned { memory: Vec::new(), start: 0, len };
+        }
         let memory = vec![T::default(); len + LINE / size_of::<T>()];
         let start = memory.as_ptr().align_offset(LINE).min(LINE / size_of::<T>());
         Aligned { memory, start, len }

@@ -7,7 +7,7 @@ use onebit_model::{Model, Verified};
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::kernel::{self, Kernels};
-use crate::op::{Outputs, Read, Source, Temp, Work, stride};
+use crate::op::{Buffers, Outputs, Read, Source, Temp, Work, stride};
 use crate::plan::{Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
@@ -91,8 +91,13 @@ impl Engine {
             sums: Aligned::new(sizes.sums),
             temp: Temp {
                 vectors: Aligned::new(sizes.vectors),
-                prepared: Aligned::new(sizes.prepared),
-                ragged: Aligned::new(sizes.ragged),
+                buffers: Buffers {
+                    prepared: Aligned::new(sizes.prepared),
+                    transformed: Aligned::new(sizes.transformed),
+                    next: 0,
+                    ragged: Aligned::new(sizes.ragged),
+                },
+                pooled: Aligned::new(sizes.pooled),
             },
         }
     }

@@ -8,6 +8,7 @@
 //! one convolution with the filters of both: no copy, and the nodes behind the concatenation follow in the same
 //! pass.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ use onebit_model::{Graph, Node, Op, Shift, Statistics, Threshold};
 use crate::op::{CHANNEL_ALIGN, MAX_STAGES};
 
 /// Nodes of one step, by their position in the graph.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
     /// What produces the first value; an elementwise node or a sign stands here with a copy of its input.
     pub(crate) root: usize,
@@ -27,6 +28,8 @@ pub(crate) struct Group {
     pub(crate) twins: Vec<usize>,
     /// The node that concatenates the twins' results, in front of the other stages.
     pub(crate) concat: Option<usize>,
+    /// What produces the rows of a pooling that nothing else reads.
+    pub(crate) inner: Option<Box<Group>>,
     /// The last real value, if there is one.
     pub(crate) value: Option<usize>,
     /// Whether anything outside the group reads that value, but for sums of it.
@@ -44,12 +47,12 @@ impl Group {
     }
 
     /// Every node of the group.
-    pub(crate) fn members(&self) -> impl Iterator<Item = usize> {
-        let stages = self.stages.iter().filter(|&&id| id != self.root);
-        let sign = self.sign.iter().filter(|&&id| id != self.root);
-        [self.root]
-            .into_iter()
-            .chain(stages.chain(&self.twins).chain(&self.concat).chain(sign).copied())
+    pub(crate) fn members(&self) -> Vec<usize> {
+        let mut members = vec![self.root];
+        members.extend(self.stages.iter().chain(&self.sign).filter(|&&id| id != self.root));
+        members.extend(self.twins.iter().chain(&self.concat));
+        members.extend(self.inner.iter().flat_map(|inner| inner.members()));
+        members
     }
 }
 
@@ -73,7 +76,27 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
     while let Some((concat, twins)) = find_twins(graph, &readers, &groups) {
         join(&mut groups, concat, twins);
     }
+    while let Some((pool, inner)) = find_pooled(graph, &readers, &groups) {
+        groups[pool].inner = Some(Box::new(groups[inner].clone()));
+        groups.remove(inner);
+    }
     groups
+}
+
+/// Position among the groups of a pooling, and of the real convolution that only it reads.
+fn find_pooled(graph: &Graph, readers: &[Vec<usize>], groups: &[Group]) -> Option<(usize, usize)> {
+    groups.iter().enumerate().find_map(|(index, group)| {
+        let node = &graph.nodes[group.root];
+        let (Op::MaxPool { .. } | Op::AvgPool { .. }, [x]) = (&node.op, &node.inputs[..]) else {
+            return None;
+        };
+        let inner = groups.iter().position(|group| group.value == Some(x.0))?;
+        let stages = &groups[inner].stages;
+        let plain = stages.iter().all(|&id| matches!(graph.nodes[id].op, Op::Affine));
+        let root = &graph.nodes[groups[inner].root].op;
+        let whole = matches!(root, Op::Conv { geometry } if geometry.groups == 1);
+        (plain && whole && readers[x.0].len() == 1).then_some((index, inner))
+    })
 }
 
 /// Position of a concatenation among the groups, and of the two that it joins.
@@ -143,6 +166,7 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
             stages,
             twins: Vec::new(),
             concat: None,
+            inner: None,
             value,
             value_is_read: false,
             sums_are_read: false,
@@ -154,6 +178,7 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
         stages: if is_elementwise(op) { vec![root] } else { Vec::new() },
         twins: Vec::new(),
         concat: None,
+        inner: None,
         value: Some(root),
         value_is_read: true,
         sums_are_read: false,

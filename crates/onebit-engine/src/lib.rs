@@ -6,7 +6,7 @@
 //!
 //! Numbers: a bit is `x > threshold`; counts are exact integers; floats are summed in one fixed order (lanes
 //! along output channels, taps and input channels in sequence) with fused multiply-add, so every [`Isa`] that
-//! has it gives identical bits. [`Isa::Portable`] multiplies and adds in two roundings.
+//! has it gives identical bits. [`Isa::Portable`] and [`Isa::Simd128`] multiply and add in two roundings, alike.
 //!
 //! ```
 //! use onebit_engine::{Engine, Options};

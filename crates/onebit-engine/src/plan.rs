@@ -1,5 +1,6 @@
 //! The plan: fused steps with their parameters repacked and their places in memory.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ use crate::fuse::{Group, groups};
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
     Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map, Offsets,
-    Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, Window, Work, stride,
+    Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, Window, Winograd, Work, stride,
 };
 
 /// Most bytes of working memory for one image.
@@ -60,7 +61,9 @@ pub(crate) struct Sizes {
     pub(crate) sums: usize,
     pub(crate) vectors: usize,
     pub(crate) prepared: usize,
+    pub(crate) transformed: usize,
     pub(crate) ragged: usize,
+    pub(crate) pooled: usize,
 }
 
 /// A network ready to run on images of one size.
@@ -138,6 +141,8 @@ impl Plan {
         sizes.vectors = sizes.vectors.max(step.work.vectors());
         if let Work::Map(map) = &step.work {
             sizes.prepared = sizes.prepared.max(map.prepared());
+            sizes.transformed = sizes.transformed.max(map.transformed());
+            sizes.pooled = sizes.pooled.max(map.pooled());
             sizes.ragged = sizes.ragged.max(map.ragged());
         }
         self.infos.push(info);
@@ -157,6 +162,8 @@ impl Sizes {
             bytes(self.vectors, 4),
             bytes(self.prepared, 8),
             bytes(self.ragged, 4),
+            bytes(self.transformed, 4),
+            bytes(self.pooled, 4),
         ];
         let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
         match total {
@@ -167,7 +174,8 @@ impl Sizes {
 
     /// Bytes of a scratch memory.
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.floats + self.sums + self.vectors + self.ragged) + 8 * (self.bits + self.prepared)
+        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed + self.pooled)
+            + 8 * (self.bits + self.prepared)
     }
 }
 
@@ -191,7 +199,7 @@ impl Places {
     fn new(model: &Verified<Model>, shapes: &[Shape], groups: &[Group]) -> Self {
         let mut last_read = vec![usize::MAX; shapes.len()];
         for (index, group) in groups.iter().enumerate() {
-            for input in group.members().flat_map(|id| &model.graph.nodes[id].inputs) {
+            for input in group.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {
                 last_read[input.0] = index;
             }
         }
@@ -229,7 +237,7 @@ impl Places {
     /// Place of the input of a rectifier that is the only node of its step and the last to read it.
     fn overwritten(&self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Span> {
         let node = planner.node(group.root);
-        let alone = group.members().count() == 1 && matches!(node.op, Op::Prelu { .. });
+        let alone = group.members().len() == 1 && matches!(node.op, Op::Prelu { .. });
         let x = node.inputs.first()?.0;
         match planner.places[x] {
             Source::Floats(span) if alone && self.dying[step].contains(&x) => Some(span),
@@ -456,8 +464,13 @@ impl Planner<'_> {
     fn producer(&self, group: &Group) -> Result<Producer, EngineError> {
         let id = group.root;
         let (x, shape) = (self.source(id, 0), self.input_shape(id));
+        let inner = match &group.inner {
+            Some(inner) => Some(Box::new(self.map(inner)?)),
+            None => None,
+        };
         let pool = |kind, kernel, stride, padding| Producer::Pool {
             x,
+            inner,
             height: shape.height,
             width: shape.width,
             pool: Pool { kind, window: Window { kernel, stride, padding } },
@@ -467,6 +480,11 @@ impl Planner<'_> {
                 let len = geometry.weight_shape(shape.channels).iter().product();
                 let weight = self.floats(id, "weight", len)?;
                 let lanes = (self.kernels.conv_lanes)(geometry.out_channels / geometry.groups);
+                if Winograd::suits(&geometry) {
+                    let conv = Winograd::new(&weight, geometry, shape.channels, lanes);
+                    let Shape { height, width, .. } = shape;
+                    return Ok(Producer::Winograd { x, height, width, conv });
+                }
                 let conv = Conv::new(&weight, geometry, shape.channels, lanes);
                 Producer::Conv {
                     x,
@@ -565,14 +583,18 @@ impl Planner<'_> {
     }
 
     fn info(&self, group: &Group) -> StepInfo {
-        let root = self.node(group.root);
+        let producer = group.inner.as_deref().unwrap_or(group);
+        let root = self.node(producer.root);
         let mut firsts: Vec<usize> =
-            group.members().filter(|id| !group.twins.contains(id)).collect();
+            group.members().into_iter().filter(|id| !group.twins.contains(id)).collect();
         firsts.sort_unstable();
-        let (x, y) = (self.input_shape(group.root), self.shapes[group.root]);
+        let (x, y) = (self.input_shape(producer.root), self.shapes[producer.root]);
         let isa = self.kernels.isa;
         let (kernel, flops, bops) = match root.op {
-            Op::Conv { geometry } => (window_name("conv", &geometry), geometry.macs(x, y), 0),
+            Op::Conv { geometry } => {
+                let op = if Winograd::suits(&geometry) { "conv_winograd" } else { "conv" };
+                (window_name(op, &geometry), geometry.macs(x, y), 0)
+            }
             Op::ConvBin { geometry, .. } => {
                 let geometry = both(geometry, group);
                 let y = Shape { channels: geometry.out_channels, ..y };

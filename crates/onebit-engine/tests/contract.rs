@@ -64,6 +64,7 @@ fn a_run_allocates_nothing() {
 }
 
 #[test]
+#[cfg(not(target_family = "wasm"))] // which has no threads
 fn threads_share_an_engine() {
     fn shared<T: Send + Sync>(_: &T) {}
     let model = dybnn([3, 16, 16]);
@@ -178,7 +179,15 @@ fn graphs_at_the_edge() {
 
 #[test]
 fn instruction_sets_have_names() {
-    for isa in [Isa::Reference, Isa::Portable, Isa::Avx2, Isa::Avx512] {
+    for isa in [
+        Isa::Reference,
+        Isa::Portable,
+        Isa::Simd128,
+        Isa::Neon,
+        Isa::Avx2,
+        Isa::Avx512Bw,
+        Isa::Avx512,
+    ] {
         assert_eq!(Isa::from_name(isa.name()), Some(isa));
         let options = Options { input: None, isa: Some(isa) };
         let engine = Engine::new(&dybnn([3, 16, 16]), options);

@@ -5,7 +5,7 @@
 mod common;
 
 use common::interpret::interpret;
-use common::{Random, engine, graph, isas, lowered, observe, run};
+use common::{Random, definition, engine, graph, isas, lowered, observe, run};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
     self, Config, Downsample, Method, Nonlinearity, NonlinearityPosition, Range, Sharing, SignKind,
@@ -157,7 +157,7 @@ fn a_whole_resnet20() {
 }
 
 #[test]
-fn instruction_sets_with_fused_multiply_add_give_identical_bits() {
+fn instruction_sets_that_round_alike_give_identical_bits() {
     for (seed, method) in METHODS.into_iter().enumerate() {
         let random = &mut Random(800 + seed as u64);
         let model = model(&small(method), [3, 20, 20], random);
@@ -166,8 +166,8 @@ fn instruction_sets_with_fused_multiply_add_give_identical_bits() {
             let engine = Engine::new(&model, Options { input: None, isa: Some(isa) }).unwrap();
             observe(&engine, &image)
         };
-        let expected = logits(Isa::Reference);
-        for isa in isas().into_iter().filter(|&isa| isa != Isa::Portable) {
+        for isa in isas() {
+            let expected = logits(definition(isa));
             assert_eq!(logits(isa), expected, "{isa}, {method:?}, seed {}", 800 + seed);
         }
     }
@@ -217,5 +217,62 @@ fn twin_convolutions_run_as_one() {
         let model = doubled(channels, others);
         assert!(steps(&model).contains(&"concat+prelu+sign".into()));
         check(&model, [5, 9], random, &format!("no twins, {channels} channels of {others:?}"));
+    }
+}
+
+#[test]
+fn stems_by_minimal_filtering() {
+    let random = &mut Random(9);
+    for (channels, size) in [(3, [30, 37]), (1, [19, 64])] {
+        let stem = Geometry { out_channels: 40, kernel: 7, stride: 2, padding: 3, groups: 1 };
+        let geometry = Geometry { out_channels: 10, kernel: 3, stride: 1, padding: 1, groups: 1 };
+        let nodes = vec![
+            ("input", Op::Input { channels, height: size[0], width: size[1] }, &[][..]),
+            ("stem", Op::Conv { geometry: stem }, &[0]),
+            ("bn", Op::Affine, &[1]),
+            ("sign", Op::Sign { threshold: Threshold::Static }, &[2]),
+            ("conv", Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None }, &[3]),
+            ("affine", Op::Affine, &[4]),
+            ("pool", Op::GlobalAvgPool, &[5]),
+        ];
+        let model = lowered(&graph(nodes), random);
+        check(&model, size, random, &format!("stem of {channels} channels"));
+    }
+}
+
+#[test]
+fn poolings_compute_their_rows_as_they_need_them() {
+    let random = &mut Random(10);
+    let pools = [
+        Op::MaxPool { kernel: 3, stride: 2, padding: 1 },
+        Op::MaxPool { kernel: 2, stride: 3, padding: 0 },
+        Op::MaxPool { kernel: 5, stride: 1, padding: 2 },
+        Op::AvgPool { kernel: 2, stride: 2 },
+    ];
+    for (kernel, stride) in [(7, 2), (3, 1)] {
+        for pool in &pools {
+            let stem =
+                Geometry { out_channels: 20, kernel, stride, padding: kernel / 2, groups: 1 };
+            let geometry =
+                Geometry { out_channels: 9, kernel: 3, stride: 1, padding: 1, groups: 1 };
+            let nodes = vec![
+                ("input", Op::Input { channels: 3, height: 61, width: 45 }, &[][..]),
+                ("stem", Op::Conv { geometry: stem }, &[0]),
+                ("bn", Op::Affine, &[1]),
+                ("pool", pool.clone(), &[2]),
+                ("sign", Op::Sign { threshold: Threshold::Static }, &[3]),
+                (
+                    "conv",
+                    Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None },
+                    &[4],
+                ),
+                ("affine", Op::Affine, &[5]),
+                ("average", Op::GlobalAvgPool, &[6]),
+            ];
+            let model = lowered(&graph(nodes), random);
+            let steps = engine(&model, Isa::Portable).steps()[0].ops.join("+");
+            assert!(steps.starts_with("conv+affine+") && steps.ends_with("_pool+sign"), "{steps}");
+            check(&model, [61, 45], random, &format!("{pool:?} of {kernel}x{kernel}"));
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! Every instruction set against the reference kernels, one operation at a time.
+//! Every instruction set against its definition, the reference or the portable kernels, one operation at a time.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
 
-use common::{Random, engine, graph, isas, lowered, run};
+use common::{Random, definition, engine, graph, isas, lowered, run};
 use onebit_engine::Isa;
 use onebit_model::{
     Data, Geometry, HyperRange, Model, Op, PadValue, Precision, Statistics, Threshold, Verified,
@@ -45,14 +45,16 @@ fn assert_equal_to_reference(model: &Verified<Model>, image: &[f32], what: &str)
     }
 }
 
-fn assert_close_to_reference(model: &Verified<Model>, image: &[f32], what: &str) {
-    let expected = run(&engine(model, Isa::Reference), image);
+fn assert_equal_to_definition(model: &Verified<Model>, image: &[f32], what: &str) {
+    let [expected, rounded_twice] =
+        [Isa::Reference, Isa::Portable].map(|isa| run(&engine(model, isa), image));
+    for (found, expected) in rounded_twice.iter().zip(&expected) {
+        assert!((found - expected).abs() <= ROUNDING_TOLERANCE, "{what}: {found}, {expected}");
+    }
     for isa in isas() {
-        for (found, expected) in run(&engine(model, isa), image).iter().zip(&expected) {
-            let exact = isa != Isa::Portable;
-            let tolerance = if exact { 0.0 } else { ROUNDING_TOLERANCE };
-            assert!((found - expected).abs() <= tolerance, "{isa}, {what}: {found}, {expected}");
-        }
+        let definition = definition(isa);
+        let expected = if definition == Isa::Portable { &rounded_twice } else { &expected };
+        assert_eq!(&run(&engine(model, isa), image), expected, "{isa}, {what}");
     }
 }
 
@@ -144,6 +146,14 @@ fn conv_bin_over_groups() {
 }
 
 #[test]
+fn conv_bin_with_counts_around_16_bits() {
+    for channels in [65_535, 65_536] {
+        let geometry = Geometry { out_channels: 17, kernel: 1, stride: 1, padding: 0, groups: 1 };
+        check_conv_bin(channels, [1, 1], geometry, PadValue::Zero, 4900);
+    }
+}
+
+#[test]
 fn real_convolutions() {
     let mut seed = 5000;
     for size in SIZES {
@@ -163,9 +173,31 @@ fn real_convolutions() {
                 let model = lowered(&graph, random);
                 let x = random.floats(channels * size[0] * size[1], -1.0, 1.0);
                 let what = format!("{channels} channels, {size:?}, {geometry:?}, seed {seed}");
-                assert_close_to_reference(&model, &x, &what);
+                assert_equal_to_definition(&model, &x, &what);
                 seed += 1;
             }
+        }
+    }
+}
+
+#[test]
+fn real_convolutions_by_minimal_filtering() {
+    let mut seed = 5500;
+    for (size, padding) in
+        [([7, 7], 0), ([1, 2], 6), ([16, 33], 3), ([9, 56], 3), ([12, 63], 2), ([7, 120], 5)]
+    {
+        for (channels, out_channels) in [(1, 5), (3, 16), (3, 64), (2, 33), (5, 70)] {
+            let geometry = Geometry { out_channels, kernel: 7, stride: 2, padding, groups: 1 };
+            let random = &mut Random(seed);
+            let graph = graph(vec![
+                ("input", image(channels, size), &[]),
+                ("conv", Op::Conv { geometry }, &[0]),
+            ]);
+            let model = lowered(&graph, random);
+            let x = random.floats(channels * size[0] * size[1], -1.0, 1.0);
+            let what = format!("{channels} channels, {size:?}, {geometry:?}, seed {seed}");
+            assert_equal_to_definition(&model, &x, &what);
+            seed += 1;
         }
     }
 }
@@ -215,7 +247,7 @@ fn vectors() {
                 let x = random.floats(channels * 15, -1.0, 1.0);
                 let what =
                     format!("{statistics:?} of {channels}, {range:?}, {precision:?}, seed {seed}");
-                assert_close_to_reference(&model, &x, &what);
+                assert_equal_to_definition(&model, &x, &what);
                 seed += 1;
             }
         }

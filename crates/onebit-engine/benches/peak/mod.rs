@@ -182,6 +182,7 @@ fn nibble(words: &Words, index: usize) -> u8 {
 }
 
 /// Bits that differ between the activation `nibble` and each weight nibble.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 fn table(nibble: u8) -> [u8; 16] {
     array::from_fn(|weight| (weight as u8 ^ nibble).count_ones() as u8)
 }

@@ -2,39 +2,53 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m256, __m256i, _CMP_GT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi8, _mm256_add_ps,
-    _mm256_and_si256, _mm256_blendv_ps, _mm256_broadcastsi128_si256, _mm256_cmp_ps,
-    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps,
-    _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_movemask_ps,
-    _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+    __m256, __m256i, _CMP_GT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi8,
+    _mm256_add_epi16, _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps,
+    _mm256_broadcastsi128_si256, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_fnmadd_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps,
+    _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_ps,
+    _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
-use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
+use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
-use super::{Isa, binary, real};
+use super::{Isa, binary, lookup, real, winograd};
 use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
 
 x86_kernels! {
     Isa::Avx2,
     ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
-    __m256,
+    [__m256; 2],
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
-        0..=32 => Layout { lanes: 32, bits: 8 },
-        _ => Layout { lanes: 64, bits: 8 },
+        0..=32 => Layout { lanes: 32, bits: 4 },
+        _ => Layout { lanes: 64, bits: 4 },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, band),
-        32 => binary::conv_bin::<Lookup<__m256i, 1>, 32>(conv, x, band),
-        _ => binary::conv_bin::<Lookup<__m256i, 2>, 64>(conv, x, band),
+        32 if conv.products() <= MOST_NARROW => {
+            binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(conv, x, band);
+        }
+        32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(conv, x, band),
+        _ if conv.products() <= MOST_NARROW => {
+            binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(conv, x, band);
+        }
+        _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
+    linear_i8_lanes: 32,
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<__m256, 8, 1>(conv, x, band),
-        _ => real::conv::<__m256, 16, 2>(conv, x, band),
+        _ => real::conv::<[__m256; 2], 16, 1>(conv, x, band),
+    },
+    winograd: |conv, x, workspace, next, band| match conv.lanes {
+        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next, band),
+        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next, band),
     },
 }
 
@@ -115,10 +129,10 @@ impl Vector for __m256 {
 }
 
 /// Used only in the functions above, which enable its instructions.
-impl Bytes for __m256i {
+impl Shuffle for __m256i {
     const LANES: usize = 32;
 
-    type Vector = __m256;
+    type Vector = [__m256; 2];
 
     #[inline(always)]
     fn zero() -> Self {
@@ -127,15 +141,10 @@ impl Bytes for __m256i {
     }
 
     #[inline(always)]
-    fn halves(from: &[u8]) -> [Self; 2] {
+    fn load(from: &[u8]) -> Self {
         let from = &from[..32];
         // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
-        unsafe {
-            let bytes = _mm256_loadu_si256(from.as_ptr().cast());
-            let low = _mm256_set1_epi8(0x0f);
-            let high = _mm256_srli_epi16::<4>(bytes);
-            [_mm256_and_si256(bytes, low), _mm256_and_si256(high, low)]
-        }
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -145,9 +154,73 @@ impl Bytes for __m256i {
     }
 
     #[inline(always)]
-    fn add_looked_up(self, table: Self, indices: Self) -> Self {
+    fn look_up(self, indices: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_add_epi8(self, _mm256_shuffle_epi8(table, indices)) }
+        unsafe { _mm256_shuffle_epi8(self, indices) }
+    }
+
+    #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_add_epi8(self, y) }
+    }
+
+    #[inline(always)]
+    fn add_words(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_add_epi16(self, y) }
+    }
+
+    #[inline(always)]
+    fn sub_words(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_sub_epi16(self, y) }
+    }
+
+    #[inline(always)]
+    fn low(self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_and_si256(self, _mm256_set1_epi8(0x0f)) }
+    }
+
+    #[inline(always)]
+    fn up(self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_slli_epi16::<4>(self) }
+    }
+
+    #[inline(always)]
+    fn down(self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_srli_epi16::<4>(self) }
+    }
+
+    #[inline(always)]
+    fn halves(self) -> [Self; 2] {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { [_mm256_and_si256(self, _mm256_set1_epi16(0x00ff)), _mm256_srli_epi16::<8>(self)] }
+    }
+
+    #[inline(always)]
+    fn empty<const N: usize, const P: usize>(
+        registers: &[[Self; N]; P],
+        counts: &mut [[[Self; 2]; N]; P],
+    ) {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { empty(registers, counts) }
+    }
+
+    #[inline(always)]
+    fn interleave([even, odd]: [Self; 2]) -> [Self; 2] {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe {
+            let low = _mm256_unpacklo_epi16(even, odd);
+            let high = _mm256_unpackhi_epi16(even, odd);
+            [
+                _mm256_permute2x128_si256::<0x20>(low, high),
+                _mm256_permute2x128_si256::<0x31>(low, high),
+            ]
+        }
     }
 
     #[inline(always)]
@@ -158,13 +231,43 @@ impl Bytes for __m256i {
     }
 
     #[inline(always)]
-    fn sums(counts: &[u16], base: f32) -> __m256 {
-        let counts = &counts[..8];
-        // SAFETY: the slice holds 8 counters; the caller has enabled the instructions.
+    fn sums(counts: &[u8], base: f32) -> [__m256; 2] {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
         unsafe {
-            let counts = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.as_ptr().cast()));
-            let counts = _mm256_cvtepi32_ps(counts);
-            _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+            let counts = counts.as_ptr();
+            let first = _mm256_cvtepu8_epi32(_mm_loadl_epi64(counts.cast()));
+            let last = _mm256_cvtepu8_epi32(_mm_loadl_epi64(counts.add(8).cast()));
+            [sums(first, base), sums(last, base)]
         }
     }
+
+    #[inline(always)]
+    fn word_sums(counts: &[[u8; 2]], base: f32) -> [__m256; 2] {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
+        unsafe {
+            let counts = counts.as_ptr();
+            let first = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.cast()));
+            let last = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.add(8).cast()));
+            [sums(first, base), sums(last, base)]
+        }
+    }
+}
+
+/// `base - 2 * counts`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn sums(counts: __m256i, base: f32) -> __m256 {
+    let counts = _mm256_cvtepi32_ps(counts);
+    _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+}
+
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+fn empty<const N: usize, const P: usize>(
+    registers: &[[__m256i; N]; P],
+    counts: &mut [[[__m256i; 2]; N]; P],
+) {
+    lookup::empty(registers, counts);
 }

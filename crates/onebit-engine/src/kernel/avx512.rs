@@ -12,7 +12,7 @@ use core::arch::x86_64::{
 use super::popcount::Popcount;
 use super::vector::{Counter, Vector};
 use super::x86::x86_kernels;
-use super::{Isa, binary, real};
+use super::{Isa, binary, real, winograd};
 use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
 
 x86_kernels! {
@@ -28,9 +28,14 @@ x86_kernels! {
         _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
+    linear_i8_lanes: 128,
     conv: |conv, x, band| match conv.lanes {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),
+    },
+    winograd: |conv, x, workspace, next, band| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, band),
     },
 }
 

@@ -2,16 +2,18 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_epi16, _mm512_add_epi8, _mm512_and_si512,
-    _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_fnmadd_ps,
-    _mm512_loadu_epi8, _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_si512, _mm512_shuffle_epi8,
-    _mm512_srli_epi16, _mm512_storeu_epi8,
+    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi8, _mm512_add_epi16,
+    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
+    _mm512_cvtepu16_epi32, _mm512_fnmadd_ps, _mm512_loadu_epi8, _mm512_permutex2var_epi64,
+    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_epi8,
+    _mm512_sub_epi16, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
 };
 
-use super::lookup::{Bytes, Lookup, MOST_PRODUCTS};
+use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
-use super::{Isa, binary, real};
+use super::{Isa, binary, lookup, real, winograd};
 use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
 
 x86_kernels! {
@@ -20,23 +22,34 @@ x86_kernels! {
     __m512,
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MOST_PRODUCTS => Layout { lanes: 16, bits: 64 },
-        0..=64 => Layout { lanes: 64, bits: 8 },
-        _ => Layout { lanes: 128, bits: 8 },
+        0..=64 => Layout { lanes: 64, bits: 4 },
+        _ => Layout { lanes: 128, bits: 4 },
     },
     conv_bin: |conv, x, band| match conv.lanes {
         16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, band),
-        64 => binary::conv_bin::<Lookup<__m512i, 1>, 64>(conv, x, band),
-        _ => binary::conv_bin::<Lookup<__m512i, 2>, 128>(conv, x, band),
+        64 if conv.products() <= MOST_NARROW => {
+            binary::conv_bin::<Lookup<__m512i, 1, false>, 64>(conv, x, band);
+        }
+        64 => binary::conv_bin::<Lookup<__m512i, 1, true>, 64>(conv, x, band),
+        _ if conv.products() <= MOST_NARROW => {
+            binary::conv_bin::<Lookup<__m512i, 2, false>, 128>(conv, x, band);
+        }
+        _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
+    linear_i8_lanes: 128,
     conv: |conv, x, band| match conv.lanes {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),
     },
+    winograd: |conv, x, workspace, next, band| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, band),
+    },
 }
 
 /// Used only in the functions above, which enable its instructions.
-impl Bytes for __m512i {
+impl Shuffle for __m512i {
     const LANES: usize = 64;
 
     type Vector = __m512;
@@ -48,15 +61,10 @@ impl Bytes for __m512i {
     }
 
     #[inline(always)]
-    fn halves(from: &[u8]) -> [Self; 2] {
+    fn load(from: &[u8]) -> Self {
         let from = &from[..64];
         // SAFETY: the slice holds 64 bytes; the caller has enabled the instructions.
-        unsafe {
-            let bytes = _mm512_loadu_epi8(from.as_ptr().cast());
-            let low = _mm512_set1_epi8(0x0f);
-            let high = _mm512_srli_epi16::<4>(bytes);
-            [_mm512_and_si512(bytes, low), _mm512_and_si512(high, low)]
-        }
+        unsafe { _mm512_loadu_epi8(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -66,9 +74,75 @@ impl Bytes for __m512i {
     }
 
     #[inline(always)]
-    fn add_looked_up(self, table: Self, indices: Self) -> Self {
+    fn look_up(self, indices: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm512_add_epi8(self, _mm512_shuffle_epi8(table, indices)) }
+        unsafe { _mm512_shuffle_epi8(self, indices) }
+    }
+
+    #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_add_epi8(self, y) }
+    }
+
+    #[inline(always)]
+    fn add_words(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_add_epi16(self, y) }
+    }
+
+    #[inline(always)]
+    fn sub_words(self, y: Self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_sub_epi16(self, y) }
+    }
+
+    #[inline(always)]
+    fn low(self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_and_si512(self, _mm512_set1_epi8(0x0f)) }
+    }
+
+    #[inline(always)]
+    fn up(self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_slli_epi16::<4>(self) }
+    }
+
+    #[inline(always)]
+    fn down(self) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_srli_epi16::<4>(self) }
+    }
+
+    #[inline(always)]
+    fn halves(self) -> [Self; 2] {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { [_mm512_and_si512(self, _mm512_set1_epi16(0x00ff)), _mm512_srli_epi16::<8>(self)] }
+    }
+
+    #[inline(always)]
+    fn empty<const N: usize, const P: usize>(
+        registers: &[[Self; N]; P],
+        counts: &mut [[[Self; 2]; N]; P],
+    ) {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { empty(registers, counts) }
+    }
+
+    #[inline(always)]
+    fn interleave([even, odd]: [Self; 2]) -> [Self; 2] {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe {
+            let low = _mm512_unpacklo_epi16(even, odd);
+            let high = _mm512_unpackhi_epi16(even, odd);
+            let first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+            let last = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+            [
+                _mm512_permutex2var_epi64(low, first, high),
+                _mm512_permutex2var_epi64(low, last, high),
+            ]
+        }
     }
 
     #[inline(always)]
@@ -79,13 +153,33 @@ impl Bytes for __m512i {
     }
 
     #[inline(always)]
-    fn sums(counts: &[u16], base: f32) -> __m512 {
+    fn sums(counts: &[u8], base: f32) -> __m512 {
         let counts = &counts[..16];
         // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
         unsafe {
-            let counts = _mm512_cvtepu16_epi32(_mm256_loadu_epi16(counts.as_ptr().cast()));
+            let counts = _mm512_cvtepu8_epi32(_mm_loadu_si128(counts.as_ptr().cast()));
             let counts = _mm512_cvtepi32_ps(counts);
             _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
         }
     }
+
+    #[inline(always)]
+    fn word_sums(counts: &[[u8; 2]], base: f32) -> __m512 {
+        let counts = &counts[..16];
+        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
+        unsafe {
+            let counts = _mm512_cvtepu16_epi32(_mm256_loadu_si256(counts.as_ptr().cast()));
+            let counts = _mm512_cvtepi32_ps(counts);
+            _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline(never)]
+fn empty<const N: usize, const P: usize>(
+    registers: &[[__m512i; N]; P],
+    counts: &mut [[[__m512i; 2]; N]; P],
+) {
+    lookup::empty(registers, counts);
 }

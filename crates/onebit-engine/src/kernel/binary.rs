@@ -4,7 +4,7 @@
 use bytemuck::Pod;
 
 use super::finish::finish;
-use super::tile::Tiling;
+use super::tile::{Edges, Tiling};
 use super::vector::Vector;
 use crate::op::{Band, BitMap, ConvBin, Window};
 
@@ -61,19 +61,11 @@ pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
 ) {
     const { assert!(L.is_multiple_of(S::Vector::LANES)) };
     let blocks = conv.groups * conv.outputs.div_ceil(L);
-    if conv.bytes() <= CACHED_WEIGHTS {
-        for y in band.rows.clone() {
-            for index in 0..blocks {
-                Block::<S, L>::new(conv, x, index, band).row(y, band);
-            }
-        }
-    } else {
-        for index in 0..blocks {
-            let block = Block::<S, L>::new(conv, x, index, band);
-            for y in band.rows.clone() {
-                block.row(y, band);
-            }
-        }
+    let (first, rows) = (band.rows.start, band.rows.len());
+    let cached = conv.bytes() <= CACHED_WEIGHTS;
+    for i in 0..blocks * rows {
+        let (index, row) = if cached { (i % blocks, i / blocks) } else { (i / rows, i % rows) };
+        Block::<S, L>::new(conv, x, index, band).row(first + row, band);
     }
 }
 
@@ -97,6 +89,18 @@ struct Block<'a, S: Scheme<L>, const L: usize> {
     /// First output channel, and how many the block has.
     channel: usize,
     used: usize,
+}
+
+/// Whether a scheme has tiles of this width.
+const fn is_width<S: Scheme<L>, const L: usize>(width: usize) -> bool {
+    let mut i = 0;
+    while i < S::WIDTHS.len() {
+        if S::WIDTHS[i] == width {
+            return true;
+        }
+        i += 1;
+    }
+    false
 }
 
 /// What the tiles of a row share.
@@ -150,11 +154,11 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         while x < band.width {
             let tile = self.tiling.tile(x);
             match tile {
-                8 => self.tile::<8>(row, x, band),
-                7 => self.tile::<7>(row, x, band),
-                4 => self.tile::<4>(row, x, band),
-                3 => self.tile::<3>(row, x, band),
-                2 => self.tile::<2>(row, x, band),
+                8 if const { is_width::<S, L>(8) } => self.tile::<8>(row, x, band),
+                7 if const { is_width::<S, L>(7) } => self.tile::<7>(row, x, band),
+                4 if const { is_width::<S, L>(4) } => self.tile::<4>(row, x, band),
+                3 if const { is_width::<S, L>(3) } => self.tile::<3>(row, x, band),
+                2 if const { is_width::<S, L>(2) } => self.tile::<2>(row, x, band),
                 _ => self.tile::<1>(row, x, band),
             }
             x += tile;
@@ -174,38 +178,53 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         let mut tile = S::zero::<P>();
         let step = stride * self.pixel;
         let map_row = self.width * self.pixel;
-        if edges.are_inside() && self.pixel == self.len * S::INPUTS {
+        let whole = self.pixel == self.len * S::INPUTS;
+        if edges.are_inside() && whole {
             let mut inputs = &row.inputs[(x * stride - padding) * self.pixel..];
-            let mut weights = row.weights.chunks_exact(kernel * self.len);
-            if let Some(weights) = weights.next() {
+            for weights in row.weights.chunks_exact(kernel * self.len) {
                 S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
-            }
-            for weights in weights {
-                inputs = &inputs[map_row..];
-                S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
+                inputs = &inputs[map_row.min(inputs.len())..];
             }
         } else {
-            for (tap, weights) in row.weights.chunks_exact(self.len).enumerate() {
-                let (ky, kx) = (tap / kernel, tap % kernel);
-                let [left, right] = edges.padded(kx);
-                if usize::from(left) + usize::from(right) >= P {
-                    continue;
-                }
-                let column = (x + usize::from(left)) * stride + kx - padding;
-                let inputs = &row.inputs[ky * map_row + column * self.pixel..];
-                match (left, right) {
-                    (false, false) => S::add::<P, 0, 0>(&mut tile, inputs, step, weights),
-                    (true, false) => S::add::<P, 1, 0>(&mut tile, inputs, step, weights),
-                    (false, true) => S::add::<P, 0, 1>(&mut tile, inputs, step, weights),
-                    (true, true) => S::add::<P, 1, 1>(&mut tile, inputs, step, weights),
-                }
-            }
+            self.add_at_edges(row, x, edges, &mut tile);
         }
         let products = (row.taps * self.products) as f32;
         let mut base = [products * kernel as f32; P];
         base[0] -= products * edges.left as f32;
         base[P - 1] -= products * (kernel - edges.right) as f32;
         S::finish(tile, base, &mut Finish { block: self, row, x, band });
+    }
+
+    /// Adds the taps that lie in the map, the columns with the same padding together.
+    #[inline(always)]
+    fn add_at_edges<const P: usize>(
+        &self,
+        row: Row<'a, S::Input, [S::Weight; L]>,
+        x: usize,
+        edges: Edges,
+        tile: &mut S::Tile<P>,
+    ) {
+        let Window { kernel, stride, padding } = self.window;
+        let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
+        let whole = self.pixel == self.len * S::INPUTS;
+        for (ky, weights) in row.weights.chunks_exact(kernel * self.len).enumerate() {
+            let mut kx = 0;
+            while kx < kernel {
+                let end = if whole { edges.run(kx) } else { kx + 1 };
+                let [left, right] = edges.padded(kx);
+                if usize::from(left) + usize::from(right) < P {
+                    let column = (x + usize::from(left)) * stride + kx - padding;
+                    let inputs = &row.inputs[ky * map_row + column * self.pixel..];
+                    let run = &weights[kx * self.len..end * self.len];
+                    match (left, right) {
+                        (true, _) if P > 1 => S::add::<P, 1, 0>(tile, inputs, step, run),
+                        (false, true) if P > 1 => S::add::<P, 0, 1>(tile, inputs, step, run),
+                        _ => S::add::<P, 0, 0>(tile, inputs, step, run),
+                    }
+                }
+                kx = end;
+            }
+        }
     }
 }
 

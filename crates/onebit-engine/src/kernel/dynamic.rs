@@ -52,7 +52,7 @@ fn rectify_pixels<V: Vector, const P: usize>(
     let vectors = [prelu.shift_x, prelu.shift_y, prelu.slope_pos, prelu.slope_neg]
         .map(|vector| &vector.as_chunks::<CHANNEL_ALIGN>().0[..len]);
     let mut pixels = pixels[..P * stride].chunks_exact_mut(stride);
-    let mut pixels: [&mut [Chunk]; P] =
+    let pixels: [&mut [Chunk]; P] =
         core::array::from_fn(|_| &mut pixels.next().unwrap_or_default().as_chunks_mut().0[..len]);
     let sums = sums.as_chunks_mut::<CHANNEL_ALIGN>().0;
     for i in 0..len {

@@ -13,11 +13,6 @@ struct Input {
     index: usize,
 }
 
-/// Most outputs of a block: sums and factors take half of the registers.
-pub(super) const fn most_lanes<V: Vector>() -> usize {
-    V::REGISTERS / 4 * V::LANES
-}
-
 /// `out = W x + b`.
 #[inline(always)]
 pub(super) fn linear_i8<V: Vector>(layer: &LinearI8, x: &[f32], out: &mut [f32]) {

@@ -1,6 +1,9 @@
 //! Binary convolution by table lookup, where bytes are shuffled faster than bits are counted: the four bits of
 //! an activation choose a table with the number of differences from each of the 16 possible groups of four
 //! weights, and one shuffle looks up a register full of output channels.
+//!
+//! A table serves two neighbouring pixels: its entries hold the differences of the first in their low four bits
+//! and those of the second in their high four. Three entries are added before the two are told apart.
 
 #![allow(unsafe_code)]
 
@@ -9,39 +12,56 @@ use core::marker::PhantomData;
 use super::binary::{Scheme, Sums};
 use super::vector::Vector;
 
-/// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
-const BYTES_PER_COUNTER: usize = 31;
+/// Most looked-up entries (four differences each) whose sum has four bits.
+const GROUP: usize = 3;
+
+/// Most fours of weights whose differences a counter of 8 bits holds.
+const MOST_COUNTED: usize = 63;
+
+/// Largest number of products in a sum that needs counters of 8 bits only.
+pub(super) const MOST_NARROW: usize = 4 * MOST_COUNTED;
 
 /// Largest number of products in a sum: the counters have 16 bits.
 pub(super) const MOST_PRODUCTS: usize = u16::MAX as usize;
 
-/// For each four bits, the number of differences from each four bits.
+/// For each eight bits, four of a pixel and four of the next, the numbers of differences of both from each four
+/// bits; then those of one pixel alone as the first, and as the second.
 #[repr(align(64))]
-pub(super) struct Tables([u8; 256]);
+struct Tables([[u8; 16]; 256 + 16 + 16]);
 
-pub(super) static TABLES: Tables = Tables(tables());
+static TABLES: Tables = Tables(tables());
 
-const fn tables() -> [u8; 256] {
-    let mut tables = [0; 256];
-    let mut i = 0;
+const fn tables() -> [[u8; 16]; 288] {
+    let mut tables = [[0; 16]; 288];
+    let mut i: usize = 0;
     while i < 256 {
-        tables[i] = ((i >> 4) ^ (i & 15)).count_ones() as u8;
+        let mut weights = 0;
+        while weights < 16 {
+            let first = ((i >> 4) ^ weights).count_ones() as u8;
+            let second = ((i & 15) ^ weights).count_ones() as u8;
+            tables[i][weights] = first | second << 4;
+            tables[256 + (i >> 4)][weights] = first;
+            tables[256 + 16 + (i >> 4)][weights] = first << 4;
+            weights += 1;
+        }
         i += 1;
     }
     tables
 }
 
-impl Tables {
-    /// The table of four bits, given 16 times their value.
-    #[inline(always)]
-    pub(super) fn at(&self, offset: u8) -> &[u8; 16] {
-        let start = usize::from(offset & 0xf0);
-        &self.0.as_chunks().0[start / 16]
+/// The table of eight bits, for both pixels or for the first four bits as one of them.
+#[inline(always)]
+fn table(bits: u8, first: bool, second: bool) -> &'static [u8; 16] {
+    let bits = usize::from(bits);
+    match (first, second) {
+        (true, true) => &TABLES.0[bits],
+        (true, false) => &TABLES.0[256 + (bits >> 4)],
+        _ => &TABLES.0[256 + 16 + (bits >> 4)],
     }
 }
 
-/// A register of bytes. The same condition as for [`Vector`] holds.
-pub(super) trait Bytes: Copy {
+/// A register of bytes, or of words of 16 bits. The same condition as for [`Vector`] holds.
+pub(super) trait Shuffle: Copy {
     /// Bytes in a register.
     const LANES: usize;
 
@@ -51,116 +71,257 @@ pub(super) trait Bytes: Copy {
     /// All bytes zero.
     fn zero() -> Self;
 
-    /// The low and the high four bits of the first [`Bytes::LANES`] bytes.
-    fn halves(from: &[u8]) -> [Self; 2];
+    /// The first [`Shuffle::LANES`] bytes.
+    fn load(from: &[u8]) -> Self;
 
     /// The same 16 bytes in every part of 16.
     fn repeat(table: &[u8; 16]) -> Self;
 
-    /// `self + table[indices]`, `self` a table in every part of 16.
-    fn add_looked_up(self, table: Self, indices: Self) -> Self;
+    /// `self[indices]`, `self` a table in every part of 16.
+    fn look_up(self, indices: Self) -> Self;
 
-    /// Into the first [`Bytes::LANES`] bytes.
+    /// `self + y`, bytes.
+    fn add(self, y: Self) -> Self;
+
+    /// `self + y`, words.
+    fn add_words(self, y: Self) -> Self;
+
+    /// `self - y`, words.
+    fn sub_words(self, y: Self) -> Self;
+
+    /// The low four bits of every byte.
+    fn low(self) -> Self;
+
+    /// `self << 4`, words.
+    fn up(self) -> Self;
+
+    /// `self >> 4`, words.
+    fn down(self) -> Self;
+
+    /// The even bytes and the odd ones, as words.
+    fn halves(self) -> [Self; 2];
+
+    /// [`empty`] as a function that is called, so that little code surrounds the innermost loop.
+    fn empty<const N: usize, const P: usize>(
+        registers: &[[Self; N]; P],
+        counts: &mut [[[Self; 2]; N]; P],
+    );
+
+    /// Even and odd words in their order.
+    fn interleave(halves: [Self; 2]) -> [Self; 2];
+
+    /// Into the first [`Shuffle::LANES`] bytes.
     fn store(self, to: &mut [u8]);
 
     /// `base - 2 * counts` of a register of floats.
-    fn sums(counts: &[u16], base: f32) -> Self::Vector;
+    fn sums(counts: &[u8], base: f32) -> Self::Vector;
+
+    /// The same of words, two bytes each.
+    fn word_sums(counts: &[[u8; 2]], base: f32) -> Self::Vector;
 }
 
-/// Tables looked up by `N` registers of filters.
-pub(super) struct Lookup<B, const N: usize>(PhantomData<B>);
+/// Tables looked up by `N` registers of filters; `WIDE` for more than [`MOST_NARROW`] products.
+pub(super) struct Lookup<B, const N: usize, const WIDE: bool>(PhantomData<B>);
 
-/// Counters of 8 bits in registers, and of 16 bits in memory.
-pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize> {
+/// Counters.
+pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize, const WIDE: bool> {
+    /// For two neighbouring pixels: bytes that count the differences of the first, and the sum of the words
+    /// whose bytes have those of the second in their low four bits and, but for the last byte, those of the
+    /// first of the next byte in their high four.
     registers: [[B; N]; P],
-    /// Bytes of weights counted in the registers.
+    /// Fours of weights counted in the registers.
     pending: usize,
-    counts: [[u16; L]; P],
+    /// What was counted before, even and odd filters, as words.
+    counts: [[[B; 2]; N]; P],
 }
 
-impl<B: Bytes, const L: usize, const N: usize> Scheme<L> for Lookup<B, N> {
+impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> Scheme<L>
+    for Lookup<B, N, WIDE>
+{
     type Weight = u8;
     type Input = u8;
-    const INPUTS: usize = 2;
-    const WIDTHS: &'static [usize] = if N == 1 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
-    type Tile<const P: usize> = Tile<B, L, N, P>;
+    const INPUTS: usize = 1;
+    const WIDTHS: &'static [usize] =
+        if N == 1 || B::Vector::REGISTERS == 32 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
+    type Tile<const P: usize> = Tile<B, L, N, P, WIDE>;
     type Vector = B::Vector;
 
     #[inline(always)]
-    fn zero<const P: usize>() -> Tile<B, L, N, P> {
+    fn zero<const P: usize>() -> Tile<B, L, N, P, WIDE> {
         const { assert!(L == N * B::LANES) };
-        Tile { registers: [[B::zero(); N]; P], pending: 0, counts: [[0; L]; P] }
+        Tile { registers: [[B::zero(); N]; P], pending: 0, counts: [[[B::zero(); 2]; N]; P] }
     }
 
     #[inline(always)]
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
-        tile: &mut Tile<B, L, N, P>,
+        tile: &mut Tile<B, L, N, P, WIDE>,
         inputs: &[u8],
         step: usize,
-        weights: &[[u8; L]],
+        mut weights: &[[u8; L]],
     ) {
         let last = P - RIGHT - LEFT - 1;
-        let inputs = &inputs[..last * step + 2 * weights.len()];
-        let mut done = 0;
-        while done < weights.len() {
-            if tile.pending == BYTES_PER_COUNTER {
-                tile.empty();
-            }
-            let len = (weights.len() - done).min(BYTES_PER_COUNTER - tile.pending);
-            for (i, weights) in weights[done..done + len].iter().enumerate() {
-                let mut halves = [[B::zero(); 2]; N];
-                for n in 0..N {
-                    halves[n] = B::halves(&weights[n * B::LANES..]);
+        let mut inputs = &inputs[..last * step + weights.len()];
+        while !weights.is_empty() {
+            let mut len = weights.len();
+            if WIDE {
+                if tile.pending == MOST_COUNTED {
+                    tile.empty();
                 }
-                for p in LEFT..P - RIGHT {
-                    let at = (p - LEFT) * step + 2 * (done + i);
-                    for half in 0..2 {
-                        // SAFETY: p - LEFT is at most `last` and done + i less than the number of weights.
-                        let offset = unsafe { *inputs.get_unchecked(at + half) };
-                        let table = B::repeat(TABLES.at(offset));
-                        for n in 0..N {
-                            let counted = &mut tile.registers[p][n];
-                            *counted = counted.add_looked_up(table, halves[n][half]);
-                        }
-                    }
-                }
+                len = len.min(MOST_COUNTED - tile.pending);
+                tile.pending += len;
             }
-            tile.pending += len;
-            done += len;
+            let (now, later) = weights.split_at(len);
+            let (groups, rest) = now.as_chunks::<GROUP>();
+            for group in groups {
+                tile.count::<LEFT, RIGHT, GROUP>(inputs, step, group);
+                inputs = &inputs[GROUP..];
+            }
+            for one in rest {
+                tile.count::<LEFT, RIGHT, 1>(inputs, step, &[*one]);
+                inputs = &inputs[1..];
+            }
+            weights = later;
         }
     }
 
     #[inline(always)]
     fn finish<const P: usize>(
-        mut tile: Tile<B, L, N, P>,
+        mut tile: Tile<B, L, N, P, WIDE>,
         base: [f32; P],
         sums: &mut impl Sums<B::Vector, P>,
     ) {
-        tile.empty();
-        for n in 0..L / B::Vector::LANES {
-            let mut values = [B::Vector::splat(0.0); P];
-            for p in 0..P {
-                values[p] = B::sums(&tile.counts[p][n * B::Vector::LANES..], base[p]);
+        if WIDE {
+            tile.empty();
+            let words = tile.words();
+            for n in 0..L / B::Vector::LANES {
+                let mut values = [B::Vector::splat(0.0); P];
+                for p in 0..P {
+                    values[p] = B::word_sums(&words[p][n * B::Vector::LANES..], base[p]);
+                }
+                sums.take(n, values);
             }
-            sums.take(n, values);
+        } else {
+            let bytes = tile.bytes();
+            for n in 0..L / B::Vector::LANES {
+                let mut values = [B::Vector::splat(0.0); P];
+                for p in 0..P {
+                    values[p] = B::sums(&bytes[p][n * B::Vector::LANES..], base[p]);
+                }
+                sums.take(n, values);
+            }
         }
     }
 }
 
-impl<B: Bytes, const L: usize, const N: usize, const P: usize> Tile<B, L, N, P> {
-    /// Moves what the registers have counted to memory.
+impl<B: Shuffle, const L: usize, const N: usize, const P: usize, const WIDE: bool>
+    Tile<B, L, N, P, WIDE>
+{
+    /// Adds the differences from `G` fours of weights; `inputs` has more than `step` times the pixels but one.
     #[inline(always)]
-    fn empty(&mut self) {
-        for (registers, counts) in self.registers.iter_mut().zip(&mut self.counts) {
-            let mut bytes = [0; L];
-            for (n, register) in registers.iter_mut().enumerate() {
-                register.store(&mut bytes[n * B::LANES..]);
-                *register = B::zero();
+    fn count<const LEFT: usize, const RIGHT: usize, const G: usize>(
+        &mut self,
+        inputs: &[u8],
+        step: usize,
+        weights: &[[u8; L]; G],
+    ) {
+        debug_assert!(inputs.len() >= (P - RIGHT - LEFT - 1) * step + G, "inputs of every pixel");
+        let mut sums = [[B::zero(); N]; P];
+        for g in 0..G {
+            let mut indices = [B::zero(); N];
+            for n in 0..N {
+                indices[n] = B::load(&weights[g][n * B::LANES..]);
             }
-            for (count, byte) in counts.iter_mut().zip(bytes) {
-                *count += u16::from(byte);
+            for pair in 0..P.div_ceil(2) {
+                let p = 2 * pair;
+                let (first, second) = (p >= LEFT && p < P - RIGHT, p + 1 < P - RIGHT);
+                if first || second {
+                    let pixel = p.saturating_sub(LEFT);
+                    // SAFETY: `add` has checked that there are G inputs from the last pixel on.
+                    let bits = unsafe { *inputs.get_unchecked(pixel * step + g) };
+                    let table = B::repeat(table(bits, first, second));
+                    for n in 0..N {
+                        let entries = table.look_up(indices[n]);
+                        sums[p][n] = if g == 0 { entries } else { sums[p][n].add(entries) };
+                    }
+                }
             }
         }
+        for pair in 0..P.div_ceil(2) {
+            let p = 2 * pair;
+            for n in 0..N {
+                let sum = sums[p][n];
+                if p + 1 == P {
+                    self.registers[p][n] = self.registers[p][n].add(sum);
+                } else {
+                    self.registers[p][n] = self.registers[p][n].add(sum.low());
+                    self.registers[p + 1][n] = self.registers[p + 1][n].add_words(sum.down());
+                }
+            }
+        }
+    }
+
+    /// Moves what the registers have counted to the words.
+    #[inline(always)]
+    fn empty(&mut self) {
+        let registers = self.registers;
+        B::empty(&registers, &mut self.counts);
+        self.registers = [[B::zero(); N]; P];
         self.pending = 0;
+    }
+
+    #[inline(always)]
+    fn words(&self) -> [[[u8; 2]; L]; P] {
+        let mut words = [[[0; 2]; L]; P];
+        for p in 0..P {
+            let bytes = words[p].as_flattened_mut();
+            for n in 0..N {
+                let ordered = B::interleave(self.counts[p][n]);
+                for half in 0..2 {
+                    ordered[half].store(&mut bytes[(2 * n + half) * B::LANES..]);
+                }
+            }
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> [[u8; L]; P] {
+        let registers = separate(self.registers);
+        let mut bytes = [[0; L]; P];
+        for p in 0..P {
+            for n in 0..N {
+                registers[p][n].store(&mut bytes[p][n * B::LANES..]);
+            }
+        }
+        bytes
+    }
+}
+
+/// Tells the second pixels' counts from the first ones'.
+#[inline(always)]
+fn separate<B: Shuffle, const N: usize, const P: usize>(mut registers: [[B; N]; P]) -> [[B; N]; P] {
+    for pair in 0..P / 2 {
+        for n in 0..N {
+            let [_, odd] = registers[2 * pair][n].halves();
+            registers[2 * pair + 1][n] = registers[2 * pair + 1][n].sub_words(odd.up());
+        }
+    }
+    registers
+}
+
+/// Adds what registers have counted to the words.
+#[inline(always)]
+pub(super) fn empty<B: Shuffle, const N: usize, const P: usize>(
+    registers: &[[B; N]; P],
+    counts: &mut [[[B; 2]; N]; P],
+) {
+    let registers = separate(*registers);
+    for p in 0..P {
+        for n in 0..N {
+            let halves = registers[p][n].halves();
+            for half in 0..2 {
+                counts[p][n][half] = counts[p][n][half].add_words(halves[half]);
+            }
+        }
     }
 }

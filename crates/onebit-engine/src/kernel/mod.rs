@@ -12,7 +12,6 @@ mod binary;
 mod dynamic;
 mod finish;
 mod linear_i8;
-mod lookup;
 mod popcount;
 mod portable;
 mod real;
@@ -20,6 +19,7 @@ mod reference;
 mod sigmoid;
 mod tile;
 mod vector;
+mod winograd;
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx2;
@@ -27,6 +27,14 @@ mod avx2;
 mod avx512;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx512bw;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod bytes;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod lookup;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+mod neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86;
 
@@ -37,7 +45,7 @@ use core::fmt;
 use onebit_model::Geometry;
 
 use crate::EngineError;
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, Winograd};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +54,10 @@ pub enum Isa {
     Reference,
     /// Plain Rust for any CPU; multiplies and adds in two roundings.
     Portable,
+    /// WebAssembly with vectors of 128 bits; multiplies and adds in two roundings, with the results of `Portable`.
+    Simd128,
+    /// 64-bit ARM, little-endian.
+    Neon,
     /// x86-64 with AVX2, FMA and POPCNT.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
@@ -65,18 +77,46 @@ struct Entry {
 const ISAS: &[Entry] = &[
     Entry { isa: Isa::Reference, name: "reference", kernels: reference::kernels },
     Entry { isa: Isa::Portable, name: "portable", kernels: portable::kernels },
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Entry { isa: Isa::Avx2, name: "avx2", kernels: avx2::kernels },
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Entry { isa: Isa::Avx512Bw, name: "avx512bw", kernels: avx512bw::kernels },
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    Entry { isa: Isa::Avx512, name: "avx512", kernels: avx512::kernels },
-    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-    Entry { isa: Isa::Avx2, name: "avx2", kernels: || None },
-    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-    Entry { isa: Isa::Avx512Bw, name: "avx512bw", kernels: || None },
-    #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-    Entry { isa: Isa::Avx512, name: "avx512", kernels: || None },
+    Entry {
+        isa: Isa::Simd128,
+        name: "simd128",
+        kernels: cfg_select! {
+            all(target_arch = "wasm32", target_feature = "simd128") => { simd128::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Neon,
+        name: "neon",
+        kernels: cfg_select! {
+            all(target_arch = "aarch64", target_feature = "neon", target_endian = "little") => { neon::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Avx2,
+        name: "avx2",
+        kernels: cfg_select! {
+            all(feature = "std", target_arch = "x86_64") => { avx2::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Avx512Bw,
+        name: "avx512bw",
+        kernels: cfg_select! {
+            all(feature = "std", target_arch = "x86_64") => { avx512bw::kernels }
+            _ => { || None }
+        },
+    },
+    Entry {
+        isa: Isa::Avx512,
+        name: "avx512",
+        kernels: cfg_select! {
+            all(feature = "std", target_arch = "x86_64") => { avx512::kernels }
+            _ => { || None }
+        },
+    },
 ];
 
 impl Isa {
@@ -128,6 +168,7 @@ pub(crate) enum Moment {
 }
 
 /// Size of one group of a binary convolution.
+#[allow(dead_code, reason = "portable kernels, the only ones of some targets, have one layout")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filters {
     /// Output channels.
@@ -154,7 +195,10 @@ pub(crate) struct Kernels {
     pub(crate) conv_lanes: fn(usize) -> usize,
     pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut Band<'_>),
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
-    pub(crate) pool: fn(Pool, FloatMap<'_>, &mut Band<'_>),
+    /// With working memory, and the number of the input row that is not yet there.
+    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut Band<'_>),
+    /// Of a map from this row on.
+    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut Band<'_>),
     /// The map itself.
     pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),
     /// The values that are there already, by a rectifier as the only stage.
@@ -165,7 +209,7 @@ pub(crate) struct Kernels {
     pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
     /// Adds a moment over pixels (with the means) to the sums of a whole stride of channels.
     pub(crate) moment: fn(Moment, &[f32], &[f32], &mut [f32]),
-    /// Most lanes of a block of 8-bit weights.
+    /// Most lanes of a block of 8-bit weights, so that sums and factors take half of the registers.
     pub(crate) linear_i8_lanes: usize,
     /// The layer of a vector, a whole stride of outputs.
     pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),

@@ -9,8 +9,9 @@ use super::vector::Vector;
 use super::{Moment, dynamic};
 use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, stride};
 
-/// Widths of tiles of a real convolution.
+/// Widths of tiles of a real convolution, with 32 registers and with 16.
 const WIDTHS: &[usize] = &[8, 7, 4, 2];
+const NARROW_WIDTHS: &[usize] = &[6, 4, 2];
 
 /// Pixels that are moved at once.
 const MOVED: usize = 4;
@@ -46,15 +47,17 @@ struct RealBlock<'a, const L: usize> {
 impl<const L: usize> RealBlock<'_, L> {
     #[inline(always)]
     fn row<V: Vector, const N: usize>(&self, y: usize, band: &mut Band<'_>) {
-        let widths = if V::REGISTERS < 32 { &WIDTHS[2..] } else { WIDTHS };
+        let few = V::REGISTERS < 32;
+        let widths = if few { NARROW_WIDTHS } else { WIDTHS };
         let tiling = Tiling::new(widths, self.conv.window, self.x.width, band.width);
         let mut x = 0;
         while x < band.width {
             let tile = tiling.tile(x);
             x += match tile {
                 _ if !tiling.edges(x, tile).are_inside() => self.tile::<V, N, 1>(y, x, band),
-                8 => self.tile::<V, N, 8>(y, x, band),
-                7 => self.tile::<V, N, 7>(y, x, band),
+                8 if !few => self.tile::<V, N, 8>(y, x, band),
+                7 if !few => self.tile::<V, N, 7>(y, x, band),
+                6 if few => self.tile::<V, N, 6>(y, x, band),
                 4 => self.tile::<V, N, 4>(y, x, band),
                 2 => self.tile::<V, N, 2>(y, x, band),
                 _ => self.tile::<V, N, 1>(y, x, band),
@@ -115,36 +118,60 @@ impl<const L: usize> RealBlock<'_, L> {
     }
 }
 
-/// A band of a pooling.
+/// A band of a pooling of a map from the row `first_row` on.
 #[inline(always)]
-pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, band: &mut Band<'_>) {
-    let window = pool.window;
-    let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
+pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
+    let whole = band.width - band.width % MOVED;
     for y in band.rows.clone() {
-        let rows = window.taps(y, x.height);
-        for ox in 0..band.width {
-            let cols = window.taps(ox, x.width);
-            for channel in (0..band.channels).step_by(V::LANES) {
-                let mut value = match pool.kind {
-                    PoolKind::Average => V::splat(0.0),
-                    PoolKind::Max => V::splat(f32::NEG_INFINITY),
-                };
-                for ky in rows.clone() {
-                    let first = window.input(y, ky) * x.width + window.input(ox, cols.start);
-                    for pixel in first..first + cols.len() {
-                        let input = V::load(&x.values[pixel * x.stride + channel..]);
-                        value = match pool.kind {
-                            PoolKind::Average => value.add(input),
-                            PoolKind::Max => input.larger(value),
-                        };
-                    }
-                }
-                if pool.kind == PoolKind::Average {
-                    value = value.mul(factor);
-                }
-                finish::<V, 1>(band, [y, ox, channel], [value]);
-            }
+        for column in (0..whole).step_by(MOVED) {
+            pool_tile::<V, MOVED>(pool, x, first_row, [y, column], band);
         }
+        for column in whole..band.width {
+            pool_tile::<V, 1>(pool, x, first_row, [y, column], band);
+        }
+    }
+}
+
+#[inline(always)]
+fn pool_tile<V: Vector, const P: usize>(
+    pool: Pool,
+    x: FloatMap<'_>,
+    first_row: usize,
+    [y, column]: [usize; 2],
+    band: &mut Band<'_>,
+) {
+    let Pool { kind, window } = pool;
+    let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
+    let rows = window.input_rows(y, x.height);
+    let mut columns = [(0, 0); P];
+    for p in 0..P {
+        let taps = window.taps(column + p, x.width);
+        columns[p] = (window.input(column + p, taps.start), taps.len());
+    }
+    for channel in (0..band.channels).step_by(V::LANES) {
+        let mut values = [V::splat(0.0); P];
+        for p in 0..P {
+            let (first, len) = columns[p];
+            let mut value = match kind {
+                PoolKind::Average => V::splat(0.0),
+                PoolKind::Max => V::splat(f32::NEG_INFINITY),
+            };
+            for row in rows.clone() {
+                let first = (row - first_row) * x.width + first;
+                for pixel in first..first + len {
+                    let input = V::load(&x.values[pixel * x.stride + channel..]);
+                    value = match kind {
+                        PoolKind::Average => value.add(input),
+                        PoolKind::Max => input.larger(value),
+                    };
+                }
+            }
+            values[p] = match kind {
+                PoolKind::Average => value.mul(factor),
+                PoolKind::Max => value,
+            };
+        }
+        finish(band, [y, column, channel], values);
     }
 }
 

@@ -3,9 +3,10 @@
 use onebit_model::bits;
 
 use super::{Isa, Kernels, Moment};
+use crate::op::winograd::{INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{
     Band, BitMap, CHANNEL_ALIGN, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, PoolKind,
-    StageView, Window,
+    StageView, Window, Winograd,
 };
 
 static KERNELS: Kernels = Kernels {
@@ -14,6 +15,7 @@ static KERNELS: Kernels = Kernels {
     conv_lanes: |_| 1,
     conv_bin,
     conv,
+    winograd,
     pool,
     copy,
     rectify,
@@ -106,12 +108,59 @@ fn conv(conv: &Conv, map: FloatMap<'_>, band: &mut Band<'_>) {
     });
 }
 
-fn pool(pool: Pool, map: FloatMap<'_>, band: &mut Band<'_>) {
+/// Sums at each point over rows of taps, input channels, even and odd columns, then the outputs from them.
+fn winograd(conv: &Winograd, map: FloatMap<'_>, _: &mut [f32], _: &mut usize, band: &mut Band<'_>) {
+    each(band, |y, x, o| {
+        let (group, output) = (x / OUTPUTS, x % OUTPUTS);
+        let at: [f32; POINTS] = core::array::from_fn(|point| {
+            let mut sum = 0.0;
+            for ky in conv.window.taps(y, map.height) {
+                for (c, phase) in
+                    (0..conv.inputs).flat_map(|c| (0..phases(point)).map(move |p| (c, p)))
+                {
+                    let input =
+                        point_value(conv, map, [conv.window.input(y, ky), group, c], phase, point);
+                    let k = (ky * conv.inputs + c) * phases(point) + phase;
+                    let weight = conv.weights[o * conv.block() + conv.point(point) + k];
+                    sum = fma(input, weight, sum);
+                }
+            }
+            sum
+        });
+        let [zero, one, minus_one, half, minus_half, two, infinity] = at;
+        let (even, odd) = (one + minus_one, one - minus_one);
+        let (even_half, odd_half) = (half + minus_half, half - minus_half);
+        match output {
+            0 => (zero + even) + (even_half + two),
+            1 => fma(two, 2.0, fma(odd_half, 0.5, odd)),
+            2 => fma(two, 4.0, fma(even_half, 0.25, even)),
+            _ => fma(two, 8.0, fma(odd_half, 0.125, odd)) + infinity,
+        }
+    });
+}
+
+/// Value at a point of the inputs of a group of outputs, zero in the padding.
+fn point_value(
+    conv: &Winograd,
+    map: FloatMap<'_>,
+    [y, group, c]: [usize; 3],
+    phase: usize,
+    point: usize,
+) -> f32 {
+    INPUT[phase][point].iter().enumerate().fold(0.0, |value, (i, &factor)| {
+        let column = (group * 2 * OUTPUTS + 2 * i + phase).checked_sub(conv.window.padding);
+        let inside = column.filter(|&column| column < map.width);
+        let input = inside.map_or(0.0, |x| map.values[(y * map.width + x) * map.stride + c]);
+        fma(input, factor, value)
+    })
+}
+
+fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
     let k = pool.window.kernel;
     each(band, |y, x, c| {
         let taps = (0..k * k)
             .filter_map(|tap| tap_position(pool.window, [y, x], tap, [map.height, map.width]));
-        let inputs = taps.map(|at| map.values[at * map.stride + c]);
+        let inputs = taps.map(|at| map.values[(at - first_row * map.width) * map.stride + c]);
         match pool.kind {
             PoolKind::Average => inputs.fold(0.0, |sum, v| sum + v) * (1.0 / (k * k) as f32),
             PoolKind::Max => inputs.fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m }),

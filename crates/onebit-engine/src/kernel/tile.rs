@@ -69,10 +69,20 @@ impl Edges {
         self.left == 0 && self.right == self.kernel
     }
 
-    /// Whether padding touches no more than the first and the last pixel.
+    /// Whether padding touches no more than the first and the last pixel, and not both in one column of taps.
     #[inline(always)]
     pub(super) fn are_thin(self) -> bool {
-        self.left <= self.stride && self.kernel - self.right <= self.stride
+        self.left <= self.stride
+            && self.kernel - self.right <= self.stride
+            && self.left <= self.right
+    }
+
+    /// The end of the columns from `kx` on that are padding for the same pixels.
+    #[inline(always)]
+    pub(super) fn run(self, kx: usize) -> usize {
+        let left = if kx < self.left { self.left } else { self.kernel };
+        let right = if kx < self.right { self.right } else { self.kernel };
+        left.min(right)
     }
 
     /// Whether the column `kx` is padding for the first pixel and for the last.

@@ -104,6 +104,71 @@ impl Vector for [f32; 4] {
     }
 }
 
+/// Two registers as one: half as many passes where the instruction set's registers are short.
+impl<V: Vector> Vector for [V; 2] {
+    const LANES: usize = 2 * V::LANES;
+    const REGISTERS: usize = V::REGISTERS;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        [V::splat(value); 2]
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        let from = &from[..2 * V::LANES];
+        [V::load(from), V::load(&from[V::LANES..])]
+    }
+
+    #[inline(always)]
+    fn from_i8(from: &[i8]) -> Self {
+        let from = &from[..2 * V::LANES];
+        [V::from_i8(from), V::from_i8(&from[V::LANES..])]
+    }
+
+    #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        [self[0].add(y[0]), self[1].add(y[1])]
+    }
+
+    #[inline(always)]
+    fn sub(self, y: Self) -> Self {
+        [self[0].sub(y[0]), self[1].sub(y[1])]
+    }
+
+    #[inline(always)]
+    fn mul(self, y: Self) -> Self {
+        [self[0].mul(y[0]), self[1].mul(y[1])]
+    }
+
+    #[inline(always)]
+    fn mul_add(self, y: Self, z: Self) -> Self {
+        [self[0].mul_add(y[0], z[0]), self[1].mul_add(y[1], z[1])]
+    }
+
+    #[inline(always)]
+    fn larger(self, y: Self) -> Self {
+        [self[0].larger(y[0]), self[1].larger(y[1])]
+    }
+
+    #[inline(always)]
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        [self[0].if_positive(yes[0], no[0]), self[1].if_positive(yes[1], no[1])]
+    }
+
+    #[inline(always)]
+    fn greater(self, y: Self) -> u64 {
+        self[0].greater(y[0]) | self[1].greater(y[1]) << V::LANES
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        let to = &mut to[..2 * V::LANES];
+        self[0].store(to);
+        self[1].store(&mut to[V::LANES..]);
+    }
+}
+
 /// A register of counters, one for each output channel. The same condition as for [`Vector`] holds.
 pub(super) trait Counter: Copy {
     /// What is compared at once: a part of the bits of a pixel, the same in every lane.

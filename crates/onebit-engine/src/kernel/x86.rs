@@ -8,7 +8,9 @@ macro_rules! x86_kernels {
         conv_bin_layout: $layout:expr,
         conv_bin: |$bin:ident, $bits:ident, $bin_band:ident| $conv_bin:expr,
         conv_lanes: $lanes:expr,
+        linear_i8_lanes: $i8_lanes:expr,
         conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
+        winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_band:ident| $winograd:expr,
     ) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             let detected = true $(&& std::is_x86_feature_detected!($feature))*;
@@ -24,7 +26,9 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             conv: |c, x, band| unsafe { conv(c, x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            pool: |p, x, band| unsafe { pool(p, x, band) },
+            winograd: |c, x, workspace, next, band| unsafe { winograd(c, x, workspace, next, band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            pool: |p, x, first, band| unsafe { pool(p, x, first, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             copy: |x, band| unsafe { copy(x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -35,7 +39,7 @@ macro_rules! x86_kernels {
             shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             moment: |m, x, mean, sums| unsafe { moment(m, x, mean, sums) },
-            linear_i8_lanes: $crate::kernel::linear_i8::most_lanes::<$vector>(),
+            linear_i8_lanes: $i8_lanes,
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             linear_i8: |layer, x, out| unsafe { linear_i8(layer, x, out) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -53,8 +57,19 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn pool(pool: $crate::op::Pool, x: FloatMap<'_>, band: &mut Band<'_>) {
-            $crate::kernel::real::pool::<$vector>(pool, x, band);
+        fn winograd(
+            $stem: &$crate::op::Winograd,
+            $image: FloatMap<'_>,
+            $work: &mut [f32],
+            $next: &mut usize,
+            $stem_band: &mut Band<'_>,
+        ) {
+            $winograd
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn pool(pool: $crate::op::Pool, x: FloatMap<'_>, first: usize, band: &mut Band<'_>) {
+            $crate::kernel::real::pool::<$vector>(pool, x, first, band);
         }
 
         $(#[target_feature(enable = $feature)])*

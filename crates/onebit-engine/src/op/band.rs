@@ -1,5 +1,7 @@
 use core::ops::Range;
 
+use onebit_model::bits;
+
 use super::PreluVectors;
 
 /// Channels of a pixel are followed by unused ones up to a multiple of this, so that registers of every
@@ -53,6 +55,25 @@ pub(crate) struct Band<'a> {
     pub(crate) bits: Option<(&'a [f32], &'a mut [u64])>,
     /// Gets, for each row, the sums of the values of each channel.
     pub(crate) sums: Option<&'a mut [f32]>,
+}
+
+impl Band<'_> {
+    /// Some of the rows.
+    pub(crate) fn part(&mut self, rows: Range<usize>) -> Band<'_> {
+        let (first, len) = (rows.start - self.rows.start, rows.len());
+        let of = |row: usize| first * row..(first + len) * row;
+        let bits = self.width * bits::words(self.channels);
+        Band {
+            floats: self.floats.as_mut().map(|floats| &mut floats[of(self.width * self.stride)]),
+            bits: self.bits.as_mut().map(|(threshold, words)| (*threshold, &mut words[of(bits)])),
+            sums: self.sums.as_mut().map(|sums| &mut sums[of(self.stride)]),
+            rows,
+            width: self.width,
+            channels: self.channels,
+            stride: self.stride,
+            stages: self.stages,
+        }
+    }
 }
 
 /// A real map, NHWC.

@@ -11,7 +11,7 @@ use crate::aligned::Aligned;
 pub(crate) struct Layout {
     /// Output channels of a block.
     pub(crate) lanes: usize,
-    /// Bits of a lane: 8 (the pixels' bits as offsets of lookup tables), 32 or 64 (as they are).
+    /// Bits of a lane: 4 (in a byte; the pixels' bits choose lookup tables), or 8, 16, 32, 64 (as they are).
     pub(crate) bits: usize,
 }
 
@@ -21,6 +21,10 @@ pub(crate) struct Layout {
 pub(crate) struct ConvBin {
     pub(crate) weights: Aligned<u64>,
     /// Output channels of a block.
+    #[allow(
+        dead_code,
+        reason = "portable kernels, the only ones of some targets, have one layout"
+    )]
     pub(crate) lanes: usize,
     pub(crate) window: Window,
     pub(crate) groups: usize,
@@ -30,7 +34,7 @@ pub(crate) struct ConvBin {
     pub(crate) words: usize,
     /// Output channels of a group.
     pub(crate) outputs: usize,
-    /// What the kernel reads of a pixel's bits, from one pixel to the next and from one group to the next: offsets
+    /// What the kernel reads of a pixel's bits, from one pixel to the next and from one group to the next: numbers
     /// of tables, or words of the layout's bits.
     pub(crate) pixel: usize,
     pub(crate) group: usize,
@@ -46,8 +50,9 @@ enum Preparation {
     None,
     /// Every group starts a new word.
     Regroup,
-    /// Every four bits become the offset of a table of 16 bytes.
-    Offsets,
+    /// Every four bits become the high half of a byte whose low half has those of the pixel that the next output
+    /// reads, or, behind the last, of any.
+    Pairs,
 }
 
 impl ConvBin {
@@ -66,7 +71,7 @@ impl ConvBin {
         let words = inputs.div_ceil(lane_bits);
         let aligned = groups == 1 || inputs.is_multiple_of(lane_bits);
         let (preparation, pixel, group) = match lane_bits {
-            8 => (Preparation::Offsets, groups * words * 2, words * 2),
+            4 => (Preparation::Pairs, groups * words, words),
             _ if aligned => {
                 let pixel = bits::words(channels) * (bits::WORD_BITS / lane_bits);
                 (Preparation::None, pixel, words)
@@ -77,7 +82,7 @@ impl ConvBin {
             }
         };
         let mut conv = ConvBin {
-            weights: Aligned::new((blocks * taps * words * lanes * lane_bits).div_ceil(64)),
+            weights: Aligned::new((blocks * taps * words * lanes * lane_bits.max(8)).div_ceil(64)),
             lanes,
             window: Window { kernel, stride, padding },
             groups,
@@ -96,7 +101,7 @@ impl ConvBin {
         conv
     }
 
-    fn pack(&mut self, weight: &[u64], Layout { lanes, bits: lane_bits }: Layout) {
+    fn pack(&mut self, weight: &[u64], Layout { lanes, bits: lane_bits, .. }: Layout) {
         let (taps, blocks) =
             (self.window.kernel * self.window.kernel, self.outputs.div_ceil(lanes));
         let file_words = bits::words(self.inputs);
@@ -110,7 +115,9 @@ impl ConvBin {
                     let at = ((block * taps + tap) * self.words + i) * lanes + lane;
                     let weights = &mut self.weights[..];
                     match lane_bits {
+                        4 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8 & 15,
                         8 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8,
+                        16 => bytemuck::cast_slice_mut::<u64, u16>(weights)[at] = word as u16,
                         32 => bytemuck::cast_slice_mut::<u64, u32>(weights)[at] = word as u32,
                         _ => weights[at] = word,
                     };
@@ -128,7 +135,7 @@ impl ConvBin {
         match self.preparation {
             Preparation::None => 0,
             Preparation::Regroup => pixels * self.groups * bits::words(self.inputs),
-            Preparation::Offsets => (pixels * self.pixel).div_ceil(8),
+            Preparation::Pairs => (pixels * self.pixel).div_ceil(8),
         }
     }
 
@@ -142,9 +149,7 @@ impl ConvBin {
         match self.preparation {
             Preparation::None => {}
             Preparation::Regroup => self.regroup(x.chunks_exact(words), out),
-            Preparation::Offsets => {
-                self.offsets(x.chunks_exact(words), bytemuck::cast_slice_mut(out));
-            }
+            Preparation::Pairs => self.pairs(x, out),
         }
         out
     }
@@ -160,13 +165,42 @@ impl ConvBin {
         }
     }
 
-    fn offsets<'a>(&self, pixels: impl Iterator<Item = &'a [u64]>, out: &mut [u8]) {
-        for (pixel, out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
+    fn pairs(&self, x: &[u64], out: &mut [u64]) {
+        let words = bits::words(self.groups * self.inputs);
+        let (stride, used) = (2 * words, self.pixel / 8);
+        let whole = self.inputs.is_multiple_of(if self.groups == 1 { 32 } else { 64 });
+        let halves = bytemuck::cast_slice::<u64, u32>(x);
+        let ahead = &halves[(self.window.stride * stride).min(halves.len())..];
+        if whole && stride == used {
+            let (first, last) = out.split_at_mut(ahead.len());
+            pair_up(halves, ahead, first);
+            pair_up(&halves[ahead.len()..], halves, last);
+        } else if whole {
+            let pixels = halves.chunks_exact(stride);
+            let ahead = ahead.chunks_exact(stride).chain(pixels.clone());
+            let pixels = pixels.zip(ahead);
+            for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(used)) {
+                pair_up(pixel, ahead, out);
+            }
+        } else {
+            self.ragged_pairs(x, words, bytemuck::cast_slice_mut(out));
+        }
+    }
+
+    fn ragged_pairs(&self, x: &[u64], words: usize, out: &mut [u8]) {
+        let ahead = x[(self.window.stride * words).min(x.len())..].chunks_exact(words);
+        let pixels = x.chunks_exact(words).zip(ahead.chain(x.chunks_exact(words)));
+        for ((pixel, ahead), out) in pixels.zip(out.chunks_exact_mut(self.pixel)) {
             for (group, out) in out.chunks_exact_mut(self.group).enumerate() {
                 for (i, out) in out.chunks_mut(16).enumerate() {
-                    let offsets = self.word(pixel, group, i).to_le_bytes();
-                    let pairs = out.as_chunks_mut().0.iter_mut().zip(offsets);
-                    pairs.for_each(|(pair, byte)| *pair = [byte << 4, byte & 0xf0]);
+                    let [word, ahead] = [pixel, ahead].map(|pixel| self.word(pixel, group, i));
+                    let mut pairs = [0; 2];
+                    pair_up(
+                        bytemuck::cast_ref::<_, [u32; 2]>(&word),
+                        bytemuck::cast_ref::<_, [u32; 2]>(&ahead),
+                        &mut pairs,
+                    );
+                    out.copy_from_slice(&bytemuck::cast_slice(&pairs)[..out.len()]);
                 }
             }
         }
@@ -186,9 +220,32 @@ impl ConvBin {
         sums_stride(self.groups, self.outputs)
     }
 
+    /// Products of an output.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub(crate) fn products(&self) -> usize {
+        self.inputs * self.window.kernel * self.window.kernel
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         8 * self.weights.len() + 4 * self.tap_sums.len()
     }
+}
+
+/// Bytes of four bits of `high` and four of `low`.
+#[inline(always)]
+fn pair_up(high: &[u32], low: &[u32], out: &mut [u64]) {
+    for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
+        *out = spread(high) << 4 | spread(low);
+    }
+}
+
+/// Every four bits in a byte of their own.
+#[inline(always)]
+fn spread(bits: u32) -> u64 {
+    let bits = u64::from(bits);
+    let bits = (bits | bits << 16) & 0x0000_ffff_0000_ffff;
+    let bits = (bits | bits << 8) & 0x00ff_00ff_00ff_00ff;
+    (bits | bits << 4) & 0x0f0f_0f0f_0f0f_0f0f
 }
 
 /// The 64 bits that start at `bit`; bits beyond the end are zero.

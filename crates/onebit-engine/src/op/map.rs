@@ -1,10 +1,15 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{
-    Affine, Band, BitMap, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read, SignStage,
-    Source, StageView, Temp, stride,
+    Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read,
+    SignStage, Source, StageView, Temp, Winograd, stride,
 };
 use crate::kernel::Kernels;
+
+/// Rows of a pooling for which those of its input are computed at once.
+const POOLED_ROWS: usize = 8;
 
 /// A map computed in one pass: a producer, then elementwise stages, then bits.
 #[derive(Debug)]
@@ -41,11 +46,19 @@ pub(crate) enum Producer {
         width: usize,
         conv: Conv,
     },
+    Winograd {
+        x: Source,
+        height: usize,
+        width: usize,
+        conv: Winograd,
+    },
+    /// Of a map that is there, or of one whose rows are computed as they are needed.
     Pool {
         x: Source,
         height: usize,
         width: usize,
         pool: Pool,
+        inner: Option<Box<Map>>,
     },
     Concat {
         x: [Source; 2],
@@ -90,8 +103,27 @@ impl Map {
         if let Some(sums) = &mut outputs.sums {
             sums.fill(0.0);
         }
-        self.prepare(read, &mut temp.vectors);
-        let vectors = &temp.vectors[..];
+        let Temp { vectors, buffers, pooled } = temp;
+        buffers.next = 0;
+        self.prepare(read, vectors);
+        self.rows(kernels, read, 0..self.height, outputs, vectors, buffers, pooled);
+    }
+
+    /// Computes rows of the map, which `outputs` begin with.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what is read, what is written, and working memory"
+    )]
+    fn rows(
+        &self,
+        kernels: &Kernels,
+        read: &Read<'_>,
+        rows: Range<usize>,
+        outputs: Outputs<'_>,
+        vectors: &[f32],
+        buffers: &mut Buffers,
+        pooled: &mut [f32],
+    ) {
         let first = StageView::Affine { scale: &[], shift: &[] };
         let mut stages = [first; MAX_STAGES];
         for (view, stage) in stages.iter_mut().zip(&self.stages) {
@@ -99,7 +131,7 @@ impl Map {
         }
         let thresholds = self.sign.as_ref().map(|sign| sign.thresholds(vectors));
         let mut band = Band {
-            rows: 0..self.height,
+            rows,
             width: self.width,
             channels: self.channels,
             stride: stride(self.channels),
@@ -108,22 +140,47 @@ impl Map {
             bits: thresholds.zip(outputs.bits),
             sums: outputs.sums,
         };
+        if let Producer::Pool { pool, inner: Some(inner), .. } = &self.producer {
+            return inner.pool(kernels, read, *pool, buffers, pooled, &mut band);
+        }
         let stride = self.sums_stride();
         if stride == band.stride {
-            return self.produce(kernels, read, &mut temp.prepared, &mut band);
+            return self.produce(kernels, read, buffers, &mut band);
         }
-        let floats = Some(&mut temp.ragged[..]);
-        let mut sums = Band {
-            rows: 0..self.height,
-            stride,
-            stages: &[],
-            floats,
-            bits: None,
-            sums: None,
-            ..band
-        };
-        self.produce(kernels, read, &mut temp.prepared, &mut sums);
-        (kernels.copy)(self.map(&temp.ragged, stride), &mut band);
+        let mut ragged = core::mem::take(&mut buffers.ragged);
+        let floats = Some(&mut ragged[..]);
+        let rows = band.rows.clone();
+        let mut sums = Band { rows, stride, stages: &[], floats, bits: None, sums: None, ..band };
+        self.produce(kernels, read, buffers, &mut sums);
+        (kernels.copy)(self.map(&ragged, stride), &mut band);
+        buffers.ragged = ragged;
+    }
+
+    /// Pools this map, computing its rows as they are needed.
+    fn pool(
+        &self,
+        kernels: &Kernels,
+        read: &Read<'_>,
+        pool: Pool,
+        buffers: &mut Buffers,
+        pooled: &mut [f32],
+        band: &mut Band<'_>,
+    ) {
+        let row = self.width * stride(self.channels);
+        let mut have: Range<usize> = 0..0;
+        for first in band.rows.clone().step_by(POOLED_ROWS) {
+            let last = (first + POOLED_ROWS).min(band.rows.end) - 1;
+            let start = pool.window.input_rows(first, self.height).start;
+            let end = pool.window.input_rows(last, self.height).end;
+            let kept = have.end.saturating_sub(start);
+            pooled.copy_within((have.len() - kept) * row..have.len() * row, 0);
+            let floats = Some(&mut pooled[kept * row..(end - start) * row]);
+            let outputs = Outputs { floats, bits: None, sums: None };
+            self.rows(kernels, read, start + kept..end, outputs, &[], buffers, &mut []);
+            let map = self.map(&pooled[..(end - start) * row], stride(self.channels));
+            (kernels.pool)(pool, map, start, &mut band.part(first..last + 1));
+            have = start..end;
+        }
     }
 
     fn prepare(&self, read: &Read<'_>, vectors: &mut [f32]) {
@@ -162,7 +219,7 @@ impl Map {
         &self,
         kernels: &Kernels,
         read: &Read<'_>,
-        prepared: &mut [u64],
+        buffers: &mut Buffers,
         band: &mut Band<'_>,
     ) {
         let real = |x: Source, channels, height, width| FloatMap {
@@ -178,14 +235,19 @@ impl Map {
             Producer::InPlace => (kernels.rectify)(band),
             Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
             &Producer::ConvBin { x, height, width, ref conv } => {
-                let words = conv.prepare(read.bits(x), prepared);
+                let words = conv.prepare(read.bits(x), &mut buffers.prepared);
                 (kernels.conv_bin)(conv, BitMap { words, height, width }, band);
             }
             &Producer::Conv { x, channels, height, width, ref conv } => {
                 (kernels.conv)(conv, real(x, channels, height, width), band);
             }
-            &Producer::Pool { x, height, width, pool } => {
-                (kernels.pool)(pool, real(x, self.channels, height, width), band);
+            &Producer::Winograd { x, height, width, ref conv } => {
+                let map = real(x, conv.inputs, height, width);
+                let Buffers { transformed, next, .. } = buffers;
+                (kernels.winograd)(conv, map, transformed, next, band);
+            }
+            &Producer::Pool { x, height, width, pool, .. } => {
+                (kernels.pool)(pool, real(x, self.channels, height, width), 0, band);
             }
             Producer::Concat { x, channels } => {
                 let maps = [0, 1].map(|i| real(x[i], channels[i], self.height, self.width));
@@ -207,7 +269,7 @@ impl Map {
         }
     }
 
-    /// Floats of [`Temp::ragged`] in use.
+    /// Floats of [`Buffers::ragged`] in use.
     pub(crate) fn ragged(&self) -> usize {
         match self.sums_stride() {
             own if own == stride(self.channels) => 0,
@@ -215,10 +277,30 @@ impl Map {
         }
     }
 
-    /// Words of [`Temp::prepared`] in use.
+    /// Words of [`Buffers::prepared`] in use.
     pub(crate) fn prepared(&self) -> usize {
         match &self.producer {
             Producer::ConvBin { height, width, conv, .. } => conv.prepared_words(height * width),
+            _ => 0,
+        }
+    }
+
+    /// Floats of [`Buffers::transformed`] in use.
+    pub(crate) fn transformed(&self) -> usize {
+        match &self.producer {
+            Producer::Winograd { conv, .. } => conv.workspace(self.width),
+            Producer::Pool { inner: Some(inner), .. } => inner.transformed(),
+            _ => 0,
+        }
+    }
+
+    /// Floats of [`Temp::pooled`] in use.
+    pub(crate) fn pooled(&self) -> usize {
+        match &self.producer {
+            Producer::Pool { pool, inner: Some(inner), .. } => {
+                let rows = (POOLED_ROWS - 1) * pool.window.stride + pool.window.kernel;
+                rows.min(inner.height) * inner.width * stride(inner.channels)
+            }
             _ => 0,
         }
     }
@@ -227,6 +309,8 @@ impl Map {
         let producer = match &self.producer {
             Producer::ConvBin { conv, .. } => conv.bytes(),
             Producer::Conv { conv, .. } => conv.bytes(),
+            Producer::Winograd { conv, .. } => conv.bytes(),
+            Producer::Pool { inner: Some(inner), .. } => inner.weight_bytes(),
             _ => 0,
         };
         let stage = |stage: &Stage| match stage {

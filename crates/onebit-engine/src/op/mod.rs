@@ -13,6 +13,7 @@ mod prelu;
 mod sign;
 mod statistics;
 mod window;
+pub(crate) mod winograd;
 
 pub(crate) use affine::Affine;
 pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageView, stride};
@@ -27,6 +28,7 @@ pub(crate) use prelu::{Prelu, PreluVectors};
 pub(crate) use sign::SignStage;
 pub(crate) use statistics::Channels;
 pub(crate) use window::Window;
+pub(crate) use winograd::Winograd;
 
 use crate::aligned::Aligned;
 use crate::arena::{Around, Span};
@@ -72,8 +74,20 @@ impl<'a> Read<'a> {
 pub(crate) struct Temp {
     /// Dynamic thresholds and shifts, statistics.
     pub(crate) vectors: Aligned<f32>,
+    pub(crate) buffers: Buffers,
+    /// Rows that are pooled as soon as they are computed.
+    pub(crate) pooled: Aligned<f32>,
+}
+
+/// Memory that a producer uses only while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffers {
     /// Input of a binary convolution as its kernel reads it.
     pub(crate) prepared: Aligned<u64>,
+    /// Rows of the input of a convolution by minimal filtering.
+    pub(crate) transformed: Aligned<f32>,
+    /// The row of them that is not yet there.
+    pub(crate) next: usize,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,
 }

@@ -18,6 +18,13 @@ impl Window {
         self.padding.saturating_sub(start)..end
     }
 
+    /// Input positions below the window at output position `o`, in an input of `extent`.
+    #[inline(always)]
+    pub(crate) fn input_rows(&self, o: usize, extent: usize) -> Range<usize> {
+        let taps = self.taps(o, extent);
+        self.input(o, taps.start)..self.input(o, taps.start) + taps.len()
+    }
+
     /// Input position of the tap `tap` of the window at output position `o`, a tap of [`Window::taps`].
     #[inline(always)]
     pub(crate) fn input(&self, o: usize, tap: usize) -> usize {

@@ -138,13 +138,21 @@ pub(crate) fn engine(model: &Verified<Model>, isa: Isa) -> Engine {
     Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap()
 }
 
-/// Instruction sets to test: all that this CPU has, and the one that `ONEBIT_REQUIRE_ISA` names.
+/// Instruction sets to test: all that this CPU and this build have. The environment variable
+/// `ONEBIT_REQUIRE_ISA` lists, with commas, those that must be among them.
 pub(crate) fn isas() -> Vec<Isa> {
     let available = Isa::available();
-    if let Ok(name) = std::env::var("ONEBIT_REQUIRE_ISA") {
-        let required = Isa::from_name(&name);
-        let found = required.is_some_and(|isa| available.contains(&isa));
-        assert!(found, "ONEBIT_REQUIRE_ISA={name}: this CPU or this build does not have it");
+    for name in std::env::var("ONEBIT_REQUIRE_ISA").unwrap_or_default().split_terminator(',') {
+        let found = Isa::from_name(name).is_some_and(|isa| available.contains(&isa));
+        assert!(found, "ONEBIT_REQUIRE_ISA: this CPU or this build lacks `{name}`");
     }
     available
+}
+
+/// The plainer instruction set that rounds like `isa`, whose floats it must have bit for bit.
+pub(crate) fn definition(isa: Isa) -> Isa {
+    match isa {
+        Isa::Portable | Isa::Simd128 => Isa::Portable,
+        _ => Isa::Reference,
+    }
 }

@@ -1,0 +1,85 @@
+//! Counters of 8 bits in registers, which are added to counters of 16 bits before they overflow.
+
+use super::binary::Sums;
+use super::vector::Vector;
+
+/// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
+const BYTES_PER_COUNTER: usize = 31;
+
+/// Largest number of products in a sum: the counters in memory have 16 bits.
+pub(super) const MOST_PRODUCTS: usize = u16::MAX as usize;
+
+/// A register of counters of 8 bits, one for each output channel. The same condition as for [`Vector`] holds.
+pub(super) trait Bytes: Copy {
+    /// Bytes in a register.
+    const LANES: usize;
+
+    /// What sums are turned into.
+    type Vector: Vector;
+
+    /// All bytes zero.
+    fn zero() -> Self;
+
+    /// Into the first [`Bytes::LANES`] bytes.
+    fn store(self, to: &mut [u8]);
+
+    /// `base - 2 * counts` of a register of floats.
+    fn sums(counts: &[u16], base: f32) -> Self::Vector;
+}
+
+/// Counters of `P` pixels and `L` filters, `N` registers for each pixel.
+pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize> {
+    pub(super) registers: [[B; N]; P],
+    /// Bytes of weights counted in the registers.
+    pending: usize,
+    counts: [[u16; L]; P],
+}
+
+impl<B: Bytes, const L: usize, const N: usize, const P: usize> Tile<B, L, N, P> {
+    /// Counters at zero.
+    #[inline(always)]
+    pub(super) fn zero() -> Self {
+        const { assert!(L == N * B::LANES) };
+        Tile { registers: [[B::zero(); N]; P], pending: 0, counts: [[0; L]; P] }
+    }
+
+    /// Bytes of weights, at most `len`, that the caller counts next.
+    #[inline(always)]
+    pub(super) fn next(&mut self, len: usize) -> usize {
+        if self.pending == BYTES_PER_COUNTER {
+            self.empty();
+        }
+        let len = len.min(BYTES_PER_COUNTER - self.pending);
+        self.pending += len;
+        len
+    }
+
+    /// Moves what the registers have counted to memory.
+    #[inline(always)]
+    fn empty(&mut self) {
+        for (registers, counts) in self.registers.iter_mut().zip(&mut self.counts) {
+            let mut bytes = [0; L];
+            for (n, register) in registers.iter_mut().enumerate() {
+                register.store(&mut bytes[n * B::LANES..]);
+                *register = B::zero();
+            }
+            for (count, byte) in counts.iter_mut().zip(bytes) {
+                *count += u16::from(byte);
+            }
+        }
+        self.pending = 0;
+    }
+
+    /// Hands on `base - 2 * differences`.
+    #[inline(always)]
+    pub(super) fn finish(mut self, base: [f32; P], sums: &mut impl Sums<B::Vector, P>) {
+        self.empty();
+        for n in 0..L / B::Vector::LANES {
+            let mut values = [B::Vector::splat(0.0); P];
+            for p in 0..P {
+                values[p] = B::sums(&self.counts[p][n * B::Vector::LANES..], base[p]);
+            }
+            sums.take(n, values);
+        }
+    }
+}

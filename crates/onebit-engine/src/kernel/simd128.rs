@@ -1,0 +1,199 @@
+//! The shared loops for WebAssembly's vectors. Like the portable ones, which they equal bit for bit, they multiply
+//! and add in two roundings.
+#![allow(unsafe_code)]
+
+use core::arch::wasm32::{
+    f32x4, f32x4_add, f32x4_convert_u32x4, f32x4_gt, f32x4_mul, f32x4_pmax, f32x4_splat, f32x4_sub,
+    i32x4_bitmask, u8x16_add, u8x16_popcnt, u8x16_splat, u32x4_load_extend_u16x4, v128,
+    v128_bitselect, v128_load, v128_store, v128_xor,
+};
+
+use super::binary::{Scheme, Sums};
+use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
+use super::popcount::{Popcount, Words};
+use super::vector::Vector;
+use super::{Isa, Kernels, binary, dynamic, linear_i8, real, sigmoid, winograd};
+use crate::op::Layout;
+
+static KERNELS: Kernels = Kernels {
+    isa: Isa::Simd128,
+    conv_bin_layout: |filters| match filters.outputs {
+        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 4, bits: 64 },
+        0..=16 => Layout { lanes: 16, bits: 8 },
+        _ => Layout { lanes: 32, bits: 8 },
+    },
+    conv_bin: |conv, x, band| match conv.lanes {
+        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(conv, x, band),
+        16 => binary::conv_bin::<BytePopcount<1>, 16>(conv, x, band),
+        _ => binary::conv_bin::<BytePopcount<2>, 32>(conv, x, band),
+    },
+    conv_lanes: |_| 8,
+    conv: real::conv::<v128, 8, 2>,
+    winograd: winograd::winograd::<v128, 8, 2>,
+    pool: real::pool::<v128>,
+    copy: real::copy::<v128>,
+    rectify: dynamic::rectify::<v128>,
+    concat: real::concat::<v128>,
+    shuffle: real::shuffle::<v128>,
+    moment: real::moment::<v128>,
+    linear_i8_lanes: 16,
+    linear_i8: linear_i8::linear_i8::<v128>,
+    bound: sigmoid::bound,
+};
+
+pub(super) fn kernels() -> Option<&'static Kernels> {
+    Some(&KERNELS)
+}
+
+/// Counting by XOR and popcount in lanes of 8 bits, `N` registers of filters.
+struct BytePopcount<const N: usize>;
+
+impl<const L: usize, const N: usize> Scheme<L> for BytePopcount<N> {
+    type Weight = u8;
+    type Input = u8;
+    const INPUTS: usize = 1;
+    const WIDTHS: &'static [usize] = if N == 1 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
+    type Tile<const P: usize> = Tile<v128, L, N, P>;
+    type Vector = v128;
+
+    #[inline(always)]
+    fn zero<const P: usize>() -> Tile<v128, L, N, P> {
+        Tile::zero()
+    }
+
+    #[inline(always)]
+    fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
+        tile: &mut Tile<v128, L, N, P>,
+        inputs: &[u8],
+        step: usize,
+        weights: &[[u8; L]],
+    ) {
+        let last = P - RIGHT - LEFT - 1;
+        let inputs = &inputs[..last * step + weights.len()];
+        let mut done = 0;
+        while done < weights.len() {
+            let len = tile.next(weights.len() - done);
+            for (i, weights) in weights[done..done + len].iter().enumerate() {
+                let filters: [v128; N] = core::array::from_fn(|n| load(&weights[n * 16..]));
+                for p in LEFT..P - RIGHT {
+                    // SAFETY: p - LEFT is at most `last` and done + i less than the number of weights.
+                    let input = unsafe { *inputs.get_unchecked((p - LEFT) * step + done + i) };
+                    let input = u8x16_splat(input);
+                    for n in 0..N {
+                        let differences = u8x16_popcnt(v128_xor(input, filters[n]));
+                        tile.registers[p][n] = u8x16_add(tile.registers[p][n], differences);
+                    }
+                }
+            }
+            done += len;
+        }
+    }
+
+    #[inline(always)]
+    fn finish<const P: usize>(
+        tile: Tile<v128, L, N, P>,
+        base: [f32; P],
+        sums: &mut impl Sums<v128, P>,
+    ) {
+        tile.finish(base, sums);
+    }
+}
+
+/// The first 16 bytes.
+#[inline(always)]
+fn load(from: &[u8]) -> v128 {
+    let from = &from[..16];
+    // SAFETY: the slice holds 16 bytes.
+    unsafe { v128_load(from.as_ptr().cast()) }
+}
+
+impl Bytes for v128 {
+    const LANES: usize = 16;
+
+    type Vector = v128;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        u8x16_splat(0)
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [u8]) {
+        let to = &mut to[..16];
+        // SAFETY: the slice holds 16 bytes.
+        unsafe { v128_store(to.as_mut_ptr().cast(), self) }
+    }
+
+    #[inline(always)]
+    fn sums(counts: &[u16], base: f32) -> v128 {
+        let counts = &counts[..4];
+        // SAFETY: the slice holds 4 counters.
+        let counts = f32x4_convert_u32x4(unsafe { u32x4_load_extend_u16x4(counts.as_ptr()) });
+        f32x4_sub(f32x4_splat(base), f32x4_add(counts, counts))
+    }
+}
+
+impl Vector for v128 {
+    const LANES: usize = 4;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        f32x4_splat(value)
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        let from = &from[..4];
+        // SAFETY: the slice holds 4 floats.
+        unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn from_i8(from: &[i8]) -> Self {
+        let from = &from[..4];
+        f32x4(from[0].into(), from[1].into(), from[2].into(), from[3].into())
+    }
+
+    #[inline(always)]
+    fn add(self, y: Self) -> Self {
+        f32x4_add(self, y)
+    }
+
+    #[inline(always)]
+    fn sub(self, y: Self) -> Self {
+        f32x4_sub(self, y)
+    }
+
+    #[inline(always)]
+    fn mul(self, y: Self) -> Self {
+        f32x4_mul(self, y)
+    }
+
+    #[inline(always)]
+    fn mul_add(self, y: Self, z: Self) -> Self {
+        f32x4_add(f32x4_mul(self, y), z)
+    }
+
+    #[inline(always)]
+    fn larger(self, y: Self) -> Self {
+        f32x4_pmax(y, self)
+    }
+
+    #[inline(always)]
+    fn if_positive(self, yes: Self, no: Self) -> Self {
+        v128_bitselect(yes, no, f32x4_gt(self, f32x4_splat(0.0)))
+    }
+
+    #[inline(always)]
+    fn greater(self, y: Self) -> u64 {
+        u64::from(i32x4_bitmask(f32x4_gt(self, y)))
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        let to = &mut to[..4];
+        // SAFETY: the slice holds 4 floats.
+        unsafe { v128_store(to.as_mut_ptr().cast(), self) }
+    }
+}

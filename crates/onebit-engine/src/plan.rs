@@ -217,12 +217,10 @@ impl Places {
         let mut reserved = Reserved { floats: None, bits: None, sums: None };
         if let Some(value) = group.value {
             let shape = shapes[value];
-            if group.value_is_read {
-                reserved.floats = match self.overwritten(step, group, planner) {
-                    Some(span) => Some(span),
-                    None => Some(self.floats.take(real_len(shape)?)?),
-                };
-            }
+            reserved.floats = match self.overwritten(step, group, planner) {
+                None if group.value_is_read => Some(self.floats.take(real_len(shape)?)?),
+                overwritten => overwritten,
+            };
             if group.sums_are_read {
                 reserved.sums =
                     Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);

@@ -112,8 +112,10 @@ impl Plan {
             planner.places[0] = Source::Floats(image);
         }
         for (index, group) in groups.iter().enumerate() {
-            let Reserved { floats, bits, sums } = places.reserve(group, shapes).ok_or(TOO_LARGE)?;
-            let step = Step { work: planner.work(group)?, floats, bits, sums, sign: group.sign };
+            let Reserved { floats, bits, sums } =
+                places.reserve(index, group, &planner).ok_or(TOO_LARGE)?;
+            let work = planner.work(group, floats)?;
+            let step = Step { work, floats, bits, sums, sign: group.sign };
             plan.push(planner.info(group), step);
             if let Some(value) = group.value {
                 if let Some(span) = floats {
@@ -124,7 +126,7 @@ impl Plan {
             if let (Some(sign), Some(span)) = (group.sign, bits) {
                 planner.places[sign] = Source::Bits(span);
             }
-            places.release(index, &planner);
+            places.release(index, floats, &planner);
         }
         plan.logits = planner.places.last().copied().unwrap_or(Source::Image);
         plan.sizes.floats = places.floats.len();
@@ -210,13 +212,15 @@ impl Places {
         Places { floats: Area::default(), bits: Area::default(), sums: Area::default(), dying }
     }
 
-    fn reserve(&mut self, group: &Group, shapes: &[Shape]) -> Option<Reserved> {
+    fn reserve(&mut self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Reserved> {
+        let shapes = planner.shapes;
         let mut reserved = Reserved { floats: None, bits: None, sums: None };
         if let Some(value) = group.value {
             let shape = shapes[value];
-            if group.value_is_read {
-                reserved.floats = Some(self.floats.take(real_len(shape)?)?);
-            }
+            reserved.floats = match self.overwritten(step, group, planner) {
+                None if group.value_is_read => Some(self.floats.take(real_len(shape)?)?),
+                overwritten => overwritten,
+            };
             if group.sums_are_read {
                 reserved.sums =
                     Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);
@@ -228,9 +232,22 @@ impl Places {
         Some(reserved)
     }
 
-    fn release(&mut self, step: usize, planner: &Planner<'_>) {
+    /// Place of the input of a rectifier that is the only node of its step and the last to read it.
+    fn overwritten(&self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Span> {
+        let node = planner.node(group.root);
+        let alone = group.members().len() == 1 && matches!(node.op, Op::Prelu { .. });
+        let x = node.inputs.first()?.0;
+        match planner.places[x] {
+            Source::Floats(span) if alone && self.dying[step].contains(&x) => Some(span),
+            _ => None,
+        }
+    }
+
+    /// Gives back what is read for the last time, but for the place that the step has written.
+    fn release(&mut self, step: usize, written: Option<Span>, planner: &Planner<'_>) {
         for &value in &self.dying[step] {
             match planner.places[value] {
+                Source::Floats(span) if Some(span) == written => {}
                 Source::Floats(span) => self.floats.release(span),
                 Source::Bits(span) => self.bits.release(span),
                 Source::Image => {}
@@ -328,7 +345,7 @@ impl Planner<'_> {
         }
     }
 
-    fn work(&self, group: &Group) -> Result<Work, EngineError> {
+    fn work(&self, group: &Group, written: Option<Span>) -> Result<Work, EngineError> {
         let id = group.root;
         let x = self.input_shape(id);
         match self.node(id).op {
@@ -348,7 +365,15 @@ impl Planner<'_> {
                 layer: self.linear(id, x.len(), outputs, precision)?,
                 range,
             })),
-            _ => Ok(Work::Map(self.map(group)?)),
+            _ => {
+                let mut map = self.map(group)?;
+                if let Producer::Copy { x: Source::Floats(span) } = map.producer
+                    && Some(span) == written
+                {
+                    map.producer = Producer::InPlace;
+                }
+                Ok(Work::Map(map))
+            }
         }
     }
 
@@ -376,7 +401,8 @@ impl Planner<'_> {
             }
             Precision::I8 => {
                 let (integers, scale) = self.integers(id, inputs, outputs)?;
-                Layer::I8(LinearI8::new(integers, padded(scale, 0.0), bias, inputs))
+                let vectors = [padded(scale, 0.0), bias];
+                Layer::I8(LinearI8::new(integers, vectors, inputs, self.kernels.linear_i8_lanes))
             }
         };
         Ok(Linear { x: self.source(id, 0), channels: self.input_shape(id).channels, layer })

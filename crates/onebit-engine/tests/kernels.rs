@@ -7,8 +7,8 @@ mod common;
 use common::{Random, definition, engine, graph, isas, lowered, run};
 use onebit_engine::Isa;
 use onebit_model::{
-    Data, Geometry, HyperRange, Model, Op, PadValue, Precision, Statistics, Threshold, Verified,
-    WeightScale,
+    Data, Geometry, HyperRange, Model, Op, PadValue, Precision, Shift, Slope, Statistics,
+    Threshold, Verified, WeightScale,
 };
 
 /// Largest difference of a real sum rounded once or twice for each of its terms (values of unit size).
@@ -247,6 +247,64 @@ fn vectors() {
                 let x = random.floats(channels * 15, -1.0, 1.0);
                 let what =
                     format!("{statistics:?} of {channels}, {range:?}, {precision:?}, seed {seed}");
+                assert_equal_to_definition(&model, &x, &what);
+                seed += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn wide_layers_of_8_bits() {
+    let precision = Precision::I8;
+    let (statistics, range) = (Statistics::MeanStd, HyperRange::Sigmoid { lambda: 0.5 });
+    let sizes = [(150, 16, 32), (40, 144, 128), (129, 300, 384), (16, 600, 80)];
+    for (seed, (channels, hidden, outputs)) in (8000..).zip(sizes) {
+        let graph = graph(vec![
+            ("input", image(channels, [2, 3]), &[]),
+            ("trunk", Op::HyperTrunk { statistics, hidden, precision }, &[0]),
+            ("head", Op::HyperHead { outputs, range, precision }, &[1]),
+        ]);
+        let random = &mut Random(seed);
+        let model = lowered(&graph, random);
+        let x = random.floats(channels * 6, -1.0, 1.0);
+        let what = format!("{channels} channels, {hidden} units, {outputs} outputs, seed {seed}");
+        assert_equal_to_definition(&model, &x, &what);
+    }
+}
+
+/// A rectifier that takes the place of its input: read as a map, as the sums of its channels, and by a sign.
+#[test]
+fn dynamic_rectifiers_and_signs() {
+    let precision = Precision::I8;
+    let trunk = Op::HyperTrunk { statistics: Statistics::Mean, hidden: 9, precision };
+    let range = HyperRange::Sigmoid { lambda: 0.5 };
+    let head = |outputs| Op::HyperHead { outputs, range, precision };
+    let geometry = Geometry { out_channels: 5, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    let conv = Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
+    let mut seed = 9000;
+    for channels in [1, 16, 40, 64, 130] {
+        for width in [1, 2, 5, 7, 8, 14, 19] {
+            let map = vec![
+                ("input", image(channels, [3, width]), &[][..]),
+                ("bn", Op::Affine, &[0]),
+                ("trunk", trunk.clone(), &[1]),
+                ("shifts", head(2 * channels), &[2]),
+                ("prelu", Op::Prelu { slope: Slope::Both, shift: Shift::Dynamic }, &[1, 3]),
+            ];
+            let mut sums = map.clone();
+            sums.push(("pool", Op::GlobalAvgPool, &[4]));
+            let mut signs = map.clone();
+            signs.push(("second", trunk.clone(), &[4]));
+            signs.push(("offsets", head(channels), &[5]));
+            signs.push(("sign", Op::Sign { threshold: Threshold::Dynamic }, &[4, 6]));
+            signs.push(("conv", conv.clone(), &[7]));
+            for nodes in [map, sums, signs] {
+                let random = &mut Random(seed);
+                let what =
+                    format!("{channels} channels, {width} wide, {}, seed {seed}", nodes.len());
+                let model = lowered(&graph(nodes), random);
+                let x = random.floats(channels * 3 * width, -1.0, 1.0);
                 assert_equal_to_definition(&model, &x, &what);
                 seed += 1;
             }

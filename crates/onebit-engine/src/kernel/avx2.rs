@@ -41,6 +41,7 @@ x86_kernels! {
         _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
+    linear_i8_lanes: 32,
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<__m256, 8, 1>(conv, x, band),
         _ => real::conv::<[__m256; 2], 16, 1>(conv, x, band),

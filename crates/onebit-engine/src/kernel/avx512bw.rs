@@ -37,6 +37,7 @@ x86_kernels! {
         _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(conv, x, band),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
+    linear_i8_lanes: 128,
     conv: |conv, x, band| match conv.lanes {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),

@@ -201,13 +201,17 @@ pub(crate) struct Kernels {
     pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut Band<'_>),
     /// The map itself.
     pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),
+    /// The values that are there already, by a rectifier as the only stage.
+    pub(crate) rectify: fn(&mut Band<'_>),
     /// Two maps, the first of this many channels.
     pub(crate) concat: fn([FloatMap<'_>; 2], usize, &mut Band<'_>),
     /// The map with its groups of channels, this many, shuffled.
     pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
     /// Adds a moment over pixels (with the means) to the sums of a whole stride of channels.
     pub(crate) moment: fn(Moment, &[f32], &[f32], &mut [f32]),
-    /// The layer of a vector, in whole blocks of outputs.
+    /// Most lanes of a block of 8-bit weights, so that sums and factors take half of the registers.
+    pub(crate) linear_i8_lanes: usize,
+    /// The layer of a vector, a whole stride of outputs.
     pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),
     /// `lambda * (2 * sigmoid(v) - 1)` for every value `v`.
     pub(crate) bound: fn(f32, &mut [f32]),

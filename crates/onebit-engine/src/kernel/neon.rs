@@ -11,7 +11,7 @@ use core::array;
 
 use super::popcount::{Popcount, Words};
 use super::vector::{Counter, Vector};
-use super::{Isa, Kernels, binary, linear_i8, real, sigmoid, winograd};
+use super::{Isa, Kernels, binary, dynamic, linear_i8, real, sigmoid, winograd};
 use crate::op::Layout;
 
 /// Largest number of products in a sum: the counters have 16 bits.
@@ -38,10 +38,12 @@ static KERNELS: Kernels = Kernels {
     },
     pool: real::pool::<Floats>,
     copy: real::copy::<Floats>,
+    rectify: dynamic::rectify::<Floats>,
     concat: real::concat::<Floats>,
     shuffle: real::shuffle::<Floats>,
     moment: real::moment::<Floats>,
-    linear_i8: linear_i8::linear_i8::<Floats, 2>,
+    linear_i8_lanes: 32,
+    linear_i8: linear_i8::linear_i8::<Floats>,
     bound: sigmoid::bound,
 };
 

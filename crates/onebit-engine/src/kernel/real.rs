@@ -178,8 +178,12 @@ fn pool_tile<V: Vector, const P: usize>(
 /// A band of values that are there already.
 #[inline(always)]
 pub(super) fn copy<V: Vector>(x: FloatMap<'_>, band: &mut Band<'_>) {
-    if x.stride == band.stride && dynamic::run::<V>(x, band) {
-        return;
+    if let Band { stages: [], floats: None, sums: None, bits: Some((threshold, words)), .. } = band
+        && x.stride == band.stride
+    {
+        let row = band.width * x.stride;
+        let x = &x.values[band.rows.start * row..][..band.rows.len() * row];
+        return dynamic::signs::<V>(x, threshold, words, bits::words(band.channels));
     }
     let channels = band.channels;
     if x.stride < stride(band.channels) {

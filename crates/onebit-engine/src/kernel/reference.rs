@@ -5,8 +5,8 @@ use onebit_model::bits;
 use super::{Isa, Kernels, Moment};
 use crate::op::winograd::{INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{
-    BLOCK, Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, PoolKind, StageView,
-    Window, Winograd,
+    Band, BitMap, CHANNEL_ALIGN, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, PoolKind,
+    StageView, Window, Winograd,
 };
 
 static KERNELS: Kernels = Kernels {
@@ -18,9 +18,11 @@ static KERNELS: Kernels = Kernels {
     winograd,
     pool,
     copy,
+    rectify,
     concat,
     shuffle,
     moment,
+    linear_i8_lanes: CHANNEL_ALIGN,
     linear_i8,
     bound,
 };
@@ -170,6 +172,19 @@ fn copy(map: FloatMap<'_>, band: &mut Band<'_>) {
     each(band, |y, x, c| map.values[(y * map.width + x) * map.stride + c]);
 }
 
+fn rectify(band: &mut Band<'_>) {
+    let (width, channels, stride) = (band.width, band.channels, band.stride);
+    let Some(floats) = &mut band.floats else { return };
+    for (pixel, values) in floats.chunks_exact_mut(stride).enumerate() {
+        for (c, value) in values[..channels].iter_mut().enumerate() {
+            *value = through_stages(band.stages, band.rows.start * width + pixel, c, *value);
+            if let Some(sums) = &mut band.sums {
+                sums[pixel / width * stride + c] += *value;
+            }
+        }
+    }
+}
+
 fn concat(maps: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
     each(band, |y, x, c| {
         let (map, c) = if c < first { (maps[0], c) } else { (maps[1], c - first) };
@@ -212,10 +227,11 @@ fn moment(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
 }
 
 fn linear_i8(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
+    let lanes = layer.lanes;
     for (o, out) in out.iter_mut().enumerate() {
-        let row = &layer.weights[o / BLOCK * BLOCK * layer.inputs + o % BLOCK..];
+        let row = &layer.weights[o / lanes * lanes * layer.inputs + o % lanes..];
         let mut sum = 0.0;
-        for (&q, &x) in row.iter().step_by(BLOCK).zip(x) {
+        for (&q, &x) in row.iter().step_by(lanes).zip(x) {
             if x != 0.0 {
                 sum = fma(x, f32::from(q) * layer.scale[o], sum);
             }

@@ -12,7 +12,7 @@ use super::binary::{Scheme, Sums};
 use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
-use super::{Isa, Kernels, binary, linear_i8, real, sigmoid, winograd};
+use super::{Isa, Kernels, binary, dynamic, linear_i8, real, sigmoid, winograd};
 use crate::op::Layout;
 
 static KERNELS: Kernels = Kernels {
@@ -32,10 +32,12 @@ static KERNELS: Kernels = Kernels {
     winograd: winograd::winograd::<v128, 8, 2>,
     pool: real::pool::<v128>,
     copy: real::copy::<v128>,
+    rectify: dynamic::rectify::<v128>,
     concat: real::concat::<v128>,
     shuffle: real::shuffle::<v128>,
     moment: real::moment::<v128>,
-    linear_i8: linear_i8::linear_i8::<v128, 4>,
+    linear_i8_lanes: 16,
+    linear_i8: linear_i8::linear_i8::<v128>,
     bound: sigmoid::bound,
 };
 

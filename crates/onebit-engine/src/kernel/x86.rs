@@ -8,6 +8,7 @@ macro_rules! x86_kernels {
         conv_bin_layout: $layout:expr,
         conv_bin: |$bin:ident, $bits:ident, $bin_band:ident| $conv_bin:expr,
         conv_lanes: $lanes:expr,
+        linear_i8_lanes: $i8_lanes:expr,
         conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
         winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_band:ident| $winograd:expr,
     ) => {
@@ -31,11 +32,14 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             copy: |x, band| unsafe { copy(x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            rectify: |band| unsafe { rectify(band) },
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
             concat: |x, first, band| unsafe { concat(x, first, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             moment: |m, x, mean, sums| unsafe { moment(m, x, mean, sums) },
+            linear_i8_lanes: $i8_lanes,
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             linear_i8: |layer, x, out| unsafe { linear_i8(layer, x, out) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -74,6 +78,11 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
+        fn rectify(band: &mut Band<'_>) {
+            $crate::kernel::dynamic::rectify::<$vector>(band);
+        }
+
+        $(#[target_feature(enable = $feature)])*
         fn concat(x: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
             $crate::kernel::real::concat::<$vector>(x, first, band);
         }
@@ -90,8 +99,7 @@ macro_rules! x86_kernels {
 
         $(#[target_feature(enable = $feature)])*
         fn linear_i8(layer: &$crate::op::LinearI8, x: &[f32], out: &mut [f32]) {
-            const REGISTERS: usize = $crate::op::BLOCK / <$vector as $crate::kernel::vector::Vector>::LANES;
-            $crate::kernel::linear_i8::linear_i8::<$vector, REGISTERS>(layer, x, out);
+            $crate::kernel::linear_i8::linear_i8::<$vector>(layer, x, out);
         }
 
         $(#[target_feature(enable = $feature)])*

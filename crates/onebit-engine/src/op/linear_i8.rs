@@ -1,37 +1,41 @@
 use super::CHANNEL_ALIGN;
 use crate::aligned::Aligned;
 
-/// Outputs of a block; a whole stride is whole blocks.
-pub(crate) const BLOCK: usize = CHANNEL_ALIGN;
-
 /// `y = W x + b` with 8-bit weights in the kernels' order: `[block of outputs][input][lane]`. A weight is its integer
 /// times the factor of its output, rounded once; inputs that are 0 take no part.
 #[derive(Debug)]
 pub(crate) struct LinearI8 {
     pub(crate) weights: Aligned<i8>,
+    /// Outputs of a block.
+    pub(crate) lanes: usize,
     pub(crate) inputs: usize,
-    /// A factor for each output, whole blocks.
+    /// A factor for each output, a whole stride.
     pub(crate) scale: Aligned<f32>,
-    /// Whole blocks.
+    /// A whole stride.
     pub(crate) bias: Aligned<f32>,
 }
 
 impl LinearI8 {
-    /// Repacks `integers` `[O, I]`; missing lanes of the last block, there in `scale` and `bias`, are zero.
+    /// Repacks `integers` `[O, I]` in the largest blocks, of at most `most_lanes` outputs, that leave no rest; outputs
+    /// up to a whole stride, there in `scale` and `bias`, are zero.
     pub(crate) fn new(
         integers: &[i8],
-        scale: Aligned<f32>,
-        bias: Aligned<f32>,
+        [scale, bias]: [Aligned<f32>; 2],
         inputs: usize,
+        most_lanes: usize,
     ) -> Self {
+        let mut lanes = CHANNEL_ALIGN;
+        while 2 * lanes <= most_lanes && scale.len().is_multiple_of(2 * lanes) {
+            lanes *= 2;
+        }
         let mut weights = Aligned::new(scale.len() * inputs);
         for (o, row) in integers.chunks_exact(inputs).enumerate() {
-            let block = &mut weights[o / BLOCK * inputs * BLOCK..][..inputs * BLOCK];
-            for (lanes, &q) in block.chunks_exact_mut(BLOCK).zip(row) {
-                lanes[o % BLOCK] = q;
+            let block = &mut weights[o / lanes * lanes * inputs..][..lanes * inputs];
+            for (vector, &q) in block.chunks_exact_mut(lanes).zip(row) {
+                vector[o % lanes] = q;
             }
         }
-        LinearI8 { weights, inputs, scale, bias }
+        LinearI8 { weights, lanes, inputs, scale, bias }
     }
 
     pub(crate) fn bytes(&self) -> usize {

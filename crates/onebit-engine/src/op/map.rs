@@ -31,6 +31,8 @@ pub(crate) enum Producer {
     Copy {
         x: Source,
     },
+    /// The output's place holds the value already, and the only stage is a rectifier.
+    InPlace,
     ConvBin {
         x: Source,
         height: usize,
@@ -230,6 +232,7 @@ impl Map {
             Producer::Copy { x: Source::Image } => {
                 (kernels.copy)(self.map(read.image, self.channels), band);
             }
+            Producer::InPlace => (kernels.rectify)(band),
             Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
             &Producer::ConvBin { x, height, width, ref conv } => {
                 let words = conv.prepare(read.bits(x), &mut buffers.prepared);

@@ -21,7 +21,7 @@ pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Layer, Linear};
-pub(crate) use linear_i8::{BLOCK, LinearI8};
+pub(crate) use linear_i8::LinearI8;
 pub(crate) use map::{Map, Outputs, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};

@@ -10,6 +10,8 @@ use super::{Factors, Peak, Tile, Words, nibble, table};
 const COUNTS: u64 = 31;
 /// Counts of at most 4 that a byte holds.
 const LOOKUPS: u64 = 63;
+/// Sums of three counts of at most 4 that the bytes and words of [`pairs_256`] hold.
+const PAIRED: u64 = 20;
 
 /// Hides from the compiler that operands are the same in every turn, and holds sums in their registers.
 macro_rules! opaque {
@@ -60,6 +62,13 @@ pub(super) fn peaks() -> Vec<Peak> {
             sum: lookup_512,
         },
         Peak {
+            name: "zmm: vpshufb table of two nibbles, three added, then split",
+            isas: &["avx512bw"],
+            detected: avx512,
+            tile: tile(Factors::Nibbles, 64, [4, 3], PAIRED),
+            sum: pairs_512,
+        },
+        Peak {
             name: "ymm: vpxor, 2 vpshufb counts, vpaddb",
             isas: &["avx2"],
             detected: avx2,
@@ -72,6 +81,13 @@ pub(super) fn peaks() -> Vec<Peak> {
             detected: avx2,
             tile: tile(Factors::Nibbles, 32, [4, 2], LOOKUPS),
             sum: lookup_256,
+        },
+        Peak {
+            name: "ymm: vpshufb table of two nibbles, three added, then split",
+            isas: &["avx2"],
+            detected: avx2,
+            tile: tile(Factors::Nibbles, 32, [4, 3], PAIRED),
+            sum: pairs_256,
         },
         Peak {
             name: "u64: xor, popcnt, add",
@@ -189,6 +205,37 @@ fn lookup_512(turns: u64, words: &Words) -> u64 {
     sum_512(sum)
 }
 
+/// The engine's way on this register: an entry has the counts of two activations, four bits each.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pairs_512(turns: u64, words: &Words) -> u64 {
+    let mut tables: [__m512i; 2] = array::from_fn(|i| {
+        let [first, second] = [2 * i, 2 * i + 1].map(|a| table(nibble(words, a)));
+        _mm512_broadcast_i32x4(xmm(array::from_fn(|w| first[w] | second[w] << 4)))
+    });
+    let low = _mm512_set1_epi8(15);
+    let mut w = zmm::<3>(words, 4).map(|w| _mm512_and_si512(w, low));
+    let mut sum = _mm512_setzero_si512();
+    for _ in 0..turns {
+        let (mut firsts, mut seconds) = ([_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2]);
+        for _ in 0..PAIRED {
+            opaque!(zmm_reg: tables, w, firsts, seconds);
+            for i in 0..2 {
+                let [a, b, c] = w.map(|w| _mm512_shuffle_epi8(tables[i], w));
+                let entries = _mm512_add_epi8(_mm512_add_epi8(a, b), c);
+                firsts[i] = _mm512_add_epi8(firsts[i], _mm512_and_si512(entries, low));
+                seconds[i] = _mm512_add_epi16(seconds[i], _mm512_srli_epi16::<4>(entries));
+            }
+        }
+        for i in 0..2 {
+            let odd = _mm512_slli_epi16::<4>(_mm512_srli_epi16::<8>(firsts[i]));
+            for counts in [firsts[i], _mm512_sub_epi16(seconds[i], odd)] {
+                sum = _mm512_add_epi64(sum, _mm512_sad_epu8(counts, _mm512_setzero_si512()));
+            }
+        }
+    }
+    sum_512(sum)
+}
+
 #[target_feature(enable = "avx2")]
 fn shuffled_count_256(turns: u64, words: &Words) -> u64 {
     let (mut a, mut w) = (ymm::<3>(words, 0), ymm::<2>(words, 3));
@@ -230,6 +277,37 @@ fn lookup_256(turns: u64, words: &Words) -> u64 {
         }
         for count in counts {
             sum = _mm256_add_epi64(sum, _mm256_sad_epu8(count, _mm256_setzero_si256()));
+        }
+    }
+    sum_256(sum)
+}
+
+/// See [`pairs_512`].
+#[target_feature(enable = "avx2")]
+fn pairs_256(turns: u64, words: &Words) -> u64 {
+    let mut tables: [__m256i; 2] = array::from_fn(|i| {
+        let [first, second] = [2 * i, 2 * i + 1].map(|a| table(nibble(words, a)));
+        _mm256_broadcastsi128_si256(xmm(array::from_fn(|w| first[w] | second[w] << 4)))
+    });
+    let low = _mm256_set1_epi8(15);
+    let mut w = ymm::<3>(words, 4).map(|w| _mm256_and_si256(w, low));
+    let mut sum = _mm256_setzero_si256();
+    for _ in 0..turns {
+        let (mut firsts, mut seconds) = ([_mm256_setzero_si256(); 2], [_mm256_setzero_si256(); 2]);
+        for _ in 0..PAIRED {
+            opaque!(ymm_reg: tables, w, firsts, seconds);
+            for i in 0..2 {
+                let [a, b, c] = w.map(|w| _mm256_shuffle_epi8(tables[i], w));
+                let entries = _mm256_add_epi8(_mm256_add_epi8(a, b), c);
+                firsts[i] = _mm256_add_epi8(firsts[i], _mm256_and_si256(entries, low));
+                seconds[i] = _mm256_add_epi16(seconds[i], _mm256_srli_epi16::<4>(entries));
+            }
+        }
+        for i in 0..2 {
+            let odd = _mm256_slli_epi16::<4>(_mm256_srli_epi16::<8>(firsts[i]));
+            for counts in [firsts[i], _mm256_sub_epi16(seconds[i], odd)] {
+                sum = _mm256_add_epi64(sum, _mm256_sad_epu8(counts, _mm256_setzero_si256()));
+            }
         }
     }
     sum_256(sum)

@@ -1,4 +1,4 @@
-//! The plan: fused steps with their parameters repacked and their places in memory.
+//! What each step computes, with its parameters in the kernels' order.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -6,281 +6,33 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use onebit_model::{
-    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified, bits,
+    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified,
 };
 
+use super::StepInfo;
 use crate::EngineError;
 use crate::aligned::Aligned;
-use crate::arena::{Area, Span};
-use crate::fuse::{Group, groups};
+use crate::arena::Span;
+use crate::fuse::Group;
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
     Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map, Offsets,
     Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, Window, Winograd, Work, stride,
 };
 
-/// Most bytes of working memory for one image.
-pub(crate) const MAX_SCRATCH_BYTES: usize = 1 << 31;
-
-/// What one step of the plan computes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepInfo {
-    /// Name of the node that the step starts with.
-    pub name: String,
-    /// Operations computed in one pass, in order, such as `["conv_bin", "affine", "add", "sign"]`.
-    pub ops: Vec<&'static str>,
-    /// The kernel that does most of the work, such as `conv_bin_3x3_avx512`.
-    pub kernel: String,
-    /// Shape of the last value.
-    pub output: Shape,
-    /// Real multiply-accumulates.
-    pub flops: u64,
-    /// Binary multiply-accumulates, padded taps included.
-    pub bops: u64,
-}
-
-/// A step and where it reads and writes.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(crate) work: Work,
-    /// Place of the real output, if anything reads it.
-    pub(crate) floats: Option<Span>,
-    /// Place of the packed bits, if the step ends in a sign.
-    pub(crate) bits: Option<Span>,
-    /// Place of the sums of the output's rows, if anything reads them.
-    pub(crate) sums: Option<Span>,
-    /// Position of that sign in the graph.
-    pub(crate) sign: Option<usize>,
-}
-
-/// Sizes of the areas of a scratch memory, in elements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub(crate) floats: usize,
-    pub(crate) bits: usize,
-    pub(crate) sums: usize,
-    pub(crate) vectors: usize,
-    pub(crate) prepared: usize,
-    pub(crate) transformed: usize,
-    pub(crate) ragged: usize,
-    pub(crate) pooled: usize,
-}
-
-/// A network ready to run on images of one size.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) steps: Vec<Step>,
-    pub(crate) infos: Vec<StepInfo>,
-    pub(crate) logits: Source,
-    pub(crate) sizes: Sizes,
-}
-
-impl Plan {
-    pub(crate) fn new(
-        model: &Verified<Model>,
-        shapes: &[Shape],
-        kernels: &'static Kernels,
-    ) -> Result<Self, EngineError> {
-        let groups = groups(&model.graph);
-        let mut places = Places::new(model, shapes, &groups);
-        let mut planner = Planner {
-            model,
-            shapes,
-            kernels,
-            places: vec![Source::Image; shapes.len()],
-            sums: vec![None; shapes.len()],
-        };
-        let mut plan = Plan {
-            steps: Vec::new(),
-            infos: Vec::new(),
-            logits: Source::Image,
-            sizes: Sizes::default(),
-        };
-        if planner.pads_image() {
-            let image =
-                places.floats.take(real_len(shapes[0]).ok_or(TOO_LARGE)?).ok_or(TOO_LARGE)?;
-            plan.push(
-                planner.image(),
-                Step {
-                    work: Work::Map(planner.copy()),
-                    floats: Some(image),
-                    bits: None,
-                    sums: None,
-                    sign: None,
-                },
-            );
-            planner.places[0] = Source::Floats(image);
-        }
-        for (index, group) in groups.iter().enumerate() {
-            let Reserved { floats, bits, sums } =
-                places.reserve(index, group, &planner).ok_or(TOO_LARGE)?;
-            let work = planner.work(group, floats)?;
-            let step = Step { work, floats, bits, sums, sign: group.sign };
-            plan.push(planner.info(group), step);
-            if let Some(value) = group.value {
-                if let Some(span) = floats {
-                    planner.places[value] = Source::Floats(span);
-                }
-                planner.sums[value] = sums;
-            }
-            if let (Some(sign), Some(span)) = (group.sign, bits) {
-                planner.places[sign] = Source::Bits(span);
-            }
-            places.release(index, floats, &planner);
-        }
-        plan.logits = planner.places.last().copied().unwrap_or(Source::Image);
-        plan.sizes.floats = places.floats.len();
-        plan.sizes.bits = places.bits.len();
-        plan.sizes.sums = places.sums.len();
-        plan.sizes.check()?;
-        Ok(plan)
-    }
-
-    fn push(&mut self, info: StepInfo, step: Step) {
-        let sizes = &mut self.sizes;
-        sizes.vectors = sizes.vectors.max(step.work.vectors());
-        if let Work::Map(map) = &step.work {
-            sizes.prepared = sizes.prepared.max(map.prepared());
-            sizes.transformed = sizes.transformed.max(map.transformed());
-            sizes.pooled = sizes.pooled.max(map.pooled());
-            sizes.ragged = sizes.ragged.max(map.ragged());
-        }
-        self.infos.push(info);
-        self.steps.push(step);
-    }
-}
-
-const TOO_LARGE: EngineError = EngineError::TooLarge { limit: MAX_SCRATCH_BYTES };
-
-impl Sizes {
-    fn check(&self) -> Result<(), EngineError> {
-        let bytes = |n: usize, size: usize| n.checked_mul(size);
-        let areas = [
-            bytes(self.floats, 4),
-            bytes(self.bits, 8),
-            bytes(self.sums, 4),
-            bytes(self.vectors, 4),
-            bytes(self.prepared, 8),
-            bytes(self.ragged, 4),
-            bytes(self.transformed, 4),
-            bytes(self.pooled, 4),
-        ];
-        let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
-        match total {
-            Some(total) if total <= MAX_SCRATCH_BYTES => Ok(()),
-            _ => Err(TOO_LARGE),
-        }
-    }
-
-    /// Bytes of a scratch memory.
-    pub(crate) fn bytes(&self) -> usize {
-        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed + self.pooled)
-            + 8 * (self.bits + self.prepared)
-    }
-}
-
-/// Places of what a step gives.
-struct Reserved {
-    floats: Option<Span>,
-    bits: Option<Span>,
-    sums: Option<Span>,
-}
-
-/// Lifetimes of the values and the areas they live in.
-struct Places {
-    floats: Area,
-    bits: Area,
-    sums: Area,
-    /// For each step, the values whose last reader it is.
-    dying: Vec<Vec<usize>>,
-}
-
-impl Places {
-    fn new(model: &Verified<Model>, shapes: &[Shape], groups: &[Group]) -> Self {
-        let mut last_read = vec![usize::MAX; shapes.len()];
-        for (index, group) in groups.iter().enumerate() {
-            for input in group.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {
-                last_read[input.0] = index;
-            }
-        }
-        let mut dying = vec![Vec::new(); groups.len()];
-        for (value, &step) in last_read.iter().enumerate() {
-            if let Some(values) = dying.get_mut(step) {
-                values.push(value);
-            }
-        }
-        Places { floats: Area::default(), bits: Area::default(), sums: Area::default(), dying }
-    }
-
-    fn reserve(&mut self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Reserved> {
-        let shapes = planner.shapes;
-        let mut reserved = Reserved { floats: None, bits: None, sums: None };
-        if let Some(value) = group.value {
-            let shape = shapes[value];
-            reserved.floats = match self.overwritten(step, group, planner) {
-                None if group.value_is_read => Some(self.floats.take(real_len(shape)?)?),
-                overwritten => overwritten,
-            };
-            if group.sums_are_read {
-                reserved.sums =
-                    Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);
-            }
-        }
-        if let Some(sign) = group.sign {
-            reserved.bits = Some(self.bits.take(bit_words(shapes[sign])?)?);
-        }
-        Some(reserved)
-    }
-
-    /// Place of the input of a rectifier that is the only node of its step and the last to read it.
-    fn overwritten(&self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Span> {
-        let node = planner.node(group.root);
-        let alone = group.members().len() == 1 && matches!(node.op, Op::Prelu { .. });
-        let x = node.inputs.first()?.0;
-        match planner.places[x] {
-            Source::Floats(span) if alone && self.dying[step].contains(&x) => Some(span),
-            _ => None,
-        }
-    }
-
-    /// Gives back what is read for the last time, but for the place that the step has written.
-    fn release(&mut self, step: usize, written: Option<Span>, planner: &Planner<'_>) {
-        for &value in &self.dying[step] {
-            match planner.places[value] {
-                Source::Floats(span) if Some(span) == written => {}
-                Source::Floats(span) => self.floats.release(span),
-                Source::Bits(span) => self.bits.release(span),
-                Source::Image => {}
-            }
-            if let Some(span) = planner.sums[value] {
-                self.sums.release(span);
-            }
-        }
-    }
-}
-
-/// Floats of a real map in memory.
-fn real_len(shape: Shape) -> Option<usize> {
-    shape.pixels().checked_mul(stride(shape.channels))
-}
-
-fn bit_words(shape: Shape) -> Option<usize> {
-    shape.pixels().checked_mul(bits::words(shape.channels))
-}
-
 /// Turns groups into work, with the parameters in the kernels' order.
-struct Planner<'a> {
-    model: &'a Verified<Model>,
-    shapes: &'a [Shape],
-    kernels: &'static Kernels,
+pub(super) struct Planner<'a> {
+    pub(super) model: &'a Verified<Model>,
+    pub(super) shapes: &'a [Shape],
+    pub(super) kernels: &'static Kernels,
     /// Where the values computed so far live.
-    places: Vec<Source>,
+    pub(super) places: Vec<Source>,
     /// Where the sums of their rows live.
-    sums: Vec<Option<Span>>,
+    pub(super) sums: Vec<Option<Span>>,
 }
 
 impl Planner<'_> {
-    fn node(&self, id: usize) -> &Node {
+    pub(super) fn node(&self, id: usize) -> &Node {
         &self.model.graph.nodes[id]
     }
 
@@ -318,7 +70,7 @@ impl Planner<'_> {
     }
 
     /// Whether anything but a convolution or a classifier reads the image, whose pixels lie side by side.
-    fn pads_image(&self) -> bool {
+    pub(super) fn pads_image(&self) -> bool {
         let others = |node: &Node| {
             let reads = node.inputs.iter().any(|input| input.0 == 0);
             reads && !matches!(node.op, Op::Conv { .. } | Op::Linear { .. })
@@ -327,13 +79,13 @@ impl Planner<'_> {
     }
 
     /// The step that gives every pixel of the image a whole stride.
-    fn copy(&self) -> Map {
+    pub(super) fn copy(&self) -> Map {
         let Shape { channels, height, width, .. } = self.shapes[0];
         let producer = Producer::Copy { x: Source::Image };
         Map { producer, channels, height, width, stages: Vec::new(), sign: None, vectors: 0 }
     }
 
-    fn image(&self) -> StepInfo {
+    pub(super) fn image(&self) -> StepInfo {
         let root = self.node(0);
         StepInfo {
             name: root.name.clone(),
@@ -345,7 +97,7 @@ impl Planner<'_> {
         }
     }
 
-    fn work(&self, group: &Group, written: Option<Span>) -> Result<Work, EngineError> {
+    pub(super) fn work(&self, group: &Group, written: Option<Span>) -> Result<Work, EngineError> {
         let id = group.root;
         let x = self.input_shape(id);
         match self.node(id).op {
@@ -580,7 +332,7 @@ impl Planner<'_> {
         Ok(SignStage { threshold: padded(&values, f32::INFINITY), offsets })
     }
 
-    fn info(&self, group: &Group) -> StepInfo {
+    pub(super) fn info(&self, group: &Group) -> StepInfo {
         let producer = group.inner.as_deref().unwrap_or(group);
         let root = self.node(producer.root);
         let mut firsts: Vec<usize> =

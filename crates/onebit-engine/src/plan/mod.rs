@@ -1,0 +1,178 @@
+//! The plan: fused steps with their parameters repacked and their places in memory.
+
+mod places;
+mod planner;
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use onebit_model::{Model, Shape, Verified};
+
+use self::places::{Places, Reserved, real_len};
+use self::planner::Planner;
+use crate::EngineError;
+use crate::arena::Span;
+use crate::fuse::groups;
+use crate::kernel::Kernels;
+use crate::op::{Source, Work};
+
+/// Most bytes of working memory for one image.
+pub(crate) const MAX_SCRATCH_BYTES: usize = 1 << 31;
+
+/// What one step of the plan computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepInfo {
+    /// Name of the node that the step starts with.
+    pub name: String,
+    /// Operations computed in one pass, in order, such as `["conv_bin", "affine", "add", "sign"]`.
+    pub ops: Vec<&'static str>,
+    /// The kernel that does most of the work, such as `conv_bin_3x3_avx512`.
+    pub kernel: String,
+    /// Shape of the last value.
+    pub output: Shape,
+    /// Real multiply-accumulates.
+    pub flops: u64,
+    /// Binary multiply-accumulates, padded taps included.
+    pub bops: u64,
+}
+
+/// A step and where it reads and writes.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) work: Work,
+    /// Place of the real output, if anything reads it.
+    pub(crate) floats: Option<Span>,
+    /// Place of the packed bits, if the step ends in a sign.
+    pub(crate) bits: Option<Span>,
+    /// Place of the sums of the output's rows, if anything reads them.
+    pub(crate) sums: Option<Span>,
+    /// Position of that sign in the graph.
+    pub(crate) sign: Option<usize>,
+}
+
+/// Sizes of the areas of a scratch memory, in elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) floats: usize,
+    pub(crate) bits: usize,
+    pub(crate) sums: usize,
+    pub(crate) vectors: usize,
+    pub(crate) prepared: usize,
+    pub(crate) transformed: usize,
+    pub(crate) ragged: usize,
+    pub(crate) pooled: usize,
+}
+
+/// A network ready to run on images of one size.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) infos: Vec<StepInfo>,
+    pub(crate) logits: Source,
+    pub(crate) sizes: Sizes,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        model: &Verified<Model>,
+        shapes: &[Shape],
+        kernels: &'static Kernels,
+    ) -> Result<Self, EngineError> {
+        let groups = groups(&model.graph);
+        let mut places = Places::new(model, shapes, &groups);
+        let mut planner = Planner {
+            model,
+            shapes,
+            kernels,
+            places: vec![Source::Image; shapes.len()],
+            sums: vec![None; shapes.len()],
+        };
+        let mut plan = Plan {
+            steps: Vec::new(),
+            infos: Vec::new(),
+            logits: Source::Image,
+            sizes: Sizes::default(),
+        };
+        if planner.pads_image() {
+            let image =
+                places.floats.take(real_len(shapes[0]).ok_or(TOO_LARGE)?).ok_or(TOO_LARGE)?;
+            plan.push(
+                planner.image(),
+                Step {
+                    work: Work::Map(planner.copy()),
+                    floats: Some(image),
+                    bits: None,
+                    sums: None,
+                    sign: None,
+                },
+            );
+            planner.places[0] = Source::Floats(image);
+        }
+        for (index, group) in groups.iter().enumerate() {
+            let Reserved { floats, bits, sums } =
+                places.reserve(index, group, &planner).ok_or(TOO_LARGE)?;
+            let work = planner.work(group, floats)?;
+            let step = Step { work, floats, bits, sums, sign: group.sign };
+            plan.push(planner.info(group), step);
+            if let Some(value) = group.value {
+                if let Some(span) = floats {
+                    planner.places[value] = Source::Floats(span);
+                }
+                planner.sums[value] = sums;
+            }
+            if let (Some(sign), Some(span)) = (group.sign, bits) {
+                planner.places[sign] = Source::Bits(span);
+            }
+            places.release(index, floats, &planner);
+        }
+        plan.logits = planner.places.last().copied().unwrap_or(Source::Image);
+        plan.sizes.floats = places.floats.len();
+        plan.sizes.bits = places.bits.len();
+        plan.sizes.sums = places.sums.len();
+        plan.sizes.check()?;
+        Ok(plan)
+    }
+
+    fn push(&mut self, info: StepInfo, step: Step) {
+        let sizes = &mut self.sizes;
+        sizes.vectors = sizes.vectors.max(step.work.vectors());
+        if let Work::Map(map) = &step.work {
+            sizes.prepared = sizes.prepared.max(map.prepared());
+            sizes.transformed = sizes.transformed.max(map.transformed());
+            sizes.pooled = sizes.pooled.max(map.pooled());
+            sizes.ragged = sizes.ragged.max(map.ragged());
+        }
+        self.infos.push(info);
+        self.steps.push(step);
+    }
+}
+
+const TOO_LARGE: EngineError = EngineError::TooLarge { limit: MAX_SCRATCH_BYTES };
+
+impl Sizes {
+    fn check(&self) -> Result<(), EngineError> {
+        let bytes = |n: usize, size: usize| n.checked_mul(size);
+        let areas = [
+            bytes(self.floats, 4),
+            bytes(self.bits, 8),
+            bytes(self.sums, 4),
+            bytes(self.vectors, 4),
+            bytes(self.prepared, 8),
+            bytes(self.ragged, 4),
+            bytes(self.transformed, 4),
+            bytes(self.pooled, 4),
+        ];
+        let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
+        match total {
+            Some(total) if total <= MAX_SCRATCH_BYTES => Ok(()),
+            _ => Err(TOO_LARGE),
+        }
+    }
+
+    /// Bytes of a scratch memory.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed + self.pooled)
+            + 8 * (self.bits + self.prepared)
+    }
+}

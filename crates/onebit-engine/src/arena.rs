@@ -71,28 +71,43 @@ impl Area {
     }
 }
 
-/// An area without the place that is being written.
+/// An area without the places that are being written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Around<'a, T> {
-    before: &'a [T],
-    after: &'a [T],
-    after_start: usize,
+    /// What lies before, between and after them, with its start in the area.
+    parts: [(usize, &'a [T]); 3],
 }
 
-/// Splits an area into the place `out` and everything around it.
-pub(crate) fn split<T>(area: &mut [T], out: Span) -> (&mut [T], Around<'_, T>) {
-    let (before, rest) = area.split_at_mut(out.start);
-    let (out_slice, after) = rest.split_at_mut(out.len);
-    (out_slice, Around { before, after, after_start: out.start + out.len })
+/// Splits an area into the places `out`, which do not overlap, and everything around them.
+pub(crate) fn split<T, const N: usize>(
+    area: &mut [T],
+    out: [Span; N],
+) -> ([&mut [T]; N], Around<'_, T>) {
+    const { assert!(N <= 2, "there are three parts around") };
+    let mut order: [usize; N] = core::array::from_fn(|i| i);
+    order.sort_unstable_by_key(|&i| (out[i].start, out[i].len));
+    let mut places = [const { None }; N];
+    let mut parts: [(usize, &[T]); 3] = [(0, &[]); 3];
+    let (mut rest, mut start) = (area, 0);
+    for (&i, part) in order.iter().zip(&mut parts) {
+        let (before, at) = rest.split_at_mut(out[i].start - start);
+        let (place, after) = at.split_at_mut(out[i].len);
+        *part = (start, &*before);
+        places[i] = Some(place);
+        (rest, start) = (after, out[i].start + out[i].len);
+    }
+    parts[N] = (start, &*rest);
+    (places.map(Option::unwrap_or_default), Around { parts })
 }
 
 impl<'a, T> Around<'a, T> {
-    /// The place `span`, which must not overlap the place being written.
+    /// The place `span`, which must not overlap those being written.
     pub(crate) fn get(&self, span: Span) -> &'a [T] {
-        match span.start.checked_sub(self.after_start) {
-            Some(start) => &self.after[start..start + span.len],
-            None => span.of(self.before),
-        }
+        let holds = |&(start, part): &(usize, &[T])| {
+            span.start >= start && span.start + span.len <= start + part.len()
+        };
+        let (start, part) = self.parts.into_iter().find(holds).unwrap_or_default();
+        &part[span.start - start..][..span.len]
     }
 }
 
@@ -122,9 +137,23 @@ mod tests {
     #[test]
     fn a_split_area_gives_what_lies_before_and_after() {
         let mut area: Vec<usize> = (0..64).collect();
-        let (out, around) = split(&mut area, Span { start: 16, len: 20 });
+        let ([out], around) = split(&mut area, [Span { start: 16, len: 20 }]);
         assert_eq!((out[0], out.len()), (16, 20));
         assert_eq!(around.get(Span { start: 3, len: 2 }), [3, 4]);
         assert_eq!(around.get(Span { start: 36, len: 2 }), [36, 37]);
+    }
+
+    #[test]
+    fn two_places_can_be_written_at_once_and_one_of_them_can_be_empty() {
+        let mut area: Vec<usize> = (0..64).collect();
+        let spans = [Span { start: 48, len: 8 }, Span { start: 16, len: 16 }];
+        let ([first, second], around) = split(&mut area, spans);
+        assert_eq!((first[0], first.len(), second[0], second.len()), (48, 8, 16, 16));
+        for start in [0, 14, 32, 46, 56, 62] {
+            assert_eq!(around.get(Span { start, len: 2 }), [start, start + 1]);
+        }
+        let ([first, second], around) = split(&mut area, [Span { start: 0, len: 4 }, Span::EMPTY]);
+        assert_eq!((first.len(), second.len()), (4, 0));
+        assert_eq!(around.get(Span { start: 4, len: 60 }).len(), 60);
     }
 }

@@ -72,7 +72,8 @@ impl BinaryConvolution {
 
     fn sums(&self, x: &[u64], prepared: &mut Aligned<u64>, stride: usize, y: &mut [f32]) {
         prepared.resize(self.conv.prepared_words(self.x.pixels()));
-        let words = self.conv.prepare(x, prepared);
+        self.conv.prepare(x, prepared);
+        let words = self.conv.prepared(x, prepared);
         let map = BitMap { words, height: self.x.height, width: self.x.width };
         let mut band = Band {
             rows: 0..self.y.height,

@@ -135,8 +135,8 @@ impl Engine {
         self.check(image, logits, scratch)?;
         for step in &self.plan.steps {
             self.execute(step, image, scratch);
-            if let (Some(sign), Some(span)) = (step.sign, step.bits) {
-                observer(&self.names[sign], span.of(&scratch.bits));
+            for sign in step.inner_sign.into_iter().chain(step.sign) {
+                observer(&self.names[sign.node], sign.bits.of(&scratch.bits));
             }
         }
         self.finish(image, logits, scratch);
@@ -220,16 +220,19 @@ impl Engine {
 
     fn execute(&self, step: &Step, image: &[f32], scratch: &mut Scratch) {
         let Scratch { floats, bits, sums, temp, .. } = scratch;
-        let (out, around) = split(floats, step.floats.unwrap_or(Span::EMPTY));
-        let (out_bits, around_bits) = split(bits, step.bits.unwrap_or(Span::EMPTY));
-        let (out_sums, around_sums) = split(sums, step.sums.unwrap_or(Span::EMPTY));
+        let signs = [step.sign, step.inner_sign];
+        let [bits_of, inner_bits_of] = signs.map(|sign| sign.map_or(Span::EMPTY, |sign| sign.bits));
+        let ([out], around) = split(floats, [step.floats.unwrap_or(Span::EMPTY)]);
+        let ([out_bits, inner_bits], around_bits) = split(bits, [bits_of, inner_bits_of]);
+        let ([out_sums], around_sums) = split(sums, [step.sums.unwrap_or(Span::EMPTY)]);
         let read = Read { image, floats: around, bits: around_bits, sums: around_sums };
         let vectors = &mut temp.vectors;
         match &step.work {
             Work::Map(map) => {
                 let outputs = Outputs {
                     floats: step.floats.map(|_| out),
-                    bits: step.bits.map(|_| out_bits),
+                    bits: step.sign.map(|_| out_bits),
+                    inner_bits: step.inner_sign.map(|_| inner_bits),
                     sums: step.sums.map(|_| out_sums),
                 };
                 map.run(self.kernels, &read, outputs, temp);

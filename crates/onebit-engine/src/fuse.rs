@@ -28,7 +28,7 @@ pub(crate) struct Group {
     pub(crate) twins: Vec<usize>,
     /// The node that concatenates the twins' results, in front of the other stages.
     pub(crate) concat: Option<usize>,
-    /// What produces the rows of a pooling that nothing else reads.
+    /// What produces the rows of a pooling that nothing else reads but its own sign.
     pub(crate) inner: Option<Box<Group>>,
     /// The last real value, if there is one.
     pub(crate) value: Option<usize>,
@@ -83,20 +83,38 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
     groups
 }
 
-/// Position among the groups of a pooling, and of the real convolution that only it reads.
+/// Position among the groups of a pooling, and of the convolution whose values only it reads.
 fn find_pooled(graph: &Graph, readers: &[Vec<usize>], groups: &[Group]) -> Option<(usize, usize)> {
     groups.iter().enumerate().find_map(|(index, group)| {
         let node = &graph.nodes[group.root];
-        let (Op::MaxPool { .. } | Op::AvgPool { .. }, [x]) = (&node.op, &node.inputs[..]) else {
-            return None;
+        let overlaps = match node.op {
+            Op::MaxPool { kernel, stride, .. } | Op::AvgPool { kernel, stride } => kernel >= stride,
+            _ => return None,
         };
-        let inner = groups.iter().position(|group| group.value == Some(x.0))?;
-        let stages = &groups[inner].stages;
-        let plain = stages.iter().all(|&id| matches!(graph.nodes[id].op, Op::Affine));
-        let root = &graph.nodes[groups[inner].root].op;
-        let whole = matches!(root, Op::Conv { geometry } if geometry.groups == 1);
-        (plain && whole && readers[x.0].len() == 1).then_some((index, inner))
+        let x = node.inputs.first()?.0;
+        let position = groups.iter().position(|group| group.value == Some(x))?;
+        let inner = &groups[position];
+        let whole = match &graph.nodes[inner.root].op {
+            Op::Conv { geometry } | Op::ConvBin { geometry, .. } => geometry.groups == 1,
+            _ => false,
+        };
+        let is_static = !inner.members().iter().any(|&id| is_dynamic(&graph.nodes[id].op));
+        let reads_sign = |group: &Group| {
+            let reads = |id: usize| graph.nodes[id].inputs.iter().any(|x| Some(x.0) == inner.sign);
+            group.members().into_iter().any(reads)
+        };
+        let alone = readers[x].iter().all(|&id| id == group.root || Some(id) == inner.sign);
+        let in_time = inner.sign.is_none() || overlaps && !groups[..index].iter().any(reads_sign);
+        (whole && is_static && alone && in_time).then_some((index, position))
     })
+}
+
+/// Whether an operation has parameters that depend on the image.
+fn is_dynamic(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Prelu { shift: Shift::Dynamic, .. } | Op::Sign { threshold: Threshold::Dynamic }
+    )
 }
 
 /// Position of a concatenation among the groups, and of the two that it joins.

@@ -276,3 +276,59 @@ fn poolings_compute_their_rows_as_they_need_them() {
         }
     }
 }
+
+#[test]
+fn a_pooled_map_keeps_the_signs_of_rows_that_the_pooling_leaves_out() {
+    let reader = Geometry { out_channels: 8, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    let conv = |geometry| Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
+    let pools = [
+        Op::AvgPool { kernel: 2, stride: 2 },
+        Op::AvgPool { kernel: 3, stride: 2 },
+        Op::MaxPool { kernel: 3, stride: 2, padding: 1 },
+        Op::AvgPool { kernel: 1, stride: 2 },
+    ];
+    for (seed, pool) in pools.into_iter().enumerate() {
+        for (height, width) in [(9, 7), (40, 5), (4, 3), (17, 4)] {
+            let random = &mut Random(900 + seed as u64);
+            let nodes = vec![
+                ("input", Op::Input { channels: 20, height, width }, &[][..]),
+                ("sign", Op::Sign { threshold: Threshold::Static }, &[0]),
+                ("conv", conv(Geometry::same(20, 3, 1, 1)), &[1]),
+                ("affine", Op::Affine, &[2]),
+                ("add", Op::Add, &[3, 0]),
+                ("next", Op::Sign { threshold: Threshold::Static }, &[4]),
+                ("pool", pool.clone(), &[4]),
+                ("short", Op::GlobalAvgPool, &[6]),
+                ("reader", conv(reader), &[5]),
+                ("long", Op::GlobalAvgPool, &[8]),
+                ("both", Op::Concat, &[7, 9]),
+            ];
+            let what = format!("{pool:?} of {height}x{width}");
+            check(&lowered(&graph(nodes), random), [height, width], random, &what);
+        }
+    }
+}
+
+#[test]
+fn a_shortcut_read_for_the_last_time_is_added_in_its_place() {
+    let conv = |geometry| Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
+    let mut nodes = vec![("input", Op::Input { channels: 64, height: 16, width: 16 }, &[][..])];
+    nodes.extend([
+        ("copy", Op::Affine, &[0][..]),
+        ("sign1", Op::Sign { threshold: Threshold::Zero }, &[1]),
+        ("conv1", conv(Geometry::same(64, 3, 1, 1)), &[2]),
+        ("affine1", Op::Affine, &[3]),
+        ("add1", Op::Add, &[4, 1]),
+        ("sign2", Op::Sign { threshold: Threshold::Zero }, &[5]),
+        ("conv2", conv(Geometry::same(64, 3, 1, 1)), &[6]),
+        ("affine2", Op::Affine, &[7]),
+        ("add2", Op::Add, &[8, 5]),
+        ("pool", Op::GlobalAvgPool, &[9]),
+    ]);
+    let random = &mut Random(950);
+    let model = lowered(&graph(nodes), random);
+    let map = 4 * 64 * 16 * 16;
+    let scratch = engine(&model, Isa::Reference).memory().scratch;
+    assert!(scratch < 2 * map + map / 2, "{scratch} bytes: the image, and one map more");
+    check(&model, [16, 16], random, "two blocks");
+}

@@ -3,7 +3,7 @@
 
 use bytemuck::Pod;
 
-use super::finish::finish;
+use super::finish::Finish;
 use super::tile::{Edges, Tiling};
 use super::vector::Vector;
 use crate::op::{Band, BitMap, ConvBin, Window};
@@ -61,11 +61,12 @@ pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
 ) {
     const { assert!(L.is_multiple_of(S::Vector::LANES)) };
     let blocks = conv.groups * conv.outputs.div_ceil(L);
-    let (first, rows) = (band.rows.start, band.rows.len());
+    let mut out = Finish::new(band);
+    let (first, rows) = (out.rows().start, out.rows().len());
     let cached = conv.bytes() <= CACHED_WEIGHTS;
     for i in 0..blocks * rows {
         let (index, row) = if cached { (i % blocks, i / blocks) } else { (i / rows, i % rows) };
-        Block::<S, L>::new(conv, x, index, band).row(first + row, band);
+        Block::<S, L>::new(conv, x, index, out.width()).row(first + row, &mut out);
     }
 }
 
@@ -117,14 +118,14 @@ struct Row<'a, I, W> {
 
 impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
-    fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize, band: &Band<'_>) -> Self {
+    fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize, outputs: usize) -> Self {
         let blocks = conv.outputs.div_ceil(L);
         let (group, first) = (index / blocks, index % blocks * L);
         let taps = conv.window.kernel * conv.window.kernel;
         let weights = bytemuck::cast_slice::<u64, S::Weight>(&conv.weights).as_chunks::<L>().0;
         Block {
             window: conv.window,
-            tiling: Tiling::new(S::WIDTHS, conv.window, x.width, band.width),
+            tiling: Tiling::new(S::WIDTHS, conv.window, x.width, outputs),
             inputs: bytemuck::cast_slice(x.words),
             height: x.height,
             width: x.width,
@@ -140,7 +141,7 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     }
 
     #[inline(always)]
-    fn row(&self, y: usize, band: &mut Band<'_>) {
+    fn row(&self, y: usize, out: &mut Finish<'_>) {
         let taps = self.window.taps(y, self.height);
         let first = self.window.input(y, taps.start) * self.width * self.pixel + self.offset;
         let tap_row = self.window.kernel * self.len;
@@ -151,48 +152,53 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
             taps: taps.len(),
         };
         let mut x = 0;
-        while x < band.width {
-            let tile = self.tiling.tile(x);
-            match tile {
-                8 if const { is_width::<S, L>(8) } => self.tile::<8>(row, x, band),
-                7 if const { is_width::<S, L>(7) } => self.tile::<7>(row, x, band),
-                4 if const { is_width::<S, L>(4) } => self.tile::<4>(row, x, band),
-                3 if const { is_width::<S, L>(3) } => self.tile::<3>(row, x, band),
-                2 if const { is_width::<S, L>(2) } => self.tile::<2>(row, x, band),
-                _ => self.tile::<1>(row, x, band),
-            }
-            x += tile;
+        while x < out.width() {
+            x += match self.tiling.tile(x) {
+                8 if const { is_width::<S, L>(8) } => self.tiles::<8>(row, x, out),
+                7 if const { is_width::<S, L>(7) } => self.tiles::<7>(row, x, out),
+                4 if const { is_width::<S, L>(4) } => self.tiles::<4>(row, x, out),
+                3 if const { is_width::<S, L>(3) } => self.tiles::<3>(row, x, out),
+                2 if const { is_width::<S, L>(2) } => self.tiles::<2>(row, x, out),
+                _ => self.tiles::<1>(row, x, out),
+            };
         }
     }
 
-    /// Computes `P` pixels of a row from column `x` on.
+    /// Computes tiles of `P` pixels of a row from column `x` on: as many as lie inside the map, or one at its edge.
+    /// Returns their pixels.
     #[inline(always)]
-    fn tile<const P: usize>(
+    fn tiles<const P: usize>(
         &self,
         row: Row<'a, S::Input, [S::Weight; L]>,
         x: usize,
-        band: &mut Band<'_>,
-    ) {
+        out: &mut Finish<'_>,
+    ) -> usize {
         let Window { kernel, stride, padding } = self.window;
-        let edges = self.tiling.edges(x, P);
-        let mut tile = S::zero::<P>();
-        let step = stride * self.pixel;
-        let map_row = self.width * self.pixel;
-        let whole = self.pixel == self.len * S::INPUTS;
-        if edges.are_inside() && whole {
-            let mut inputs = &row.inputs[(x * stride - padding) * self.pixel..];
-            for weights in row.weights.chunks_exact(kernel * self.len) {
-                S::add::<P, 0, 0>(&mut tile, inputs, step, weights);
-                inputs = &inputs[map_row.min(inputs.len())..];
-            }
-        } else {
-            self.add_at_edges(row, x, edges, &mut tile);
-        }
         let products = (row.taps * self.products) as f32;
         let mut base = [products * kernel as f32; P];
-        base[0] -= products * edges.left as f32;
-        base[P - 1] -= products * (kernel - edges.right) as f32;
-        S::finish(tile, base, &mut Finish { block: self, row, x, band });
+        let tiles = self.tiling.inside(x, P);
+        if tiles == 0 || self.pixel != self.len * S::INPUTS {
+            let edges = self.tiling.edges(x, P);
+            let mut tile = S::zero::<P>();
+            self.add_at_edges(row, x, edges, &mut tile);
+            base[0] -= products * edges.left as f32;
+            base[P - 1] -= products * (kernel - edges.right) as f32;
+            S::finish(tile, base, &mut Take { block: self, row, x, out });
+            return P;
+        }
+        let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
+        let tap_row = kernel * self.len;
+        for i in 0..tiles {
+            let x = x + i * P;
+            let mut tile = S::zero::<P>();
+            let inputs = &row.inputs[(x * stride - padding) * self.pixel..];
+            for ky in 0..row.taps {
+                let weights = &row.weights[ky * tap_row..][..tap_row];
+                S::add::<P, 0, 0>(&mut tile, &inputs[ky * map_row..], step, weights);
+            }
+            S::finish(tile, base, &mut Take { block: self, row, x, out });
+        }
+        tiles * P
     }
 
     /// Adds the taps that lie in the map, the columns with the same padding together.
@@ -228,15 +234,15 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     }
 }
 
-/// Does with sums what the band says.
-struct Finish<'a, 'b, 'c, S: Scheme<L>, const L: usize> {
+/// Does with the sums of a tile what the band says.
+struct Take<'a, 'b, 'c, S: Scheme<L>, const L: usize> {
     block: &'b Block<'a, S, L>,
     row: Row<'a, S::Input, [S::Weight; L]>,
     x: usize,
-    band: &'b mut Band<'c>,
+    out: &'b mut Finish<'c>,
 }
 
-impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Finish<'_, '_, '_, S, L> {
+impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Take<'_, '_, '_, S, L> {
     #[inline(always)]
     fn take(&mut self, n: usize, mut values: [S::Vector; P]) {
         let first = n * S::Vector::LANES;
@@ -246,11 +252,11 @@ impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Finish
         if self.block.tap_sums.is_some() {
             self.add_padding(first, &mut values);
         }
-        finish::<S::Vector, P>(self.band, [self.row.y, self.x, self.block.channel + first], values);
+        self.out.take([self.row.y, self.x, self.block.channel + first], values);
     }
 }
 
-impl<S: Scheme<L>, const L: usize> Finish<'_, '_, '_, S, L> {
+impl<S: Scheme<L>, const L: usize> Take<'_, '_, '_, S, L> {
     /// Adds what padded taps count when they stand for +1, for a register of filters from `first` on.
     #[inline(always)]
     fn add_padding<const P: usize>(&self, first: usize, values: &mut [S::Vector; P]) {
@@ -258,12 +264,14 @@ impl<S: Scheme<L>, const L: usize> Finish<'_, '_, '_, S, L> {
             return;
         };
         let rows = window.taps(self.row.y, height);
-        for (p, value) in values.iter_mut().enumerate() {
-            let cols = window.taps(self.x + p, width);
-            for (tap, tap_sums) in tap_sums.iter().enumerate() {
-                if !rows.contains(&(tap / window.kernel)) || !cols.contains(&(tap % window.kernel))
-                {
-                    *value = value.add(S::Vector::load(&tap_sums[first..]));
+        for (tap, tap_sums) in tap_sums.iter().enumerate() {
+            let (ky, kx) = (tap / window.kernel, tap % window.kernel);
+            let sums = S::Vector::load(&tap_sums[first..]);
+            for p in 0..P {
+                let column = (self.x + p) * window.stride + kx;
+                let is_inside = window.padding <= column && column < window.padding + width;
+                if !rows.contains(&ky) || !is_inside {
+                    values[p] = values[p].add(sums);
                 }
             }
         }

@@ -1,82 +1,266 @@
 //! The one pass over values that have just been computed: elementwise stages, memory, sums, bits.
+#![allow(unsafe_code)]
+
+use core::marker::PhantomData;
+use core::ops::Range;
+use core::ptr;
+use core::slice;
 
 use onebit_model::bits;
 
 use super::vector::Vector;
-use crate::op::{Band, StageView};
+use crate::op::{Band, MAX_STAGES, StageView};
 
-/// Takes `P` neighbouring pixels of row `y` from column `x` on, a register of channels from `channel` on.
-#[inline(always)]
-pub(super) fn finish<V: Vector, const P: usize>(
-    band: &mut Band<'_>,
-    [y, x, channel]: [usize; 3],
-    values: [V; P],
-) {
-    let stride = band.stride;
-    let row = y - band.rows.start;
-    let local = row * band.width + x;
-    let values = through_stages(band.stages, y * band.width + x, channel, values);
-    if let Some(floats) = &mut band.floats {
-        let floats = &mut floats[local * stride + channel..][..(P - 1) * stride + V::LANES];
-        for (p, value) in values.iter().enumerate() {
-            value.store(&mut floats[p * stride..]);
-        }
-    }
-    if let Some(sums) = &mut band.sums {
-        let sums = &mut sums[row * stride + channel..];
-        let mut sum = V::load(sums);
-        for value in values {
-            sum = sum.add(value);
-        }
-        sum.store(sums);
-    }
-    if let Some((threshold, words)) = &mut band.bits {
-        let threshold = V::load(&threshold[channel..]);
+/// Where the values of a band go. All lengths are checked once, so that a tile costs no more than its arithmetic.
+pub(super) struct Finish<'a> {
+    rows: Range<usize>,
+    width: usize,
+    channels: usize,
+    stride: usize,
+    stages: [Stage; MAX_STAGES],
+    used: usize,
+    /// Null where nothing reads them, like the pointers below.
+    floats: *mut f32,
+    sums: *mut f32,
+    threshold: *const f32,
+    words: *mut u64,
+    /// Words of a pixel.
+    per_pixel: usize,
+    band: PhantomData<&'a mut f32>,
+}
+
+/// [`StageView`] with vectors of a whole stride of channels, and maps that hold all rows of the band.
+#[derive(Clone, Copy)]
+enum Stage {
+    Affine { scale: *const f32, shift: *const f32 },
+    Add { values: *const f32, stride: usize },
+    Accumulate,
+    Prelu { shift_x: *const f32, shift_y: *const f32, slopes: [*const f32; 2] },
+}
+
+impl<'a> Finish<'a> {
+    /// # Panics
+    /// A slice of the band is too short for its rows.
+    #[inline(always)]
+    pub(super) fn new(band: &'a mut Band<'_>) -> Self {
+        let (rows, width, stride) = (band.rows.clone(), band.width, band.stride);
+        let pixels = rows.len() * width;
         let per_pixel = bits::words(band.channels);
-        let (index, shift) = (channel / bits::WORD_BITS, channel % bits::WORD_BITS);
-        let words = &mut words[local * per_pixel + index..][..(P - 1) * per_pixel + 1];
-        for (p, value) in values.iter().enumerate() {
-            let mask = value.greater(threshold);
-            let word = &mut words[p * per_pixel];
-            *word = if shift == 0 { mask } else { *word | mask << shift };
+        let mut stages = [Stage::Accumulate; MAX_STAGES];
+        for (stage, view) in stages.iter_mut().zip(band.stages) {
+            *stage = Stage::new(view, stride, rows.end * width);
+        }
+        assert!(band.stages.len() <= MAX_STAGES, "all stages have a place");
+        let accumulates = band.stages.iter().any(|stage| matches!(stage, StageView::Accumulate));
+        assert!(!accumulates || band.floats.is_some(), "there is something to add to");
+        let floats = band.floats.as_deref_mut().map_or(ptr::null_mut(), |floats| {
+            assert!(floats.len() >= pixels * stride, "floats of all rows");
+            floats.as_mut_ptr()
+        });
+        let sums = band.sums.as_deref_mut().map_or(ptr::null_mut(), |sums| {
+            assert!(sums.len() >= rows.len() * stride, "sums of all rows");
+            sums.as_mut_ptr()
+        });
+        let (threshold, words) = match &mut band.bits {
+            Some((threshold, words)) => {
+                assert!(stride <= per_pixel * bits::WORD_BITS, "a bit for each channel");
+                assert!(words.len() >= pixels * per_pixel, "bits of all rows");
+                (vector(threshold, stride), words.as_mut_ptr())
+            }
+            None => (ptr::null(), ptr::null_mut()),
+        };
+        let (channels, used) = (band.channels, band.stages.len());
+        let band = PhantomData;
+        Finish {
+            rows,
+            width,
+            channels,
+            stride,
+            stages,
+            used,
+            floats,
+            sums,
+            threshold,
+            words,
+            per_pixel,
+            band,
+        }
+    }
+
+    /// Rows to be computed.
+    #[inline(always)]
+    pub(super) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Pixels of a row.
+    #[inline(always)]
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Channels of a pixel.
+    #[inline(always)]
+    pub(super) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Takes `P` neighbouring pixels of row `y` from column `x` on, a register of channels from `channel` on.
+    ///
+    /// # Panics
+    /// A pixel or channel lies outside the band.
+    #[inline(always)]
+    pub(super) fn take<V: Vector, const P: usize>(
+        &mut self,
+        [y, x, channel]: [usize; 3],
+        mut values: [V; P],
+    ) {
+        assert!(self.rows.contains(&y) && x + P <= self.width, "pixels of the band");
+        assert!(channel + V::LANES <= self.stride, "channels of the band");
+        let (stride, row) = (self.stride, y - self.rows.start);
+        let local = row * self.width + x;
+        let first = self.floats.wrapping_add(local * stride + channel);
+        // SAFETY: `new` has checked that the floats, where there are any, hold `stride` channels of all pixels of the
+        // band, among them these.
+        let floats = |p: usize| unsafe { first.add(p * stride) };
+        for stage in &self.stages[..self.used] {
+            // SAFETY: `new` has checked the lengths: the vectors hold the channels, the maps the pixels and channels,
+            // and there are floats where they are accumulated.
+            unsafe { stage.apply(y * self.width + x, channel, &mut values, floats) };
+        }
+        if !self.floats.is_null() {
+            for (p, value) in values.iter().enumerate() {
+                // SAFETY: as above.
+                value.store(unsafe { slice::from_raw_parts_mut(floats(p), V::LANES) });
+            }
+        }
+        if !self.sums.is_null() {
+            // SAFETY: `new` has checked that there are sums of `stride` channels for every row of the band.
+            let sums = unsafe {
+                slice::from_raw_parts_mut(self.sums.add(row * stride + channel), V::LANES)
+            };
+            let mut sum = V::load(sums);
+            for value in values {
+                sum = sum.add(value);
+            }
+            sum.store(sums);
+        }
+        if !self.words.is_null() {
+            // SAFETY: `new` has checked that there are thresholds for all channels, and `per_pixel` words with a bit
+            // for each channel of every pixel of the band.
+            unsafe {
+                let threshold = load::<V>(self.threshold.add(channel));
+                let words = self.words.add(local * self.per_pixel + channel / bits::WORD_BITS);
+                for (p, value) in values.iter().enumerate() {
+                    let mask = value.greater(threshold);
+                    put::<V>(words.add(p * self.per_pixel), channel % bits::WORD_BITS, mask);
+                }
+            }
         }
     }
 }
 
-#[inline(always)]
-fn through_stages<V: Vector, const P: usize>(
-    stages: &[StageView<'_>],
-    pixel: usize,
-    channel: usize,
-    mut values: [V; P],
-) -> [V; P] {
-    for stage in stages {
-        match stage {
+impl Stage {
+    /// # Panics
+    /// A vector does not have `channels`, or a map not all of `pixels`.
+    #[inline(always)]
+    fn new(view: &StageView<'_>, channels: usize, pixels: usize) -> Self {
+        match view {
             StageView::Affine { scale, shift } => {
-                let (scale, shift) = (V::load(&scale[channel..]), V::load(&shift[channel..]));
-                for value in &mut values {
-                    *value = value.mul_add(scale, shift);
-                }
+                Stage::Affine { scale: vector(scale, channels), shift: vector(shift, channels) }
             }
             StageView::Add { other } => {
-                let channel = if channel < other.stride { channel } else { channel - other.stride };
-                let others = &other.values[pixel * other.stride + channel..];
-                let others = &others[..(P - 1) * other.stride + V::LANES];
-                for (p, value) in values.iter_mut().enumerate() {
-                    *value = value.add(V::load(&others[p * other.stride..]));
-                }
+                assert!(2 * other.stride >= channels, "channels of the other operand");
+                assert!(other.values.len() >= pixels * other.stride, "pixels of the other operand");
+                Stage::Add { values: other.values.as_ptr(), stride: other.stride }
             }
-            StageView::Prelu(prelu) => {
-                let (shift_x, shift_y) =
-                    (V::load(&prelu.shift_x[channel..]), V::load(&prelu.shift_y[channel..]));
-                let (slope_pos, slope_neg) =
-                    (V::load(&prelu.slope_pos[channel..]), V::load(&prelu.slope_neg[channel..]));
-                for value in &mut values {
-                    let x = value.sub(shift_x);
-                    *value = x.mul(x.if_positive(slope_pos, slope_neg)).add(shift_y);
+            StageView::Accumulate => Stage::Accumulate,
+            StageView::Prelu(prelu) => Stage::Prelu {
+                shift_x: vector(prelu.shift_x, channels),
+                shift_y: vector(prelu.shift_y, channels),
+                slopes: [prelu.slope_pos, prelu.slope_neg].map(|slope| vector(slope, channels)),
+            },
+        }
+    }
+
+    /// # Safety
+    /// The stage's vectors hold a register from `channel` on, its map the pixels from `pixel` on, and `floats` gives
+    /// the places of the pixels, if the stage accumulates.
+    #[inline(always)]
+    unsafe fn apply<V: Vector, const P: usize>(
+        &self,
+        pixel: usize,
+        channel: usize,
+        values: &mut [V; P],
+        floats: impl Fn(usize) -> *mut f32,
+    ) {
+        // SAFETY: the caller promises it.
+        unsafe {
+            match *self {
+                Stage::Affine { scale, shift } => {
+                    let (scale, shift) = (load(scale.add(channel)), load(shift.add(channel)));
+                    for value in values {
+                        *value = value.mul_add(scale, shift);
+                    }
+                }
+                Stage::Add { values: others, stride } => {
+                    let channel = if channel < stride { channel } else { channel - stride };
+                    let others = others.add(pixel * stride + channel);
+                    for (p, value) in values.iter_mut().enumerate() {
+                        *value = value.add(load(others.add(p * stride)));
+                    }
+                }
+                Stage::Accumulate => {
+                    for (p, value) in values.iter_mut().enumerate() {
+                        *value = value.add(load(floats(p)));
+                    }
+                }
+                Stage::Prelu { shift_x, shift_y, slopes } => {
+                    let [shift_x, shift_y] = [shift_x, shift_y].map(|s| load::<V>(s.add(channel)));
+                    let [pos, neg] = slopes.map(|slope| load::<V>(slope.add(channel)));
+                    for value in values {
+                        let x = value.sub(shift_x);
+                        *value = x.mul(x.if_positive(pos, neg)).add(shift_y);
+                    }
                 }
             }
         }
     }
-    values
+}
+
+/// # Panics
+/// There are fewer than `channels`.
+#[inline(always)]
+fn vector(values: &[f32], channels: usize) -> *const f32 {
+    assert!(values.len() >= channels, "a parameter for each channel");
+    values.as_ptr()
+}
+
+/// # Safety
+/// A register of floats can be read there.
+#[inline(always)]
+unsafe fn load<V: Vector>(from: *const f32) -> V {
+    // SAFETY: the caller promises it.
+    V::load(unsafe { slice::from_raw_parts(from, V::LANES) })
+}
+
+/// Sets the bits from `shift` on; those before must be there, those behind become zero.
+///
+/// # Safety
+/// The word can be read and written, and `shift` is a multiple of the lanes.
+#[inline(always)]
+unsafe fn put<V: Vector>(word: *mut u64, shift: usize, mask: u64) {
+    const { assert!(bits::WORD_BITS.is_multiple_of(V::LANES), "a register's bits lie in one word") };
+    // SAFETY: the caller promises it; where lanes fill bytes, these are bytes of the word.
+    unsafe {
+        if shift == 0 {
+            *word = mask;
+        } else if cfg!(target_endian = "little") && V::LANES.is_multiple_of(8) {
+            let bytes = mask.to_le_bytes();
+            let to = word.cast::<u8>().add(shift / 8);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), to, V::LANES / 8);
+        } else {
+            *word |= mask << shift;
+        }
+    }
 }

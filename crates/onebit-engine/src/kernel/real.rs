@@ -3,7 +3,7 @@
 
 use onebit_model::bits;
 
-use super::finish::finish;
+use super::finish::Finish;
 use super::tile::Tiling;
 use super::vector::Vector;
 use super::{Moment, dynamic};
@@ -28,10 +28,11 @@ pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
     let blocks = conv.groups * conv.outputs.div_ceil(L);
     let len = conv.window.kernel * conv.window.kernel * conv.inputs;
     let weights = conv.weights.as_chunks::<L>().0;
+    let mut out = Finish::new(band);
     for index in 0..blocks {
         let block = RealBlock::<L> { conv, x, index, weights: &weights[index * len..][..len] };
-        for y in band.rows.clone() {
-            block.row::<V, N>(y, band);
+        for y in out.rows() {
+            block.row::<V, N>(y, &mut out);
         }
     }
 }
@@ -46,21 +47,21 @@ struct RealBlock<'a, const L: usize> {
 
 impl<const L: usize> RealBlock<'_, L> {
     #[inline(always)]
-    fn row<V: Vector, const N: usize>(&self, y: usize, band: &mut Band<'_>) {
+    fn row<V: Vector, const N: usize>(&self, y: usize, out: &mut Finish<'_>) {
         let few = V::REGISTERS < 32;
         let widths = if few { NARROW_WIDTHS } else { WIDTHS };
-        let tiling = Tiling::new(widths, self.conv.window, self.x.width, band.width);
+        let tiling = Tiling::new(widths, self.conv.window, self.x.width, out.width());
         let mut x = 0;
-        while x < band.width {
+        while x < out.width() {
             let tile = tiling.tile(x);
             x += match tile {
-                _ if !tiling.edges(x, tile).are_inside() => self.tile::<V, N, 1>(y, x, band),
-                8 if !few => self.tile::<V, N, 8>(y, x, band),
-                7 if !few => self.tile::<V, N, 7>(y, x, band),
-                6 if few => self.tile::<V, N, 6>(y, x, band),
-                4 => self.tile::<V, N, 4>(y, x, band),
-                2 => self.tile::<V, N, 2>(y, x, band),
-                _ => self.tile::<V, N, 1>(y, x, band),
+                _ if !tiling.edges(x, tile).are_inside() => self.tile::<V, N, 1>(y, x, out),
+                8 if !few => self.tile::<V, N, 8>(y, x, out),
+                7 if !few => self.tile::<V, N, 7>(y, x, out),
+                6 if few => self.tile::<V, N, 6>(y, x, out),
+                4 => self.tile::<V, N, 4>(y, x, out),
+                2 => self.tile::<V, N, 2>(y, x, out),
+                _ => self.tile::<V, N, 1>(y, x, out),
             };
         }
     }
@@ -71,7 +72,7 @@ impl<const L: usize> RealBlock<'_, L> {
         &self,
         y: usize,
         x: usize,
-        band: &mut Band<'_>,
+        out: &mut Finish<'_>,
     ) -> usize {
         let Conv { window, inputs: channels, outputs, .. } = *self.conv;
         let blocks = outputs.div_ceil(L);
@@ -111,7 +112,7 @@ impl<const L: usize> RealBlock<'_, L> {
                 for p in 0..P {
                     values[p] = sums[p][n];
                 }
-                finish::<V, P>(band, [y, x, channel], values);
+                out.take([y, x, channel], values);
             }
         }
         P
@@ -121,13 +122,14 @@ impl<const L: usize> RealBlock<'_, L> {
 /// A band of a pooling of a map from the row `first_row` on.
 #[inline(always)]
 pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
-    let whole = band.width - band.width % MOVED;
-    for y in band.rows.clone() {
+    let mut out = Finish::new(band);
+    let whole = out.width() - out.width() % MOVED;
+    for y in out.rows() {
         for column in (0..whole).step_by(MOVED) {
-            pool_tile::<V, MOVED>(pool, x, first_row, [y, column], band);
+            pool_tile::<V, MOVED>(pool, x, first_row, [y, column], &mut out);
         }
-        for column in whole..band.width {
-            pool_tile::<V, 1>(pool, x, first_row, [y, column], band);
+        for column in whole..out.width() {
+            pool_tile::<V, 1>(pool, x, first_row, [y, column], &mut out);
         }
     }
 }
@@ -138,7 +140,7 @@ fn pool_tile<V: Vector, const P: usize>(
     x: FloatMap<'_>,
     first_row: usize,
     [y, column]: [usize; 2],
-    band: &mut Band<'_>,
+    out: &mut Finish<'_>,
 ) {
     let Pool { kind, window } = pool;
     let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
@@ -148,7 +150,7 @@ fn pool_tile<V: Vector, const P: usize>(
         let taps = window.taps(column + p, x.width);
         columns[p] = (window.input(column + p, taps.start), taps.len());
     }
-    for channel in (0..band.channels).step_by(V::LANES) {
+    for channel in (0..out.channels()).step_by(V::LANES) {
         let mut values = [V::splat(0.0); P];
         for p in 0..P {
             let (first, len) = columns[p];
@@ -171,7 +173,7 @@ fn pool_tile<V: Vector, const P: usize>(
                 PoolKind::Max => value,
             };
         }
-        finish(band, [y, column, channel], values);
+        out.take([y, column, channel], values);
     }
 }
 
@@ -233,16 +235,18 @@ fn by_lane<V: Vector>(channels: usize, channel: usize, value: impl Fn(usize) -> 
 #[inline(always)]
 fn moved<V: Vector>(band: &mut Band<'_>, value: impl Fn(usize, usize) -> V) {
     let used = band.channels.next_multiple_of(V::LANES).min(stride(band.channels));
-    for y in band.rows.clone() {
-        let whole = band.width - band.width % MOVED;
+    let mut out = Finish::new(band);
+    let width = out.width();
+    let whole = width - width % MOVED;
+    for y in out.rows() {
         for channel in (0..used).step_by(V::LANES) {
             for x in (0..whole).step_by(MOVED) {
-                let pixel = y * band.width + x;
+                let pixel = y * width + x;
                 let values: [V; MOVED] = core::array::from_fn(|p| value(pixel + p, channel));
-                finish(band, [y, x, channel], values);
+                out.take([y, x, channel], values);
             }
-            for x in whole..band.width {
-                finish(band, [y, x, channel], [value(y * band.width + x, channel)]);
+            for x in whole..width {
+                out.take([y, x, channel], [value(y * width + x, channel)]);
             }
         }
     }
@@ -267,5 +271,3 @@ pub(super) fn moment<V: Vector>(moment: Moment, x: &[f32], mean: &[f32], sums: &
         sum.store(&mut sums[channel..]);
     }
 }
-
-const _: () = assert!(bits::WORD_BITS.is_multiple_of(16), "a register's bits lie in one word");

@@ -41,8 +41,10 @@ fn each(band: &mut Band<'_>, value: impl Fn(usize, usize, usize) -> f32) {
     let (width, channels, stride) = (band.width, band.channels, band.stride);
     for (row, y) in band.rows.clone().enumerate() {
         for (x, c) in (0..width).flat_map(|x| (0..channels).map(move |c| (x, c))) {
-            let value = through_stages(band.stages, y * width + x, c, value(y, x, c));
             let pixel = row * width + x;
+            let before = band.floats.as_ref().map_or(0.0, |floats| floats[pixel * stride + c]);
+            let value = value(y, x, c);
+            let value = through_stages(band.stages, y * width + x, c, value, before);
             if let Some(floats) = &mut band.floats {
                 floats[pixel * stride + c] = value;
             }
@@ -58,10 +60,18 @@ fn each(band: &mut Band<'_>, value: impl Fn(usize, usize, usize) -> f32) {
     }
 }
 
-fn through_stages(stages: &[StageView<'_>], pixel: usize, c: usize, value: f32) -> f32 {
+/// A value behind the stages; `before` is what its place holds.
+fn through_stages(
+    stages: &[StageView<'_>],
+    pixel: usize,
+    c: usize,
+    value: f32,
+    before: f32,
+) -> f32 {
     stages.iter().fold(value, |value, stage| match stage {
         StageView::Affine { scale, shift } => fma(value, scale[c], shift[c]),
         StageView::Add { other } => value + other.values[pixel * other.stride + c % other.stride],
+        StageView::Accumulate => value + before,
         StageView::Prelu(p) => {
             let x = value - p.shift_x[c];
             let slope = if x > 0.0 { p.slope_pos[c] } else { p.slope_neg[c] };
@@ -177,9 +187,10 @@ fn rectify(band: &mut Band<'_>) {
     let Some(floats) = &mut band.floats else { return };
     for (pixel, values) in floats.chunks_exact_mut(stride).enumerate() {
         for (c, value) in values[..channels].iter_mut().enumerate() {
-            *value = through_stages(band.stages, band.rows.start * width + pixel, c, *value);
+            let pixel = band.rows.start * width + pixel;
+            *value = through_stages(band.stages, pixel, c, *value, *value);
             if let Some(sums) = &mut band.sums {
-                sums[pixel / width * stride + c] += *value;
+                sums[(pixel / width - band.rows.start) * stride + c] += *value;
             }
         }
     }

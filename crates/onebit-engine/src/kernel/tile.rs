@@ -41,6 +41,18 @@ impl Tiling {
         1
     }
 
+    /// How many tiles of `width` outputs, one beside the other from `x` on, lie inside the input with all of their
+    /// windows.
+    #[inline(always)]
+    pub(super) fn inside(&self, x: usize, width: usize) -> usize {
+        let Window { kernel, stride, padding } = self.window;
+        let inside = match (self.extent + padding).checked_sub(kernel) {
+            Some(last) if x * stride >= padding => (last / stride + 1).min(self.outputs),
+            _ => 0,
+        };
+        inside.saturating_sub(x) / width
+    }
+
     /// Edges of the tile of `width` outputs from `x` on.
     #[inline(always)]
     pub(super) fn edges(&self, x: usize, width: usize) -> Edges {
@@ -114,6 +126,12 @@ mod tests {
             while x < outputs {
                 let width = tiling.tile(x);
                 let edges = tiling.edges(x, width);
+                for i in 0..3 {
+                    let (x, is_inside) = (x + i * width, i < tiling.inside(x, width));
+                    let fits = x + width <= outputs;
+                    let all = (0..=i).all(|j| tiling.edges(x - j * width, width).are_inside());
+                    assert_eq!(is_inside, fits && all, "{window:?} at {x}");
+                }
                 for (p, kx) in (0..width).flat_map(|p| (0..kernel).map(move |kx| (p, kx))) {
                     let [left, right] = edges.padded(kx);
                     let padded = p == 0 && left || p == width - 1 && right;

@@ -1,7 +1,7 @@
 //! The 7x7 convolution of stride 2 by minimal filtering, for every instruction set; inlined into functions that
 //! enable it.
 
-use super::finish::finish;
+use super::finish::Finish;
 use super::vector::Vector;
 use crate::op::winograd::{EVEN_ONLY, INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{Band, FloatMap, Winograd};
@@ -19,12 +19,13 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     band: &mut Band<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
-    let row = conv.row(band.width);
+    let mut out = Finish::new(band);
+    let row = conv.row(out.width());
     let (ring, columns) = workspace.split_at_mut(8 * row);
-    let columns = &mut columns[..conv.columns(band.width)];
+    let columns = &mut columns[..conv.columns(out.width())];
     columns.fill(0.0);
-    *next = (*next).max(conv.window.input_rows(band.rows.start, x.height).start);
-    for y in band.rows.clone() {
+    *next = (*next).max(conv.window.input_rows(out.rows().start, x.height).start);
+    for y in out.rows() {
         let rows = conv.window.input_rows(y, x.height);
         while *next < rows.end {
             by_columns(conv, x, *next, columns);
@@ -35,7 +36,7 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
         for block in 0..conv.outputs.div_ceil(L) {
             let first = rows.start;
             let row = Row { conv, ring, row, first, ky: taps.start, len: rows.len(), y, block };
-            row.tiles::<V, L, N>(band);
+            row.tiles::<V, L, N>(&mut out);
         }
     }
 }
@@ -99,18 +100,18 @@ struct Row<'a> {
 
 impl Row<'_> {
     #[inline(always)]
-    fn tiles<V: Vector, const L: usize, const N: usize>(&self, band: &mut Band<'_>) {
-        let tiles = band.width.div_ceil(OUTPUTS);
+    fn tiles<V: Vector, const L: usize, const N: usize>(&self, out: &mut Finish<'_>) {
+        let tiles = out.width().div_ceil(OUTPUTS);
         let widest = if V::REGISTERS < 32 { 4 } else { WIDEST };
         let mut tile = 0;
         while tile < tiles {
             let left = (tiles - tile).min(widest);
             tile += match left {
-                14 => self.tile::<V, L, N, 14>(tile, band),
-                7..14 => self.tile::<V, L, N, 7>(tile, band),
-                4..7 => self.tile::<V, L, N, 4>(tile, band),
-                2..4 => self.tile::<V, L, N, 2>(tile, band),
-                _ => self.tile::<V, L, N, 1>(tile, band),
+                14 => self.tile::<V, L, N, 14>(tile, out),
+                7..14 => self.tile::<V, L, N, 7>(tile, out),
+                4..7 => self.tile::<V, L, N, 4>(tile, out),
+                2..4 => self.tile::<V, L, N, 2>(tile, out),
+                _ => self.tile::<V, L, N, 1>(tile, out),
             };
         }
     }
@@ -120,7 +121,7 @@ impl Row<'_> {
     fn tile<V: Vector, const L: usize, const N: usize, const P: usize>(
         &self,
         tile: usize,
-        band: &mut Band<'_>,
+        out: &mut Finish<'_>,
     ) -> usize {
         let mut points = [[[V::splat(0.0); N]; P]; POINTS];
         for point in 0..POINTS {
@@ -138,11 +139,11 @@ impl Row<'_> {
                 }
                 let x = (tile + p) * OUTPUTS;
                 let values = outputs(at);
-                if x + OUTPUTS <= band.width {
-                    finish::<V, OUTPUTS>(band, [self.y, x, channel], values);
+                if x + OUTPUTS <= out.width() {
+                    out.take([self.y, x, channel], values);
                 } else {
-                    for i in 0..band.width - x {
-                        finish::<V, 1>(band, [self.y, x + i, channel], [values[i]]);
+                    for i in 0..out.width() - x {
+                        out.take([self.y, x + i, channel], [values[i]]);
                     }
                 }
             }

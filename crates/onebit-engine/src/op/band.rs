@@ -36,6 +36,8 @@ pub(crate) enum StageView<'a> {
     Add {
         other: FloatMap<'a>,
     },
+    /// Adds what [`Band::floats`] holds.
+    Accumulate,
     Prelu(PreluVectors<'a>),
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct Band<'a> {
     pub(crate) stride: usize,
     /// Applied to every value, in order.
     pub(crate) stages: &'a [StageView<'a>],
-    /// Gets the values.
+    /// Gets the values, and holds what [`StageView::Accumulate`] adds.
     pub(crate) floats: Option<&'a mut [f32]>,
     /// Gets the bits `value > threshold`.
     pub(crate) bits: Option<(&'a [f32], &'a mut [u64])>,

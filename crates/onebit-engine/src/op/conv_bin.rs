@@ -139,11 +139,8 @@ impl ConvBin {
         }
     }
 
-    /// The bits `x` as the kernel reads them, made in `out` where they differ.
-    pub(crate) fn prepare<'a>(&self, x: &'a [u64], out: &'a mut [u64]) -> &'a [u64] {
-        if self.preparation == Preparation::None {
-            return x;
-        }
+    /// Writes the bits `x` into `out` as the kernel reads them, where they differ.
+    pub(crate) fn prepare(&self, x: &[u64], out: &mut [u64]) {
         let words = bits::words(self.groups * self.inputs);
         let out = &mut out[..self.prepared_words(x.len() / words)];
         match self.preparation {
@@ -151,7 +148,17 @@ impl ConvBin {
             Preparation::Regroup => self.regroup(x.chunks_exact(words), out),
             Preparation::Pairs => self.pairs(x, out),
         }
-        out
+    }
+
+    /// The bits `x` as the kernel reads them, after [`ConvBin::prepare`] into `out`.
+    pub(crate) fn prepared<'a>(&self, x: &'a [u64], out: &'a [u64]) -> &'a [u64] {
+        match self.preparation {
+            Preparation::None => x,
+            Preparation::Regroup | Preparation::Pairs => {
+                let words = bits::words(self.groups * self.inputs);
+                &out[..self.prepared_words(x.len() / words)]
+            }
+        }
     }
 
     fn regroup<'a>(&self, pixels: impl Iterator<Item = &'a [u64]>, out: &mut [u64]) {

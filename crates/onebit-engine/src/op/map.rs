@@ -2,14 +2,18 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use onebit_model::bits;
+
 use super::{
     Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read,
-    SignStage, Source, StageView, Temp, Winograd, stride,
+    SignStage, Source, StageView, Temp, Window, Winograd, stride,
 };
 use crate::kernel::Kernels;
 
-/// Rows of a pooling for which those of its input are computed at once.
-const POOLED_ROWS: usize = 8;
+/// Floats of the rows that are computed at once where a pooling reads them, so that they stay in the second-level
+/// cache, and most rows of the pooling that they are for.
+const POOLED_FLOATS: usize = 128 << 10;
+const MAX_POOLED_ROWS: usize = 8;
 
 /// A map computed in one pass: a producer, then elementwise stages, then bits.
 #[derive(Debug)]
@@ -79,6 +83,8 @@ pub(crate) enum Stage {
         other: Source,
         channels: usize,
     },
+    /// Adds what the output's place holds.
+    Accumulate,
     Prelu(Prelu),
 }
 
@@ -87,6 +93,8 @@ pub(crate) enum Stage {
 pub(crate) struct Outputs<'a> {
     pub(crate) floats: Option<&'a mut [f32]>,
     pub(crate) bits: Option<&'a mut [u64]>,
+    /// Signs of the map that a pooling reads.
+    pub(crate) inner_bits: Option<&'a mut [u64]>,
     /// For each row, the sums of the channels.
     pub(crate) sums: Option<&'a mut [f32]>,
 }
@@ -104,8 +112,7 @@ impl Map {
             sums.fill(0.0);
         }
         let Temp { vectors, buffers, pooled } = temp;
-        buffers.next = 0;
-        self.prepare(read, vectors);
+        self.prepare(read, vectors, buffers);
         self.rows(kernels, read, 0..self.height, outputs, vectors, buffers, pooled);
     }
 
@@ -141,7 +148,8 @@ impl Map {
             sums: outputs.sums,
         };
         if let Producer::Pool { pool, inner: Some(inner), .. } = &self.producer {
-            return inner.pool(kernels, read, *pool, buffers, pooled, &mut band);
+            let bits = outputs.inner_bits;
+            return inner.pool(kernels, read, *pool, bits, buffers, pooled, &mut band);
         }
         let stride = self.sums_stride();
         if stride == band.stride {
@@ -156,26 +164,40 @@ impl Map {
         buffers.ragged = ragged;
     }
 
-    /// Pools this map, computing its rows as they are needed.
+    /// Pools this map, computing its rows as they are needed; all of them where `bits` gets their signs.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what is read, what is written, and working memory"
+    )]
     fn pool(
         &self,
         kernels: &Kernels,
         read: &Read<'_>,
         pool: Pool,
+        mut bits: Option<&mut [u64]>,
         buffers: &mut Buffers,
         pooled: &mut [f32],
         band: &mut Band<'_>,
     ) {
         let row = self.width * stride(self.channels);
+        let bit_row = self.width * bits::words(self.channels);
+        let pooled_rows = self.pooled_rows(pool);
         let mut have: Range<usize> = 0..0;
-        for first in band.rows.clone().step_by(POOLED_ROWS) {
-            let last = (first + POOLED_ROWS).min(band.rows.end) - 1;
+        for first in band.rows.clone().step_by(pooled_rows) {
+            let last = (first + pooled_rows).min(band.rows.end) - 1;
             let start = pool.window.input_rows(first, self.height).start;
-            let end = pool.window.input_rows(last, self.height).end;
+            let end = match &bits {
+                Some(_) if last + 1 == band.rows.end => self.height,
+                _ => pool.window.input_rows(last, self.height).end,
+            };
             let kept = have.end.saturating_sub(start);
             pooled.copy_within((have.len() - kept) * row..have.len() * row, 0);
-            let floats = Some(&mut pooled[kept * row..(end - start) * row]);
-            let outputs = Outputs { floats, bits: None, sums: None };
+            let outputs = Outputs {
+                floats: Some(&mut pooled[kept * row..(end - start) * row]),
+                bits: bits.as_mut().map(|bits| &mut bits[(start + kept) * bit_row..end * bit_row]),
+                inner_bits: None,
+                sums: None,
+            };
             self.rows(kernels, read, start + kept..end, outputs, &[], buffers, &mut []);
             let map = self.map(&pooled[..(end - start) * row], stride(self.channels));
             (kernels.pool)(pool, map, start, &mut band.part(first..last + 1));
@@ -183,7 +205,19 @@ impl Map {
         }
     }
 
-    fn prepare(&self, read: &Read<'_>, vectors: &mut [f32]) {
+    /// Rows of a pooling of this map for which those of this map are computed at once.
+    fn pooled_rows(&self, pool: Pool) -> usize {
+        let row = pool.window.stride * self.width * stride(self.channels);
+        (POOLED_FLOATS / row.max(1)).clamp(1, MAX_POOLED_ROWS)
+    }
+
+    fn prepare(&self, read: &Read<'_>, vectors: &mut [f32], buffers: &mut Buffers) {
+        buffers.next = 0;
+        match &self.producer {
+            Producer::ConvBin { x, conv, .. } => conv.prepare(read.bits(*x), &mut buffers.prepared),
+            Producer::Pool { inner: Some(inner), .. } => inner.prepare(read, vectors, buffers),
+            _ => {}
+        }
         for stage in &self.stages {
             if let Stage::Prelu(prelu) = stage {
                 prelu.prepare(read, vectors);
@@ -202,6 +236,7 @@ impl Map {
             Stage::Add { other, channels } => {
                 StageView::Add { other: self.map(read.floats(*other), stride(*channels)) }
             }
+            Stage::Accumulate => StageView::Accumulate,
             Stage::Prelu(prelu) => StageView::Prelu(prelu.vectors(vectors)),
         }
     }
@@ -235,7 +270,7 @@ impl Map {
             Producer::InPlace => (kernels.rectify)(band),
             Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
             &Producer::ConvBin { x, height, width, ref conv } => {
-                let words = conv.prepare(read.bits(x), &mut buffers.prepared);
+                let words = conv.prepared(read.bits(x), &buffers.prepared);
                 (kernels.conv_bin)(conv, BitMap { words, height, width }, band);
             }
             &Producer::Conv { x, channels, height, width, ref conv } => {
@@ -281,6 +316,7 @@ impl Map {
     pub(crate) fn prepared(&self) -> usize {
         match &self.producer {
             Producer::ConvBin { height, width, conv, .. } => conv.prepared_words(height * width),
+            Producer::Pool { inner: Some(inner), .. } => inner.prepared(),
             _ => 0,
         }
     }
@@ -298,7 +334,8 @@ impl Map {
     pub(crate) fn pooled(&self) -> usize {
         match &self.producer {
             Producer::Pool { pool, inner: Some(inner), .. } => {
-                let rows = (POOLED_ROWS - 1) * pool.window.stride + pool.window.kernel;
+                let Window { kernel, stride: step, .. } = pool.window;
+                let rows = inner.pooled_rows(*pool) * step + kernel;
                 rows.min(inner.height) * inner.width * stride(inner.channels)
             }
             _ => 0,
@@ -316,7 +353,7 @@ impl Map {
         let stage = |stage: &Stage| match stage {
             Stage::Affine(_) => 8 * self.channels,
             Stage::Prelu(_) => 16 * self.channels,
-            Stage::Add { .. } => 0,
+            Stage::Add { .. } | Stage::Accumulate => 0,
         };
         let sign = self.sign.as_ref().map_or(0, |sign| 4 * sign.threshold.len());
         producer + self.stages.iter().map(stage).sum::<usize>() + sign

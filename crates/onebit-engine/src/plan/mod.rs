@@ -43,12 +43,21 @@ pub(crate) struct Step {
     pub(crate) work: Work,
     /// Place of the real output, if anything reads it.
     pub(crate) floats: Option<Span>,
-    /// Place of the packed bits, if the step ends in a sign.
-    pub(crate) bits: Option<Span>,
+    /// The sign that the step ends in.
+    pub(crate) sign: Option<Sign>,
+    /// The sign of the map that a pooling reads.
+    pub(crate) inner_sign: Option<Sign>,
     /// Place of the sums of the output's rows, if anything reads them.
     pub(crate) sums: Option<Span>,
-    /// Position of that sign in the graph.
-    pub(crate) sign: Option<usize>,
+}
+
+/// A sign that a step gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sign {
+    /// Position in the graph.
+    pub(crate) node: usize,
+    /// Place of the packed bits.
+    pub(crate) bits: Span,
 }
 
 /// Sizes of the areas of a scratch memory, in elements.
@@ -102,18 +111,18 @@ impl Plan {
                 Step {
                     work: Work::Map(planner.copy()),
                     floats: Some(image),
-                    bits: None,
-                    sums: None,
                     sign: None,
+                    inner_sign: None,
+                    sums: None,
                 },
             );
             planner.places[0] = Source::Floats(image);
         }
         for (index, group) in groups.iter().enumerate() {
-            let Reserved { floats, bits, sums } =
+            let Reserved { floats, sign, inner_sign, sums } =
                 places.reserve(index, group, &planner).ok_or(TOO_LARGE)?;
             let work = planner.work(group, floats)?;
-            let step = Step { work, floats, bits, sums, sign: group.sign };
+            let step = Step { work, floats, sign, inner_sign, sums };
             plan.push(planner.info(group), step);
             if let Some(value) = group.value {
                 if let Some(span) = floats {
@@ -121,8 +130,8 @@ impl Plan {
                 }
                 planner.sums[value] = sums;
             }
-            if let (Some(sign), Some(span)) = (group.sign, bits) {
-                planner.places[sign] = Source::Bits(span);
+            for Sign { node, bits } in sign.into_iter().chain(inner_sign) {
+                planner.places[node] = Source::Bits(bits);
             }
             places.release(index, floats, &planner);
         }

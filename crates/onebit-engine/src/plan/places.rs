@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use onebit_model::{Model, Op, Shape, Verified, bits};
 
+use super::Sign;
 use super::planner::Planner;
 use crate::arena::{Area, Span};
 use crate::fuse::Group;
@@ -13,7 +14,8 @@ use crate::op::{Source, stride};
 /// Places of what a step gives.
 pub(super) struct Reserved {
     pub(super) floats: Option<Span>,
-    pub(super) bits: Option<Span>,
+    pub(super) sign: Option<Sign>,
+    pub(super) inner_sign: Option<Sign>,
     pub(super) sums: Option<Span>,
 }
 
@@ -50,7 +52,7 @@ impl Places {
         planner: &Planner<'_>,
     ) -> Option<Reserved> {
         let shapes = planner.shapes;
-        let mut reserved = Reserved { floats: None, bits: None, sums: None };
+        let mut reserved = Reserved { floats: None, sign: None, inner_sign: None, sums: None };
         if let Some(value) = group.value {
             let shape = shapes[value];
             reserved.floats = match self.overwritten(step, group, planner) {
@@ -62,21 +64,41 @@ impl Places {
                     Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);
             }
         }
-        if let Some(sign) = group.sign {
-            reserved.bits = Some(self.bits.take(bit_words(shapes[sign])?)?);
+        let mut sign =
+            |node: usize| Some(Sign { node, bits: self.bits.take(bit_words(shapes[node])?)? });
+        if let Some(node) = group.sign {
+            reserved.sign = Some(sign(node)?);
+        }
+        if let Some(node) = group.inner.as_ref().and_then(|inner| inner.sign) {
+            reserved.inner_sign = Some(sign(node)?);
         }
         Some(reserved)
     }
 
-    /// Place of the input of a rectifier that is the only node of its step and the last to read it.
+    /// Place of a value that the step is the last to read and whose place it may take: the input of a rectifier that is
+    /// its only node, or a shortcut of the output's shape that nothing of it but additions reads.
     fn overwritten(&self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Span> {
-        let node = planner.node(group.root);
-        let alone = group.members().len() == 1 && matches!(node.op, Op::Prelu { .. });
-        let x = node.inputs.first()?.0;
-        match planner.places[x] {
-            Source::Floats(span) if alone && self.dying[step].contains(&x) => Some(span),
-            _ => None,
-        }
+        let members = group.members();
+        let is_alone = members.len() == 1;
+        let reads = |&id: &usize, x: usize| planner.node(id).inputs.iter().any(|i| i.0 == x);
+        let may_go = |id: usize, x: usize| match planner.node(id).op {
+            Op::Prelu { .. } => is_alone && id == group.root && planner.node(id).inputs[0].0 == x,
+            Op::Add => {
+                let shapes = planner.shapes;
+                let is_stage = id != group.root && group.stages.contains(&id);
+                is_stage && shapes[x] == shapes[group.position()]
+            }
+            _ => false,
+        };
+        let place = |x: usize| match planner.places[x] {
+            Source::Floats(span) => Some(span),
+            Source::Image | Source::Bits(_) => None,
+        };
+        let mut dying = self.dying[step].iter().filter(|&&x| {
+            let mut readers = members.iter().filter(|id| reads(id, x)).peekable();
+            group.value_is_read && readers.peek().is_some() && readers.all(|&id| may_go(id, x))
+        });
+        dying.find_map(|&x| place(x))
     }
 
     /// Gives back what is read for the last time, but for the place that the step has written.

@@ -118,7 +118,7 @@ impl Planner<'_> {
                 range,
             })),
             _ => {
-                let mut map = self.map(group)?;
+                let mut map = self.map(group, written)?;
                 if let Producer::Copy { x: Source::Floats(span) } = map.producer
                     && Some(span) == written
                 {
@@ -176,7 +176,7 @@ impl Planner<'_> {
         Ok((integers, scale))
     }
 
-    fn map(&self, group: &Group) -> Result<Map, EngineError> {
+    fn map(&self, group: &Group, written: Option<Span>) -> Result<Map, EngineError> {
         let output = self.shapes[group.position()];
         let mut vectors = 0;
         let mut reserve = |len: usize| {
@@ -193,7 +193,7 @@ impl Planner<'_> {
             if let (Some(concat), true) = (group.concat, i + 1 == group.twins.len()) {
                 value = concat;
             }
-            stages.push(self.stage(&ids, value, output.channels, &mut reserve)?);
+            stages.push(self.stage(&ids, value, output.channels, written, &mut reserve)?);
             value = id;
         }
         let sign = match group.sign {
@@ -215,7 +215,7 @@ impl Planner<'_> {
         let id = group.root;
         let (x, shape) = (self.source(id, 0), self.input_shape(id));
         let inner = match &group.inner {
-            Some(inner) => Some(Box::new(self.map(inner)?)),
+            Some(inner) => Some(Box::new(self.map(inner, None)?)),
             None => None,
         };
         let pool = |kind, kernel, stride, padding| Producer::Pool {
@@ -266,12 +266,13 @@ impl Planner<'_> {
         })
     }
 
-    /// The stage of a node, or of a node and its twin.
+    /// The stage of a node, or of a node and its twin, of a step that writes to the place `written`.
     fn stage(
         &self,
         ids: &[usize],
         value: usize,
         channels: usize,
+        written: Option<Span>,
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<Stage, EngineError> {
         let id = ids[0];
@@ -286,7 +287,10 @@ impl Planner<'_> {
             _ => {
                 let other = usize::from(self.node(id).inputs[0].0 == value);
                 let channels = self.shapes[self.node(id).inputs[other].0].channels;
-                Stage::Add { other: self.source(id, other), channels }
+                match self.source(id, other) {
+                    Source::Floats(span) if Some(span) == written => Stage::Accumulate,
+                    other => Stage::Add { other, channels },
+                }
             }
         })
     }
@@ -335,8 +339,9 @@ impl Planner<'_> {
     pub(super) fn info(&self, group: &Group) -> StepInfo {
         let producer = group.inner.as_deref().unwrap_or(group);
         let root = self.node(producer.root);
+        let twins = &producer.twins;
         let mut firsts: Vec<usize> =
-            group.members().into_iter().filter(|id| !group.twins.contains(id)).collect();
+            group.members().into_iter().filter(|id| !twins.contains(id)).collect();
         firsts.sort_unstable();
         let (x, y) = (self.input_shape(producer.root), self.shapes[producer.root]);
         let isa = self.kernels.isa;
@@ -346,7 +351,7 @@ impl Planner<'_> {
                 (window_name(op, &geometry), geometry.macs(x, y), 0)
             }
             Op::ConvBin { geometry, .. } => {
-                let geometry = both(geometry, group);
+                let geometry = both(geometry, producer);
                 let y = Shape { channels: geometry.out_channels, ..y };
                 (window_name("conv_bin", &geometry), 0, geometry.macs(x, y))
             }

@@ -7,7 +7,7 @@ use onebit_model::{Model, Verified};
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::kernel::{self, Kernels};
-use crate::op::{Buffers, Outputs, Read, Source, Temp, Work, stride};
+use crate::op::{Buffers, MAX_PARTS, Outputs, Read, Source, Spread, Temp, Work, stride};
 use crate::plan::{Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
@@ -83,7 +83,19 @@ impl Engine {
     /// Working memory for this engine.
     #[must_use]
     pub fn scratch(&self) -> Scratch {
+        self.scratch_for(1)
+    }
+
+    /// Working memory with which so many threads can compute an image together, at most 32.
+    #[must_use]
+    pub fn scratch_for(&self, threads: usize) -> Scratch {
         let sizes = self.plan.sizes;
+        let buffers = || Buffers {
+            transformed: Aligned::new(sizes.transformed),
+            next: 0,
+            ragged: Aligned::new(sizes.ragged),
+            pooled: Aligned::new(sizes.pooled),
+        };
         Scratch {
             sizes,
             floats: Aligned::new(sizes.floats),
@@ -91,13 +103,8 @@ impl Engine {
             sums: Aligned::new(sizes.sums),
             temp: Temp {
                 vectors: Aligned::new(sizes.vectors),
-                buffers: Buffers {
-                    prepared: Aligned::new(sizes.prepared),
-                    transformed: Aligned::new(sizes.transformed),
-                    next: 0,
-                    ragged: Aligned::new(sizes.ragged),
-                },
-                pooled: Aligned::new(sizes.pooled),
+                prepared: Aligned::new(sizes.prepared),
+                buffers: (0..threads.clamp(1, MAX_PARTS)).map(|_| buffers()).collect(),
             },
         }
     }
@@ -112,9 +119,38 @@ impl Engine {
         logits: &mut [f32],
         scratch: &mut Scratch,
     ) -> Result<(), EngineError> {
+        self.run_all(image, logits, scratch, None)
+    }
+
+    /// Like [`Engine::run`], but the threads of `team` share the rows of each map, as many of them as `scratch` is for.
+    /// The logits are the same.
+    ///
+    /// # Errors
+    /// Those of [`Engine::run`].
+    ///
+    /// # Panics
+    /// Another run with the same team goes on.
+    #[cfg(feature = "std")]
+    pub fn run_with(
+        &self,
+        image: &[f32],
+        logits: &mut [f32],
+        scratch: &mut Scratch,
+        team: &crate::Team,
+    ) -> Result<(), EngineError> {
+        self.run_all(image, logits, scratch, Some(&|parts, work| team.run(parts, work)))
+    }
+
+    fn run_all(
+        &self,
+        image: &[f32],
+        logits: &mut [f32],
+        scratch: &mut Scratch,
+        spread: Option<Spread<'_>>,
+    ) -> Result<(), EngineError> {
         self.check(image, logits, scratch)?;
         for step in &self.plan.steps {
-            self.execute(step, image, scratch);
+            self.execute(step, image, scratch, spread);
         }
         self.finish(image, logits, scratch);
         Ok(())
@@ -134,7 +170,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.check(image, logits, scratch)?;
         for step in &self.plan.steps {
-            self.execute(step, image, scratch);
+            self.execute(step, image, scratch, None);
             for sign in step.inner_sign.into_iter().chain(step.sign) {
                 observer(&self.names[sign.node], sign.bits.of(&scratch.bits));
             }
@@ -162,7 +198,7 @@ impl Engine {
         }
         let mut before = clock();
         for (step, time) in self.plan.steps.iter().zip(times) {
-            self.execute(step, image, scratch);
+            self.execute(step, image, scratch, None);
             let now = clock();
             *time = now.wrapping_sub(before);
             before = now;
@@ -218,7 +254,13 @@ impl Engine {
         Ok(())
     }
 
-    fn execute(&self, step: &Step, image: &[f32], scratch: &mut Scratch) {
+    fn execute(
+        &self,
+        step: &Step,
+        image: &[f32],
+        scratch: &mut Scratch,
+        spread: Option<Spread<'_>>,
+    ) {
         let Scratch { floats, bits, sums, temp, .. } = scratch;
         let signs = [step.sign, step.inner_sign];
         let [bits_of, inner_bits_of] = signs.map(|sign| sign.map_or(Span::EMPTY, |sign| sign.bits));
@@ -235,7 +277,7 @@ impl Engine {
                     inner_bits: step.inner_sign.map(|_| inner_bits),
                     sums: step.sums.map(|_| out_sums),
                 };
-                map.run(self.kernels, &read, outputs, temp);
+                map.run(self.kernels, read, outputs, temp, spread);
             }
             Work::GlobalAvgPool(x) => x.means(self.kernels, &read, vectors, out),
             Work::Linear(linear) => linear.run(self.kernels, &read, vectors, out),

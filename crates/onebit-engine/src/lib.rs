@@ -37,9 +37,13 @@ mod fuse;
 mod kernel;
 mod op;
 mod plan;
+#[cfg(feature = "std")]
+mod team;
 
 pub use convolution::{BinaryConvolution, Workspace};
 pub use engine::{Engine, Memory, Options, Scratch};
 pub use error::EngineError;
 pub use kernel::Isa;
 pub use plan::StepInfo;
+#[cfg(feature = "std")]
+pub use team::Team;

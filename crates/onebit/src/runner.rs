@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use onebit_data::Dataset;
-use onebit_engine::{Engine, Isa, Options, Scratch};
+use onebit_engine::{Engine, Isa, Options, Scratch, Team};
 use onebit_model::{Graph, Model, Verified};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -15,11 +15,15 @@ use crate::machine;
 
 const IMAGES_PER_THREAD: usize = 32;
 
-/// An engine, and for each thread its working memory.
+/// An engine, and its working memory.
 pub(crate) struct Runner {
     engine: Engine,
-    scratches: Vec<Scratch>,
+    /// Threads that share the rows of an image, and their memory.
+    team: Team,
+    shared: Scratch,
+    /// Threads that share images, and the memory of each, once there are images for all of them.
     pool: ThreadPool,
+    scratches: Vec<Scratch>,
 }
 
 impl Runner {
@@ -33,8 +37,8 @@ impl Runner {
         let engine = Engine::new(model, options).with_context(|| path.display().to_string())?;
         let threads = threads.unwrap_or_else(machine::threads);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let scratches = (0..threads).map(|_| engine.scratch()).collect();
-        Ok(Runner { engine, scratches, pool })
+        let shared = engine.scratch_for(threads);
+        Ok(Runner { engine, team: Team::new(threads)?, shared, pool, scratches: Vec::new() })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -42,7 +46,7 @@ impl Runner {
     }
 
     pub(crate) fn threads(&self) -> usize {
-        self.scratches.len()
+        self.pool.current_num_threads()
     }
 
     /// Images that are worth handing over at once.
@@ -50,19 +54,28 @@ impl Runner {
         IMAGES_PER_THREAD * self.threads()
     }
 
-    /// Logits of whole NHWC images, each thread taking its share of them.
+    /// Logits of whole NHWC images: each thread takes its share of them, or, where they are fewer, its share of each.
     pub(crate) fn run(&mut self, images: &[f32], logits: &mut [f32]) -> anyhow::Result<()> {
-        let Runner { engine, scratches, pool } = self;
-        let image: usize = engine.input_shape().iter().product();
-        let classes = engine.classes();
-        let share = (images.len() / image).div_ceil(scratches.len()).max(1);
+        let image: usize = self.engine.input_shape().iter().product();
+        let classes = self.engine.classes();
+        let (count, threads) = (images.len() / image, self.threads());
+        let mut pairs = images.chunks(image).zip(logits.chunks_mut(classes));
+        let Runner { engine, team, shared, pool, scratches } = self;
+        if threads == 1 {
+            return Ok(pairs.try_for_each(|(image, logits)| engine.run(image, logits, shared))?);
+        }
+        if count < threads {
+            let mut run = |(image, logits)| engine.run_with(image, logits, shared, team);
+            return Ok(pairs.try_for_each(&mut run)?);
+        }
+        if scratches.is_empty() {
+            scratches.extend((0..threads).map(|_| engine.scratch()));
+        }
+        let share = count.div_ceil(threads);
         let run = |((images, logits), scratch): ((&[f32], &mut [f32]), &mut Scratch)| {
             let mut pairs = images.chunks(image).zip(logits.chunks_mut(classes));
             pairs.try_for_each(|(image, logits)| engine.run(image, logits, scratch))
         };
-        if let [scratch] = scratches.as_mut_slice() {
-            return Ok(run(((images, logits), scratch))?);
-        }
         let work = images.par_chunks(share * image).zip(logits.par_chunks_mut(share * classes));
         Ok(pool.install(|| work.zip(scratches.par_iter_mut()).try_for_each(run))?)
     }

@@ -42,6 +42,12 @@ impl Conv {
         sums_stride(self.groups, self.outputs)
     }
 
+    /// Products of an output.
+    #[cfg(feature = "std")]
+    pub(crate) fn products(&self) -> usize {
+        self.inputs * self.window.kernel * self.window.kernel
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         4 * self.weights.len()
     }

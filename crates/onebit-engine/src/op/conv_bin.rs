@@ -228,7 +228,7 @@ impl ConvBin {
     }
 
     /// Products of an output.
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    #[cfg(feature = "std")]
     pub(crate) fn products(&self) -> usize {
         self.inputs * self.window.kernel * self.window.kernel
     }

@@ -6,7 +6,7 @@ use onebit_model::bits;
 
 use super::{
     Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read,
-    SignStage, Source, StageView, Temp, Window, Winograd, stride,
+    SignStage, Source, Spread, StageView, Temp, Window, Winograd, stride,
 };
 use crate::kernel::Kernels;
 
@@ -89,7 +89,7 @@ pub(crate) enum Stage {
 }
 
 /// Where the map goes; what nothing reads is not written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outputs<'a> {
     pub(crate) floats: Option<&'a mut [f32]>,
     pub(crate) bits: Option<&'a mut [u64]>,
@@ -99,42 +99,48 @@ pub(crate) struct Outputs<'a> {
     pub(crate) sums: Option<&'a mut [f32]>,
 }
 
+/// What the rows of a map are computed from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) read: Read<'a>,
+    /// [`Temp::vectors`] and [`Temp::prepared`] of the step.
+    vectors: &'a [f32],
+    prepared: &'a [u64],
+}
+
 impl Map {
     /// Computes the map.
     pub(crate) fn run(
         &self,
-        kernels: &Kernels,
-        read: &Read<'_>,
+        kernels: &'static Kernels,
+        read: Read<'_>,
         mut outputs: Outputs<'_>,
         temp: &mut Temp,
+        spread: Option<Spread<'_>>,
     ) {
         if let Some(sums) = &mut outputs.sums {
             sums.fill(0.0);
         }
-        let Temp { vectors, buffers, pooled } = temp;
-        self.prepare(read, vectors, buffers);
-        self.rows(kernels, read, 0..self.height, outputs, vectors, buffers, pooled);
+        let Temp { vectors, prepared, buffers } = temp;
+        self.prepare(&read, vectors, prepared);
+        let context = Context { kernels, read, vectors, prepared };
+        self.all_rows(&context, outputs, buffers, spread);
     }
 
     /// Computes rows of the map, which `outputs` begin with.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what is read, what is written, and working memory"
-    )]
-    fn rows(
+    pub(crate) fn rows(
         &self,
-        kernels: &Kernels,
-        read: &Read<'_>,
+        context: &Context<'_>,
         rows: Range<usize>,
         outputs: Outputs<'_>,
-        vectors: &[f32],
         buffers: &mut Buffers,
-        pooled: &mut [f32],
     ) {
+        let Context { kernels, read, vectors, .. } = *context;
         let first = StageView::Affine { scale: &[], shift: &[] };
         let mut stages = [first; MAX_STAGES];
         for (view, stage) in stages.iter_mut().zip(&self.stages) {
-            *view = self.view(stage, read, vectors);
+            *view = self.view(stage, &read, vectors);
         }
         let thresholds = self.sign.as_ref().map(|sign| sign.thresholds(vectors));
         let mut band = Band {
@@ -148,61 +154,72 @@ impl Map {
             sums: outputs.sums,
         };
         if let Producer::Pool { pool, inner: Some(inner), .. } = &self.producer {
-            let bits = outputs.inner_bits;
-            return inner.pool(kernels, read, *pool, bits, buffers, pooled, &mut band);
+            let end = self.inner_rows(*pool, inner, band.rows.clone()).end;
+            return inner.pool(context, *pool, (outputs.inner_bits, end), buffers, &mut band);
         }
         let stride = self.sums_stride();
         if stride == band.stride {
-            return self.produce(kernels, read, buffers, &mut band);
+            return self.produce(context, buffers, &mut band);
         }
         let mut ragged = core::mem::take(&mut buffers.ragged);
-        let floats = Some(&mut ragged[..]);
+        let row = self.width * stride;
+        let floats = Some(&mut ragged[band.rows.start * row..band.rows.end * row]);
         let rows = band.rows.clone();
         let mut sums = Band { rows, stride, stages: &[], floats, bits: None, sums: None, ..band };
-        self.produce(kernels, read, buffers, &mut sums);
+        self.produce(context, buffers, &mut sums);
         (kernels.copy)(self.map(&ragged, stride), &mut band);
         buffers.ragged = ragged;
     }
 
-    /// Pools this map, computing its rows as they are needed; all of them where `bits` gets their signs.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what is read, what is written, and working memory"
-    )]
+    /// Rows of the map `inner` that are computed for rows of its pooling: those that it reads, and where signs of all
+    /// are needed, those behind the last that it reads.
+    pub(super) fn inner_rows(&self, pool: Pool, inner: &Map, rows: Range<usize>) -> Range<usize> {
+        let start = pool.window.input_rows(rows.start, inner.height).start;
+        let end = match inner.sign {
+            Some(_) if rows.end == self.height => inner.height,
+            _ => pool.window.input_rows(rows.end - 1, inner.height).end,
+        };
+        start..end
+    }
+
+    /// Pools this map, computing its rows as they are needed, up to the row `end`; `bits` gets their signs, from the
+    /// first that is needed.
     fn pool(
         &self,
-        kernels: &Kernels,
-        read: &Read<'_>,
+        context: &Context<'_>,
         pool: Pool,
-        mut bits: Option<&mut [u64]>,
+        (mut bits, all): (Option<&mut [u64]>, usize),
         buffers: &mut Buffers,
-        pooled: &mut [f32],
         band: &mut Band<'_>,
     ) {
+        let mut pooled = core::mem::take(&mut buffers.pooled);
         let row = self.width * stride(self.channels);
         let bit_row = self.width * bits::words(self.channels);
-        let pooled_rows = self.pooled_rows(pool);
-        let mut have: Range<usize> = 0..0;
-        for first in band.rows.clone().step_by(pooled_rows) {
-            let last = (first + pooled_rows).min(band.rows.end) - 1;
+        let rows = self.pooled_rows(pool);
+        let begin = pool.window.input_rows(band.rows.start, self.height).start;
+        let mut have = begin..begin;
+        for first in band.rows.clone().step_by(rows) {
+            let next = (first + rows).min(band.rows.end);
             let start = pool.window.input_rows(first, self.height).start;
-            let end = match &bits {
-                Some(_) if last + 1 == band.rows.end => self.height,
-                _ => pool.window.input_rows(last, self.height).end,
+            let end = match next == band.rows.end {
+                true => all,
+                false => pool.window.input_rows(next - 1, self.height).end,
             };
             let kept = have.end.saturating_sub(start);
             pooled.copy_within((have.len() - kept) * row..have.len() * row, 0);
+            let of_bits = (start + kept - begin) * bit_row..(end - begin) * bit_row;
             let outputs = Outputs {
                 floats: Some(&mut pooled[kept * row..(end - start) * row]),
-                bits: bits.as_mut().map(|bits| &mut bits[(start + kept) * bit_row..end * bit_row]),
+                bits: bits.as_mut().map(|bits| &mut bits[of_bits]),
                 inner_bits: None,
                 sums: None,
             };
-            self.rows(kernels, read, start + kept..end, outputs, &[], buffers, &mut []);
+            self.rows(context, start + kept..end, outputs, buffers);
             let map = self.map(&pooled[..(end - start) * row], stride(self.channels));
-            (kernels.pool)(pool, map, start, &mut band.part(first..last + 1));
+            (context.kernels.pool)(pool, map, start, &mut band.part(first..next));
             have = start..end;
         }
+        buffers.pooled = pooled;
     }
 
     /// Rows of a pooling of this map for which those of this map are computed at once.
@@ -211,11 +228,10 @@ impl Map {
         (POOLED_FLOATS / row.max(1)).clamp(1, MAX_POOLED_ROWS)
     }
 
-    fn prepare(&self, read: &Read<'_>, vectors: &mut [f32], buffers: &mut Buffers) {
-        buffers.next = 0;
+    fn prepare(&self, read: &Read<'_>, vectors: &mut [f32], prepared: &mut [u64]) {
         match &self.producer {
-            Producer::ConvBin { x, conv, .. } => conv.prepare(read.bits(*x), &mut buffers.prepared),
-            Producer::Pool { inner: Some(inner), .. } => inner.prepare(read, vectors, buffers),
+            Producer::ConvBin { x, conv, .. } => conv.prepare(read.bits(*x), prepared),
+            Producer::Pool { inner: Some(inner), .. } => inner.prepare(read, vectors, prepared),
             _ => {}
         }
         for stage in &self.stages {
@@ -250,13 +266,8 @@ impl Map {
         FloatMap { values, height: self.height, width: self.width, stride }
     }
 
-    fn produce(
-        &self,
-        kernels: &Kernels,
-        read: &Read<'_>,
-        buffers: &mut Buffers,
-        band: &mut Band<'_>,
-    ) {
+    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, band: &mut Band<'_>) {
+        let Context { kernels, ref read, prepared, .. } = *context;
         let real = |x: Source, channels, height, width| FloatMap {
             values: read.floats(x),
             height,
@@ -270,7 +281,7 @@ impl Map {
             Producer::InPlace => (kernels.rectify)(band),
             Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
             &Producer::ConvBin { x, height, width, ref conv } => {
-                let words = conv.prepared(read.bits(x), &buffers.prepared);
+                let words = conv.prepared(read.bits(x), prepared);
                 (kernels.conv_bin)(conv, BitMap { words, height, width }, band);
             }
             &Producer::Conv { x, channels, height, width, ref conv } => {
@@ -304,6 +315,19 @@ impl Map {
         }
     }
 
+    /// About how many operations on floats of one register it takes.
+    #[cfg(feature = "std")]
+    pub(super) fn cost(&self) -> usize {
+        let values = self.height * self.width * self.channels;
+        match &self.producer {
+            Producer::ConvBin { conv, .. } => values * (1 + conv.products() / 32),
+            Producer::Conv { conv, .. } => values * (1 + conv.products()),
+            Producer::Winograd { conv, .. } => values * conv.products(),
+            Producer::Pool { inner: Some(inner), .. } => values + inner.cost(),
+            _ => values,
+        }
+    }
+
     /// Floats of [`Buffers::ragged`] in use.
     pub(crate) fn ragged(&self) -> usize {
         match self.sums_stride() {
@@ -312,7 +336,7 @@ impl Map {
         }
     }
 
-    /// Words of [`Buffers::prepared`] in use.
+    /// Words of [`Temp::prepared`] in use.
     pub(crate) fn prepared(&self) -> usize {
         match &self.producer {
             Producer::ConvBin { height, width, conv, .. } => conv.prepared_words(height * width),
@@ -330,7 +354,7 @@ impl Map {
         }
     }
 
-    /// Floats of [`Temp::pooled`] in use.
+    /// Floats of [`Buffers::pooled`] in use.
     pub(crate) fn pooled(&self) -> usize {
         match &self.producer {
             Producer::Pool { pool, inner: Some(inner), .. } => {

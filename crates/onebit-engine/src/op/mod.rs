@@ -11,6 +11,7 @@ mod map;
 mod pool;
 mod prelu;
 mod sign;
+mod spread;
 mod statistics;
 mod window;
 pub(crate) mod winograd;
@@ -26,9 +27,12 @@ pub(crate) use map::{Map, Outputs, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};
 pub(crate) use sign::SignStage;
+pub(crate) use spread::{MAX_PARTS, Spread};
 pub(crate) use statistics::Channels;
 pub(crate) use window::Window;
 pub(crate) use winograd::Winograd;
+
+use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
 use crate::arena::{Around, Span};
@@ -74,22 +78,23 @@ impl<'a> Read<'a> {
 pub(crate) struct Temp {
     /// Dynamic thresholds and shifts, statistics.
     pub(crate) vectors: Aligned<f32>,
-    pub(crate) buffers: Buffers,
-    /// Rows that are pooled as soon as they are computed.
-    pub(crate) pooled: Aligned<f32>,
-}
-
-/// Memory that a producer uses only while it runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Buffers {
     /// Input of a binary convolution as its kernel reads it.
     pub(crate) prepared: Aligned<u64>,
+    /// One for each thread that computes rows of a map.
+    pub(crate) buffers: Vec<Buffers>,
+}
+
+/// Memory that some rows of a map need only while they are computed.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffers {
     /// Rows of the input of a convolution by minimal filtering.
     pub(crate) transformed: Aligned<f32>,
     /// The row of them that is not yet there.
     pub(crate) next: usize,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,
+    /// Rows that are pooled as soon as they are computed.
+    pub(crate) pooled: Aligned<f32>,
 }
 
 /// Values of a dynamic operand and its place in [`Temp::vectors`].

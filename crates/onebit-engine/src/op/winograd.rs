@@ -141,6 +141,12 @@ impl Winograd {
         8 * self.row(width) + self.columns(width)
     }
 
+    /// Products of an output, on average.
+    #[cfg(feature = "std")]
+    pub(crate) fn products(&self) -> usize {
+        self.point(POINTS) / OUTPUTS
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         4 * self.weights.len()
     }

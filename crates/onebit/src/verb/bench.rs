@@ -36,7 +36,7 @@ const MOST_PROFILED_RUNS: usize = 1000;
 pub(crate) struct Args {
     /// Packed model
     file: PathBuf,
-    /// Threads that share the images of a batch
+    /// Threads that share the images of a batch, or the rows of fewer images
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_threads)]
     threads: usize,
     /// Runs to measure [default: 2 seconds of them]

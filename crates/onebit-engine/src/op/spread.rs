@@ -1,0 +1,122 @@
+//! Rows of a map computed by several threads.
+
+#[cfg(feature = "std")]
+use core::ops::Range;
+#[cfg(feature = "std")]
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(feature = "std")]
+use onebit_model::bits;
+
+use super::Buffers;
+#[cfg(feature = "std")]
+use super::map::Producer;
+use super::map::{Context, Map, Outputs};
+#[cfg(feature = "std")]
+use super::stride;
+
+/// Calls its second argument with every number below the first, some at the same time, and returns when all calls
+/// have.
+pub(crate) type Spread<'a> = &'a (dyn Fn(usize, &(dyn Fn(usize) + Sync)) + 'a);
+
+/// Most threads for one map.
+pub(crate) const MAX_PARTS: usize = 32;
+
+/// Least [`Map::cost`] that is worth waking threads for.
+#[cfg(feature = "std")]
+const LEAST_COST: usize = 1 << 14;
+
+/// Rows that one thread computes.
+#[cfg(feature = "std")]
+struct Part<'a> {
+    rows: Range<usize>,
+    outputs: Outputs<'a>,
+    buffers: &'a mut Buffers,
+}
+
+impl Map {
+    /// Computes all rows, in as many parts at the same time as there are `buffers`.
+    pub(super) fn all_rows(
+        &self,
+        context: &Context<'_>,
+        outputs: Outputs<'_>,
+        buffers: &mut [Buffers],
+        spread: Option<Spread<'_>>,
+    ) {
+        #[cfg(feature = "std")]
+        if let (Some(spread), parts @ 2..) = (spread, self.parts(buffers.len())) {
+            return self.in_parts(context, outputs, &mut buffers[..parts], spread);
+        }
+        #[cfg(not(feature = "std"))]
+        let _ = spread;
+        if let Some(buffers) = buffers.first_mut() {
+            buffers.next = 0;
+            self.rows(context, 0..self.height, outputs, buffers);
+        }
+    }
+
+    /// Parts for so many threads: one where more are not worth it, or where two of them would give the same signs.
+    #[cfg(feature = "std")]
+    fn parts(&self, threads: usize) -> usize {
+        let is_shared = match &self.producer {
+            Producer::Pool { pool, inner: Some(inner), .. } => {
+                let window = pool.window;
+                inner.sign.is_some() && (window.kernel != window.stride || window.padding > 0)
+            }
+            _ => false,
+        };
+        if is_shared || self.cost() < LEAST_COST { 1 } else { threads.min(self.height) }
+    }
+
+    #[cfg(feature = "std")]
+    fn in_parts(
+        &self,
+        context: &Context<'_>,
+        mut outputs: Outputs<'_>,
+        buffers: &mut [Buffers],
+        spread: Spread<'_>,
+    ) {
+        let count = buffers.len().min(MAX_PARTS);
+        let mut parts = [const { Mutex::new(None) }; MAX_PARTS];
+        for (i, (part, buffers)) in parts.iter_mut().zip(buffers).enumerate() {
+            let rows = i * self.height / count..(i + 1) * self.height / count;
+            let outputs = self.part_of(&mut outputs, rows.clone());
+            *part = Mutex::new(Some(Part { rows, outputs, buffers }));
+        }
+        let compute = |i: usize| {
+            let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Part { rows, outputs, buffers }) = part.take() {
+                buffers.next = 0;
+                self.rows(context, rows, outputs, buffers);
+            }
+        };
+        spread(count, &compute);
+        (0..count).for_each(compute);
+    }
+
+    /// Takes the outputs of the next rows.
+    #[cfg(feature = "std")]
+    fn part_of<'a>(&self, outputs: &mut Outputs<'a>, rows: Range<usize>) -> Outputs<'a> {
+        let (pixels, stride) = (rows.len() * self.width, stride(self.channels));
+        let sums = rows.len() * stride;
+        let inner_bits = match &self.producer {
+            Producer::Pool { pool, inner: Some(inner), .. } => {
+                let rows = self.inner_rows(*pool, inner, rows);
+                rows.len() * inner.width * bits::words(inner.channels)
+            }
+            _ => 0,
+        };
+        Outputs {
+            floats: front(&mut outputs.floats, pixels * stride),
+            bits: front(&mut outputs.bits, pixels * bits::words(self.channels)),
+            inner_bits: front(&mut outputs.inner_bits, inner_bits),
+            sums: front(&mut outputs.sums, sums),
+        }
+    }
+}
+
+/// Takes the first `len` elements away.
+#[cfg(feature = "std")]
+fn front<'a, T>(whole: &mut Option<&'a mut [T]>, len: usize) -> Option<&'a mut [T]> {
+    whole.as_mut()?.split_off_mut(..len)
+}

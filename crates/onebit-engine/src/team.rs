@@ -1,0 +1,288 @@
+//! Threads that wait for parts of one image without falling asleep between its layers.
+//!
+//! A layer takes some ten microseconds, less than waking a thread may take, so that threads which sleep between two of
+//! them would come too late.
+#![allow(unsafe_code)]
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::hint;
+use core::mem;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::io;
+use std::sync::{Condvar, Mutex, PoisonError, TryLockError};
+use std::thread::{self, JoinHandle};
+
+/// How often a thread looks for work before it sleeps: for some 50 microseconds.
+const PATIENCE: u32 = 2000;
+
+type Work<'a> = dyn Fn(usize) + Sync + 'a;
+
+/// Threads that compute one image together; see [`Engine::run_with`](crate::Engine::run_with).
+pub struct Team {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held by the caller whose work is done.
+    turn: Mutex<()>,
+}
+
+struct Shared {
+    /// What there is to claim: [`Tickets`].
+    tickets: AtomicU64,
+    /// What to do; read by those who have claimed a part, and written when no part is claimed.
+    work: UnsafeCell<Option<&'static Work<'static>>>,
+    /// Parts that are done.
+    done: AtomicUsize,
+    has_panicked: AtomicBool,
+    is_over: AtomicBool,
+    sleepers: AtomicUsize,
+    bed: Mutex<()>,
+    bell: Condvar,
+}
+
+// SAFETY: `work` is `Sync`, so that all may call it, and `Shared::work` says when it is written.
+unsafe impl Sync for Shared {}
+// SAFETY: a reference to what is `Sync` may go to another thread.
+unsafe impl Send for Shared {}
+
+/// A count of calls of [`Team::run`], the parts of the last, and the first that nobody has claimed.
+#[derive(Clone, Copy)]
+struct Tickets(u64);
+
+impl Tickets {
+    fn new(call: u64, parts: u16) -> Self {
+        Tickets(call << 32 | u64::from(parts) << 16)
+    }
+
+    fn call(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn next(self) -> Option<usize> {
+        let (parts, next) = (self.0 >> 16 & 0xffff, self.0 & 0xffff);
+        (next < parts).then_some(next as usize)
+    }
+}
+
+impl Team {
+    /// Starts `threads` less one: the caller of [`Team::run`] is one of them.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            tickets: AtomicU64::new(0),
+            work: UnsafeCell::new(None),
+            done: AtomicUsize::new(0),
+            has_panicked: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            sleepers: AtomicUsize::new(0),
+            bed: Mutex::new(()),
+            bell: Condvar::new(),
+        });
+        let mut team = Team { shared, threads: Vec::new(), turn: Mutex::new(()) };
+        for _ in 1..threads {
+            let shared = Arc::clone(&team.shared);
+            team.threads.push(thread::Builder::new().spawn(move || shared.serve())?);
+        }
+        Ok(team)
+    }
+
+    /// How many there are, the caller included.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        1 + self.threads.len()
+    }
+
+    /// Calls `work` with every number below `parts`, at the same time as far as there are threads.
+    ///
+    /// # Panics
+    /// `work` panics, or calls this function of the same team; or there are more than 65,535 parts.
+    pub(crate) fn run(&self, parts: usize, work: &Work<'_>) {
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("a team does one work at a time"),
+        };
+        let parts = u16::try_from(parts).expect("few parts");
+        let shared = &*self.shared;
+        // SAFETY: the reference is used by those who have claimed a part only, and this function does not return before
+        // all parts are done (`Finished` waits for them even when `work` panics here).
+        let work = unsafe { mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
+        // SAFETY: all parts of the call before are done, so nobody reads it.
+        unsafe { *shared.work.get() = Some(work) };
+        shared.done.store(0, Ordering::Relaxed);
+        shared.has_panicked.store(false, Ordering::Relaxed);
+        let call = Tickets(shared.tickets.load(Ordering::Relaxed)).call() + 1;
+        let finished = Finished { shared, parts: usize::from(parts) };
+        shared.tickets.store(Tickets::new(call & 0xffff_ffff, parts).0, Ordering::SeqCst);
+        shared.wake();
+        while shared.do_part() {}
+        drop(finished);
+        assert!(!shared.has_panicked.load(Ordering::Relaxed), "a part has panicked");
+    }
+}
+
+impl Shared {
+    /// Claims a part and does it, if there is one.
+    fn do_part(&self) -> bool {
+        struct Done<'a>(&'a Shared);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.has_panicked.fetch_or(thread::panicking(), Ordering::Relaxed);
+                self.0.done.fetch_add(1, Ordering::Release);
+            }
+        }
+        let mut tickets = self.tickets.load(Ordering::Relaxed);
+        while let Some(part) = Tickets(tickets).next() {
+            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+            match self.tickets.compare_exchange_weak(tickets, tickets + 1, success, failure) {
+                Err(now) => tickets = now,
+                Ok(_) => {
+                    let _done = Done(self);
+                    // SAFETY: it was written before the tickets, and is not again until this part is done.
+                    if let Some(work) = unsafe { *self.work.get() } {
+                        work(part);
+                    }
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Does parts until all is over.
+    fn serve(&self) {
+        let mut idle = 0;
+        while !self.is_over.load(Ordering::Relaxed) {
+            if self.do_part() {
+                idle = 0;
+            } else if idle < PATIENCE {
+                idle += 1;
+                hint::spin_loop();
+            } else {
+                self.sleep();
+                idle = 0;
+            }
+        }
+    }
+
+    /// Returns when there may be something to do.
+    fn sleep(&self) {
+        let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while Tickets(self.tickets.load(Ordering::SeqCst)).next().is_none()
+            && !self.is_over.load(Ordering::SeqCst)
+        {
+            bed = self.bell.wait(bed).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Wakes those who sleep, after the tickets or the end are there.
+    fn wake(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+            self.bell.notify_all();
+        }
+    }
+}
+
+/// Waits for all parts when it goes; where the caller panics, for those that have been claimed.
+struct Finished<'a> {
+    shared: &'a Shared,
+    parts: usize,
+}
+
+impl Drop for Finished<'_> {
+    fn drop(&mut self) {
+        let mut parts = self.parts;
+        if thread::panicking() {
+            let tickets = Tickets(self.shared.tickets.load(Ordering::Relaxed));
+            let none = Tickets::new(tickets.call(), 0).0;
+            let left = Tickets(self.shared.tickets.swap(none, Ordering::Relaxed));
+            parts = left.next().unwrap_or(parts);
+        }
+        let mut spins = 0;
+        while self.shared.done.load(Ordering::Acquire) < parts {
+            spins += 1;
+            if spins < PATIENCE { hint::spin_loop() } else { thread::yield_now() }
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.shared.wake();
+        for thread in self.threads.drain(..) {
+            // A thread whose part has panicked has told the caller already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Team").field("threads", &self.threads()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    const CALLS: usize = if cfg!(miri) { 20 } else { 2000 };
+
+    #[test]
+    fn every_part_is_done_once_before_run_returns() {
+        for threads in [1, 2, 3, 5] {
+            let team = Team::new(threads).unwrap();
+            assert_eq!(team.threads(), threads);
+            for call in 0..CALLS {
+                let parts = call % 7;
+                let counts: [AtomicUsize; 7] = core::array::from_fn(|_| AtomicUsize::new(0));
+                team.run(parts, &|i| {
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+                let counts = counts.map(AtomicUsize::into_inner);
+                assert_eq!(counts, core::array::from_fn(|i| usize::from(i < parts)));
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_sleep_are_woken() {
+        let team = Team::new(3).unwrap();
+        let sum = AtomicUsize::new(0);
+        for _ in 0..3 {
+            while team.shared.sleepers.load(Ordering::SeqCst) < 2 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            team.run(3, &|i| {
+                sum.fetch_add(i + 1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(1));
+            });
+        }
+        assert_eq!(sum.into_inner(), 18);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_goes_on() {
+        let team = Team::new(3).unwrap();
+        for bad in 0..3 {
+            let work = |i: usize| assert_ne!(i, bad, "part {bad}");
+            assert!(catch_unwind(AssertUnwindSafe(|| team.run(3, &work))).is_err());
+            let done = AtomicUsize::new(0);
+            team.run(4, &|_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), 4);
+        }
+    }
+}

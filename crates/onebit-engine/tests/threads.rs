@@ -1,0 +1,74 @@
+//! One image computed by several threads: the same bits as by one.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use common::{Random, isas, lowered};
+use onebit_engine::{Engine, Isa, Options, Team};
+use onebit_model::arch::{self, Config, Downsample, Method, Task};
+use onebit_model::{Graph, Model, Verified};
+
+fn build(name: &str, method: Method, change: impl FnOnce(&mut Config)) -> Verified<Graph> {
+    let mut config = Config::new(name, method);
+    change(&mut config);
+    arch::build(&config, &Task::unnamed([3, 64, 64], 10)).unwrap()
+}
+
+fn logits(model: &Verified<Model>, isa: Isa, image: &[f32], team: Option<&Team>) -> Vec<f32> {
+    let engine = Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap();
+    let mut logits = vec![0.0; engine.classes()];
+    match team {
+        None => engine.run(image, &mut logits, &mut engine.scratch()).unwrap(),
+        Some(team) => {
+            let mut scratch = engine.scratch_for(team.threads());
+            for _ in 0..2 {
+                engine.run_with(image, &mut logits, &mut scratch, team).unwrap();
+            }
+        }
+    }
+    logits
+}
+
+#[test]
+fn threads_that_share_an_image_give_the_logits_of_one() {
+    let teams = [2, 3, 40].map(|threads| Team::new(threads).unwrap());
+    let graphs = [
+        build("resnet-small", Method::Reactnet, |config| config.widths = Some(vec![64, 72, 256])),
+        build("resnet-small", Method::Dybnn, |config| config.widths = Some(vec![64, 72, 256])),
+        build("resnet-small", Method::Ftbnn, |config| {
+            (config.groups, config.widths) = (Some(4), Some(vec![80, 144, 160]));
+            config.downsample = Some(Downsample::Binary);
+        }),
+        build("birealnet18", Method::Bireal, |_| {}),
+        build("dybnn-a", Method::Dybnn, |_| {}),
+        build("ftbnn18-compressed", Method::Ftbnn, |_| {}),
+    ];
+    for (seed, graph) in graphs.iter().enumerate() {
+        let random = &mut Random(1000 + seed as u64);
+        let model = lowered(graph, random);
+        let image = random.floats(3 * 64 * 64, -1.5, 1.5);
+        for isa in isas().into_iter().filter(|&isa| isa != Isa::Reference) {
+            let expected = logits(&model, isa, &image, None);
+            for team in &teams {
+                let found = logits(&model, isa, &image, Some(team));
+                let threads = team.threads();
+                assert_eq!(found, expected, "{}, {isa}, {threads} threads", graph.arch);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scratch_for_one_thread_serves_a_team() {
+    let graph = build("resnet-small", Method::Reactnet, |_| {});
+    let random = &mut Random(1);
+    let model = lowered(&graph, random);
+    let image = random.floats(3 * 64 * 64, -1.5, 1.5);
+    let engine = Engine::new(&model, Options::default()).unwrap();
+    let [mut alone, mut together] = [[0.0; 10]; 2];
+    engine.run(&image, &mut alone, &mut engine.scratch()).unwrap();
+    let team = Team::new(2).unwrap();
+    engine.run_with(&image, &mut together, &mut engine.scratch(), &team).unwrap();
+    assert_eq!(alone, together);
+}

@@ -95,6 +95,7 @@ impl Engine {
             next: 0,
             ragged: Aligned::new(sizes.ragged),
             pooled: Aligned::new(sizes.pooled),
+            pool_row: Aligned::new(sizes.pool_row),
         };
         Scratch {
             sizes,

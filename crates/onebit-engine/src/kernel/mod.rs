@@ -197,8 +197,8 @@ pub(crate) struct Kernels {
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
     /// With working memory, and the number of the input row that is not yet there.
     pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut Band<'_>),
-    /// Of a map from this row on.
-    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut Band<'_>),
+    /// Of a map from this row on, with working memory for a row of it.
+    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut [f32], &mut Band<'_>),
     /// The map itself.
     pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),
     /// The values that are there already, by a rectifier as the only stage.

@@ -119,59 +119,98 @@ impl<const L: usize> RealBlock<'_, L> {
     }
 }
 
-/// A band of a pooling of a map from the row `first_row` on.
+/// A band of a pooling of a map from the row `first_row` on: the rows of a window into `row`, then its columns.
 #[inline(always)]
-pub(super) fn pool<V: Vector>(pool: Pool, x: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
+pub(super) fn pool<V: Vector>(
+    pool: Pool,
+    x: FloatMap<'_>,
+    first_row: usize,
+    row: &mut [f32],
+    band: &mut Band<'_>,
+) {
     let mut out = Finish::new(band);
-    let whole = out.width() - out.width() % MOVED;
+    let width = out.width();
+    let whole = width - width % MOVED;
+    let row = &mut row[..x.width * x.stride];
     for y in out.rows() {
+        let rows = pool.window.input_rows(y, x.height);
+        let rows = &x.values[(rows.start - first_row) * row.len()..][..rows.len() * row.len()];
+        pool_rows::<V>(pool.kind, rows, row);
+        let columns = FloatMap { values: row, height: 1, ..x };
         for column in (0..whole).step_by(MOVED) {
-            pool_tile::<V, MOVED>(pool, x, first_row, [y, column], &mut out);
+            pool_columns::<V, MOVED>(pool, columns, [y, column], &mut out);
         }
-        for column in whole..out.width() {
-            pool_tile::<V, 1>(pool, x, first_row, [y, column], &mut out);
+        for column in whole..width {
+            pool_columns::<V, 1>(pool, columns, [y, column], &mut out);
         }
     }
 }
 
+/// Pools rows, one behind the other, into one.
 #[inline(always)]
-fn pool_tile<V: Vector, const P: usize>(
+fn pool_rows<V: Vector>(kind: PoolKind, rows: &[f32], row: &mut [f32]) {
+    let (first, rest) = rows.split_at(row.len());
+    let start = V::splat(start(kind));
+    for (to, x) in row.chunks_exact_mut(V::LANES).zip(first.chunks_exact(V::LANES)) {
+        pooled(kind, start, V::load(x)).store(to);
+    }
+    let mut pairs = rest.chunks_exact(2 * row.len());
+    for pair in &mut pairs {
+        let (a, b) = pair.split_at(row.len());
+        let inputs = a.chunks_exact(V::LANES).zip(b.chunks_exact(V::LANES));
+        for (to, (a, b)) in row.chunks_exact_mut(V::LANES).zip(inputs) {
+            pooled(kind, pooled(kind, V::load(to), V::load(a)), V::load(b)).store(to);
+        }
+    }
+    let last = pairs.remainder().chunks_exact(V::LANES);
+    for (to, x) in row.chunks_exact_mut(V::LANES).zip(last) {
+        pooled(kind, V::load(to), V::load(x)).store(to);
+    }
+}
+
+/// What is pooled with nothing.
+fn start(kind: PoolKind) -> f32 {
+    match kind {
+        PoolKind::Average => 0.0,
+        PoolKind::Max => f32::NEG_INFINITY,
+    }
+}
+
+/// What was pooled before, and one more.
+#[inline(always)]
+fn pooled<V: Vector>(kind: PoolKind, before: V, x: V) -> V {
+    match kind {
+        PoolKind::Average => before.add(x),
+        PoolKind::Max => x.larger(before),
+    }
+}
+
+/// Pools columns of a row of pooled rows.
+#[inline(always)]
+fn pool_columns<V: Vector, const P: usize>(
     pool: Pool,
     x: FloatMap<'_>,
-    first_row: usize,
     [y, column]: [usize; 2],
     out: &mut Finish<'_>,
 ) {
     let Pool { kind, window } = pool;
     let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
-    let rows = window.input_rows(y, x.height);
     let mut columns = [(0, 0); P];
     for p in 0..P {
         let taps = window.taps(column + p, x.width);
         columns[p] = (window.input(column + p, taps.start), taps.len());
     }
     for channel in (0..out.channels()).step_by(V::LANES) {
-        let mut values = [V::splat(0.0); P];
+        let mut values = [V::splat(start(kind)); P];
         for p in 0..P {
             let (first, len) = columns[p];
-            let mut value = match kind {
-                PoolKind::Average => V::splat(0.0),
-                PoolKind::Max => V::splat(f32::NEG_INFINITY),
-            };
-            for row in rows.clone() {
-                let first = (row - first_row) * x.width + first;
-                for pixel in first..first + len {
-                    let input = V::load(&x.values[pixel * x.stride + channel..]);
-                    value = match kind {
-                        PoolKind::Average => value.add(input),
-                        PoolKind::Max => input.larger(value),
-                    };
-                }
+            for pixel in first..first + len {
+                let input = V::load(&x.values[pixel * x.stride + channel..]);
+                values[p] = pooled(kind, values[p], input);
             }
-            values[p] = match kind {
-                PoolKind::Average => value.mul(factor),
-                PoolKind::Max => value,
-            };
+            if kind == PoolKind::Average {
+                values[p] = values[p].mul(factor);
+            }
         }
         out.take([y, column, channel], values);
     }

@@ -165,15 +165,23 @@ fn point_value(
     })
 }
 
-fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, band: &mut Band<'_>) {
+/// The rows of each column of a window first, then the columns.
+fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, _: &mut [f32], band: &mut Band<'_>) {
     let k = pool.window.kernel;
+    let (start, pooled): (f32, fn(f32, f32) -> f32) = match pool.kind {
+        PoolKind::Average => (0.0, |sum, v| sum + v),
+        PoolKind::Max => (f32::NEG_INFINITY, |max, v| if v > max { v } else { max }),
+    };
     each(band, |y, x, c| {
-        let taps = (0..k * k)
-            .filter_map(|tap| tap_position(pool.window, [y, x], tap, [map.height, map.width]));
-        let inputs = taps.map(|at| map.values[(at - first_row * map.width) * map.stride + c]);
+        let value = |tap: usize| {
+            let at = tap_position(pool.window, [y, x], tap, [map.height, map.width])?;
+            Some(map.values[(at - first_row * map.width) * map.stride + c])
+        };
+        let column = |kx: usize| (0..k).filter_map(|ky| value(ky * k + kx)).reduce(pooled);
+        let pooled = (0..k).filter_map(column).fold(start, pooled);
         match pool.kind {
-            PoolKind::Average => inputs.fold(0.0, |sum, v| sum + v) * (1.0 / (k * k) as f32),
-            PoolKind::Max => inputs.fold(f32::NEG_INFINITY, |m, v| if v > m { v } else { m }),
+            PoolKind::Average => pooled * (1.0 / (k * k) as f32),
+            PoolKind::Max => pooled,
         }
     });
 }

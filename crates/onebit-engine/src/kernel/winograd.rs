@@ -9,6 +9,9 @@ use crate::op::{Band, FloatMap, Winograd};
 /// Widest tile, in groups of outputs.
 const WIDEST: usize = 14;
 
+/// Sums at each point for the groups of a tile, made once: they take many registers.
+type Points<V, const N: usize> = [[[V; N]; WIDEST]; POINTS];
+
 /// A band, in blocks of `L` output channels in `N` registers. Input rows before `next` are there from the band above.
 #[inline(always)]
 pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
@@ -24,6 +27,7 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     let (ring, columns) = workspace.split_at_mut(8 * row);
     let columns = &mut columns[..conv.columns(out.width())];
     columns.fill(0.0);
+    let mut points = [[[V::splat(0.0); N]; WIDEST]; POINTS];
     *next = (*next).max(conv.window.input_rows(out.rows().start, x.height).start);
     for y in out.rows() {
         let rows = conv.window.input_rows(y, x.height);
@@ -36,7 +40,7 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
         for block in 0..conv.outputs.div_ceil(L) {
             let first = rows.start;
             let row = Row { conv, ring, row, first, ky: taps.start, len: rows.len(), y, block };
-            row.tiles::<V, L, N>(&mut out);
+            row.tiles::<V, L, N>(&mut points, &mut out);
         }
     }
 }
@@ -100,18 +104,22 @@ struct Row<'a> {
 
 impl Row<'_> {
     #[inline(always)]
-    fn tiles<V: Vector, const L: usize, const N: usize>(&self, out: &mut Finish<'_>) {
+    fn tiles<V: Vector, const L: usize, const N: usize>(
+        &self,
+        points: &mut Points<V, N>,
+        out: &mut Finish<'_>,
+    ) {
         let tiles = out.width().div_ceil(OUTPUTS);
         let widest = if V::REGISTERS < 32 { 4 } else { WIDEST };
         let mut tile = 0;
         while tile < tiles {
             let left = (tiles - tile).min(widest);
             tile += match left {
-                14 => self.tile::<V, L, N, 14>(tile, out),
-                7..14 => self.tile::<V, L, N, 7>(tile, out),
-                4..7 => self.tile::<V, L, N, 4>(tile, out),
-                2..4 => self.tile::<V, L, N, 2>(tile, out),
-                _ => self.tile::<V, L, N, 1>(tile, out),
+                14 => self.tile::<V, L, N, 14>(tile, points, out),
+                7..14 => self.tile::<V, L, N, 7>(tile, points, out),
+                4..7 => self.tile::<V, L, N, 4>(tile, points, out),
+                2..4 => self.tile::<V, L, N, 2>(tile, points, out),
+                _ => self.tile::<V, L, N, 1>(tile, points, out),
             };
         }
     }
@@ -121,11 +129,11 @@ impl Row<'_> {
     fn tile<V: Vector, const L: usize, const N: usize, const P: usize>(
         &self,
         tile: usize,
+        points: &mut Points<V, N>,
         out: &mut Finish<'_>,
     ) -> usize {
-        let mut points = [[[V::splat(0.0); N]; P]; POINTS];
         for point in 0..POINTS {
-            points[point] = self.products::<V, L, N, P>(tile, point);
+            points[point][..P].copy_from_slice(&self.products::<V, L, N, P>(tile, point));
         }
         for n in 0..N {
             let channel = self.block * L + n * V::LANES;

@@ -28,7 +28,7 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             winograd: |c, x, workspace, next, band| unsafe { winograd(c, x, workspace, next, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            pool: |p, x, first, band| unsafe { pool(p, x, first, band) },
+            pool: |p, x, first, row, band| unsafe { pool(p, x, first, row, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             copy: |x, band| unsafe { copy(x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -68,8 +68,14 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn pool(pool: $crate::op::Pool, x: FloatMap<'_>, first: usize, band: &mut Band<'_>) {
-            $crate::kernel::real::pool::<$vector>(pool, x, first, band);
+        fn pool(
+            pool: $crate::op::Pool,
+            x: FloatMap<'_>,
+            first: usize,
+            row: &mut [f32],
+            band: &mut Band<'_>,
+        ) {
+            $crate::kernel::real::pool::<$vector>(pool, x, first, row, band);
         }
 
         $(#[target_feature(enable = $feature)])*

@@ -216,7 +216,8 @@ impl Map {
             };
             self.rows(context, start + kept..end, outputs, buffers);
             let map = self.map(&pooled[..(end - start) * row], stride(self.channels));
-            (context.kernels.pool)(pool, map, start, &mut band.part(first..next));
+            let row = &mut buffers.pool_row;
+            (context.kernels.pool)(pool, map, start, row, &mut band.part(first..next));
             have = start..end;
         }
         buffers.pooled = pooled;
@@ -293,7 +294,8 @@ impl Map {
                 (kernels.winograd)(conv, map, transformed, next, band);
             }
             &Producer::Pool { x, height, width, pool, .. } => {
-                (kernels.pool)(pool, real(x, self.channels, height, width), 0, band);
+                let map = real(x, self.channels, height, width);
+                (kernels.pool)(pool, map, 0, &mut buffers.pool_row, band);
             }
             Producer::Concat { x, channels } => {
                 let maps = [0, 1].map(|i| real(x[i], channels[i], self.height, self.width));
@@ -350,6 +352,14 @@ impl Map {
         match &self.producer {
             Producer::Winograd { conv, .. } => conv.workspace(self.width),
             Producer::Pool { inner: Some(inner), .. } => inner.transformed(),
+            _ => 0,
+        }
+    }
+
+    /// Floats of [`Buffers::pool_row`] in use.
+    pub(crate) fn pool_row(&self) -> usize {
+        match &self.producer {
+            Producer::Pool { width, .. } => width * stride(self.channels),
             _ => 0,
         }
     }

@@ -95,6 +95,8 @@ pub(crate) struct Buffers {
     pub(crate) ragged: Aligned<f32>,
     /// Rows that are pooled as soon as they are computed.
     pub(crate) pooled: Aligned<f32>,
+    /// The rows of a window of a pooling as one.
+    pub(crate) pool_row: Aligned<f32>,
 }
 
 /// Values of a dynamic operand and its place in [`Temp::vectors`].

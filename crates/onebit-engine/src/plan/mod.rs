@@ -71,6 +71,7 @@ pub(crate) struct Sizes {
     pub(crate) transformed: usize,
     pub(crate) ragged: usize,
     pub(crate) pooled: usize,
+    pub(crate) pool_row: usize,
 }
 
 /// A network ready to run on images of one size.
@@ -150,6 +151,7 @@ impl Plan {
             sizes.prepared = sizes.prepared.max(map.prepared());
             sizes.transformed = sizes.transformed.max(map.transformed());
             sizes.pooled = sizes.pooled.max(map.pooled());
+            sizes.pool_row = sizes.pool_row.max(map.pool_row());
             sizes.ragged = sizes.ragged.max(map.ragged());
         }
         self.infos.push(info);
@@ -171,6 +173,7 @@ impl Sizes {
             bytes(self.ragged, 4),
             bytes(self.transformed, 4),
             bytes(self.pooled, 4),
+            bytes(self.pool_row, 4),
         ];
         let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
         match total {
@@ -181,7 +184,7 @@ impl Sizes {
 
     /// Bytes of a scratch memory.
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.floats + self.sums + self.vectors + self.ragged + self.transformed + self.pooled)
-            + 8 * (self.bits + self.prepared)
+        let buffers = self.ragged + self.transformed + self.pooled + self.pool_row;
+        4 * (self.floats + self.sums + self.vectors + buffers) + 8 * (self.bits + self.prepared)
     }
 }

@@ -230,7 +230,7 @@ impl fmt::Debug for Team {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use core::time::Duration;
     use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,6 @@
 //! One image computed by several threads: the same bits as by one.
 
+#![cfg(not(target_family = "wasm"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;

@@ -94,7 +94,8 @@ fn find_pooled(graph: &Graph, readers: &[Vec<usize>], groups: &[Group]) -> Optio
         let stages = &groups[inner].stages;
         let plain = stages.iter().all(|&id| matches!(graph.nodes[id].op, Op::Affine));
         let root = &graph.nodes[groups[inner].root].op;
-        let whole = matches!(root, Op::Conv { geometry } if geometry.groups == 1);
+        let whole =
+            matches!(root, Op::Conv { geometry } | Op::ConvI8 { geometry } if geometry.groups == 1);
         (plain && whole && readers[x.0].len() == 1).then_some((index, inner))
     })
 }
@@ -229,7 +230,11 @@ fn next_stage(graph: &Graph, readers: &[usize], taken: &[bool], value: usize) ->
 fn makes_vector(op: &Op) -> bool {
     matches!(
         op,
-        Op::GlobalAvgPool | Op::Linear { .. } | Op::HyperTrunk { .. } | Op::HyperHead { .. }
+        Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. }
     )
 }
 

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{
-    Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read,
+    Affine, Band, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, Pool, Prelu, Read,
     SignStage, Source, StageView, Temp, Winograd, stride,
 };
 use crate::kernel::Kernels;
@@ -45,6 +45,12 @@ pub(crate) enum Producer {
         height: usize,
         width: usize,
         conv: Conv,
+    },
+    ConvI8 {
+        x: Source,
+        height: usize,
+        width: usize,
+        conv: ConvI8,
     },
     Winograd {
         x: Source,
@@ -241,6 +247,11 @@ impl Map {
             &Producer::Conv { x, channels, height, width, ref conv } => {
                 (kernels.conv)(conv, real(x, channels, height, width), band);
             }
+            &Producer::ConvI8 { x, height, width, ref conv } => {
+                let map = real(x, conv.inputs, height, width);
+                let Buffers { prepared, next, .. } = buffers;
+                (kernels.conv_i8)(conv, map, prepared, next, band);
+            }
             &Producer::Winograd { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
                 let Buffers { transformed, next, .. } = buffers;
@@ -281,6 +292,10 @@ impl Map {
     pub(crate) fn prepared(&self) -> usize {
         match &self.producer {
             Producer::ConvBin { height, width, conv, .. } => conv.prepared_words(height * width),
+            Producer::ConvI8 { width, conv, .. } => {
+                conv.workspace(*width, self.width).unwrap_or(usize::MAX)
+            }
+            Producer::Pool { inner: Some(inner), .. } => inner.prepared(),
             _ => 0,
         }
     }
@@ -309,6 +324,7 @@ impl Map {
         let producer = match &self.producer {
             Producer::ConvBin { conv, .. } => conv.bytes(),
             Producer::Conv { conv, .. } => conv.bytes(),
+            Producer::ConvI8 { conv, .. } => conv.bytes(),
             Producer::Winograd { conv, .. } => conv.bytes(),
             Producer::Pool { inner: Some(inner), .. } => inner.weight_bytes(),
             _ => 0,

@@ -4,6 +4,7 @@ mod affine;
 mod band;
 mod conv;
 mod conv_bin;
+pub(crate) mod conv_i8;
 mod hyper;
 mod linear;
 mod linear_i8;
@@ -19,6 +20,7 @@ pub(crate) use affine::Affine;
 pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageView, stride};
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
+pub(crate) use conv_i8::{ConvI8, LayoutI8, TensorsI8};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Layer, Linear};
 pub(crate) use linear_i8::LinearI8;
@@ -82,11 +84,11 @@ pub(crate) struct Temp {
 /// Memory that a producer uses only while it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffers {
-    /// Input of a binary convolution as its kernel reads it.
+    /// Input of a binary convolution as its kernel reads it, or rounded rows of that of an 8-bit one.
     pub(crate) prepared: Aligned<u64>,
     /// Rows of the input of a convolution by minimal filtering.
     pub(crate) transformed: Aligned<f32>,
-    /// The row of them that is not yet there.
+    /// The row of an input, transformed or rounded, that is not yet there.
     pub(crate) next: usize,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,

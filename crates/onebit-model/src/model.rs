@@ -242,9 +242,10 @@ fn check_steps(node: &Node, tensors: &BTreeMap<String, Tensor>) -> Result<(), Mo
     if !matches!(node.op, Op::ConvI8 { .. } | Op::LinearI8 { .. }) {
         return Ok(());
     }
+    type Check<'a> = (&'a str, fn(f32) -> bool, &'static str);
     let weight_scale = row_scale("weight");
     let step = |v: f32| (MIN_STEP..=MAX_STEP).contains(&v);
-    let checks: [(&str, fn(f32) -> bool, _); 3] = [
+    let checks: [Check<'_>; 3] = [
         (INPUT_SCALE, step, "1e-30 to 1e30"),
         (INPUT_OFFSET, |v| (0.0..=255.0).contains(&v), "0 to 255"),
         (&weight_scale, |v| (0.0..=MAX_FACTOR).contains(&v), "0 to 1e28"),

@@ -14,7 +14,7 @@ use onebit_data::read_npy_f32;
 use onebit_engine::{Engine, Options};
 use onebit_model::arch::{self, Config, Task};
 use onebit_model::{Data, Model, Normalization, Verified, file, infer};
-use onebit_pack::int8::{self, Ranges};
+use onebit_pack::int8::{self, Layers, Ranges};
 use onebit_pack::{lower, write_atomic};
 use onebit_testing::{Random, balance_signs, balanced_weights};
 
@@ -53,7 +53,7 @@ fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
         engine.run(image, &mut values, &mut scratch).unwrap();
         ranges.add(&values);
     }
-    int8::quantize(model, Some(&ranges)).unwrap().model
+    int8::quantize(model, Layers::All, Some(&ranges)).unwrap().model
 }
 
 /// Classes named by their numbers, and the normalization that is customary for ImageNet.

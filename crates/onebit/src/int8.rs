@@ -4,7 +4,7 @@ use std::path::Path;
 
 use onebit_engine::Options;
 use onebit_model::{Model, Verified};
-use onebit_pack::int8::{self, Changes, Comparison, Ranges};
+use onebit_pack::int8::{self, Changes, Comparison, Layers, Ranges};
 use serde::Serialize;
 
 use crate::dataset;
@@ -19,6 +19,8 @@ pub(crate) const CALIBRATION_IMAGES: usize = 1024;
 pub(crate) struct Request<'a> {
     /// Data on which ranges are measured and predictions compared.
     pub(crate) spec: &'a str,
+    /// Which layers.
+    pub(crate) layers: Layers,
     /// Share of predictions that may change.
     pub(crate) max_changed: f64,
 }
@@ -45,8 +47,11 @@ pub(crate) fn quantize(
     model: &Verified<Model>,
     request: &Request<'_>,
 ) -> anyhow::Result<(Verified<Model>, Report)> {
-    let (ranges, calibration_images) = measure(path, model, request.spec)?;
-    let quantized = int8::quantize(model, ranges.as_ref())?;
+    let (ranges, calibration_images) = match request.layers {
+        Layers::First => (None, 0),
+        Layers::All | Layers::Last => measure(path, model, request.spec)?,
+    };
+    let quantized = int8::quantize(model, request.layers, ranges.as_ref())?;
     let comparison = compare(path, [model, &quantized.model], request.spec)?;
     let changes = comparison.verdict(request.max_changed)?;
     let nodes = quantized.nodes;
@@ -114,6 +119,16 @@ impl Report {
             self.changes.max_logit_difference,
             self.bytes_saved,
         )
+    }
+}
+
+/// Layers on the command line.
+pub(crate) fn parse_layers(text: &str) -> Result<Layers, String> {
+    match text {
+        "all" => Ok(Layers::All),
+        "first" => Ok(Layers::First),
+        "last" => Ok(Layers::Last),
+        _ => Err("expected all, first or last".to_owned()),
     }
 }
 

@@ -80,6 +80,13 @@ fn too_many_changes_are_refused() {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(65), ""), "{}", outcome.stderr);
     let last = outcome.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: 8-bit layers change ") && last.contains("of 2000"), "{last}");
+    let last = pack(&["--int8-layers", "last", "--int8-max-changed", "1", "--json"]).json();
+    assert_eq!(last["int8"]["nodes"], serde_json::json!(["fc"]));
+    let first = pack(&["--int8-layers", "first", "--int8-max-changed", "1", "--json"]).json();
+    assert_eq!(first["int8"]["nodes"], serde_json::json!(["stem.conv"]));
+    assert_eq!(first["int8"]["calibration_images"], 0);
+    fs::remove_file(&to).expect("removed");
+    pack(&["--int8-layers", "middle"]).failed(64);
     for share in ["-0.1", "1.5", "NaN", "few"] {
         pack(&["--int8-max-changed", share]).failed(64);
     }

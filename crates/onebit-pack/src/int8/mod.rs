@@ -6,6 +6,7 @@
 //! measures by running [`features`]. [`Comparison`] then says what the rounding changed.
 
 mod compare;
+mod filters;
 mod ranges;
 
 use onebit_model::op::{INPUT_OFFSET, INPUT_SCALE};
@@ -29,6 +30,17 @@ pub struct Quantized {
     pub model: Verified<Model>,
     /// Names of the nodes that became 8-bit ones.
     pub nodes: Vec<String>,
+}
+
+/// Which layers are to have 8 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// Convolutions of the image, and the classifier.
+    All,
+    /// Convolutions of the image.
+    First,
+    /// The classifier.
+    Last,
 }
 
 /// How the input of a layer is rounded, for each channel.
@@ -56,7 +68,7 @@ pub fn features(model: &Verified<Model>) -> Result<Option<Verified<Model>>, Pack
     Ok(Some(Verified::<Model>::new(front)?))
 }
 
-/// Makes 8-bit layers of the convolutions without groups that read the image and, where `features` says what it reads,
+/// Makes 8-bit layers, of `layers`: of the convolutions without groups that read the image and, where `features` says what it reads,
 /// of the classifier. A layer with more than 65,536 products for each output stays as it is, and so do the
 /// convolutions of an image whose normalization puts 0 outside of the pixels' range.
 ///
@@ -64,6 +76,7 @@ pub fn features(model: &Verified<Model>) -> Result<Option<Verified<Model>>, Pack
 /// Nothing that could become an 8-bit layer, or a factor that 32 bits do not hold.
 pub fn quantize(
     model: &Verified<Model>,
+    layers: Layers,
     features: Option<&Ranges>,
 ) -> Result<Quantized, PackError> {
     let shapes = infer::shapes(&model.graph)?;
@@ -74,9 +87,13 @@ pub fn quantize(
         let Some(&input) = node.inputs.first() else { continue };
         let of_image = (input == NodeId(0)).then_some(pixels.as_ref()).flatten().cloned();
         let (op, steps) = match node.op {
-            Op::Conv { geometry } if geometry.groups == 1 => (Op::ConvI8 { geometry }, of_image),
-            Op::Linear { out_features } if id + 1 == model.graph.nodes.len() => {
-                let measured = || features.map(|ranges| covering(ranges));
+            Op::Conv { geometry } if geometry.groups == 1 && layers != Layers::Last => {
+                (Op::ConvI8 { geometry }, of_image)
+            }
+            Op::Linear { out_features }
+                if id + 1 == model.graph.nodes.len() && layers != Layers::First =>
+            {
+                let measured = || features.map(covering);
                 (Op::LinearI8 { out_features }, of_image.or_else(measured))
             }
             _ => continue,
@@ -135,7 +152,10 @@ fn replace(model: &mut Model, node: &Node, x: Shape, steps: &Steps) -> Result<bo
         .flat_map(|row| row.iter().zip(scales.clone()))
         .map(|(&w, &scale)| (f64::from(w) * f64::from(scale)) as f32)
         .collect();
-    let rows = int8::quantize(&folded, products);
+    let rows = match node.op {
+        Op::Conv { .. } => filters::round(&folded, products, x.channels),
+        _ => int8::quantize(&folded, products),
+    };
     let integers = Tensor { shape: shape.clone(), data: Data::I8(rows.integers) };
     let vector = |values: Vec<f32>| Tensor { shape: vec![values.len()], data: Data::F32(values) };
     model.tensors.insert(row_scale(&name), vector(rows.scale));

@@ -34,7 +34,7 @@ fn model(mean: f32) -> Verified<Model> {
 
 #[test]
 fn the_steps_of_an_image_are_its_grey_levels() {
-    let Quantized { model, nodes } = quantize(&model(0.5), None).unwrap();
+    let Quantized { model, nodes } = quantize(&model(0.5), Layers::All, None).unwrap();
     assert_eq!(nodes, ["conv"]);
     let conv = &model.graph.nodes[1];
     let (integers, scale) = model.integers(conv, "weight");
@@ -51,7 +51,7 @@ fn the_classifier_takes_steps_that_cover_its_input() {
     assert_eq!((front.graph.nodes.len(), front.graph.classes.len()), (2, 2));
     let mut ranges = Ranges::new(2);
     ranges.add(&[2.55, -1.0, 0.5, f32::NAN, 1.0, 4.1]);
-    let Quantized { model, nodes } = quantize(&source, Some(&ranges)).unwrap();
+    let Quantized { model, nodes } = quantize(&source, Layers::All, Some(&ranges)).unwrap();
     assert_eq!(nodes, ["conv", "fc"]);
     let fc = &model.graph.nodes[2];
     let near = |found: &[f32], expected: [f32; 2]| {
@@ -74,10 +74,12 @@ fn a_channel_that_does_not_change_gets_a_small_step() {
 #[test]
 fn what_cannot_be_rounded_is_left() {
     let source = model(1.5);
-    assert!(matches!(quantize(&source, None), Err(PackError::NothingToQuantize)));
-    let once = quantize(&model(0.5), Some(&Ranges::new(2))).unwrap();
-    assert!(matches!(quantize(&once.model, None), Err(PackError::NothingToQuantize)));
+    assert!(matches!(quantize(&source, Layers::All, None), Err(PackError::NothingToQuantize)));
+    let once = quantize(&model(0.5), Layers::All, Some(&Ranges::new(2))).unwrap();
+    assert!(matches!(quantize(&once.model, Layers::All, None), Err(PackError::NothingToQuantize)));
     assert_eq!(features(&once.model).unwrap(), None);
+    let of = |layers| quantize(&model(0.5), layers, Some(&Ranges::new(2))).unwrap().nodes;
+    assert_eq!((of(Layers::First), of(Layers::Last)), (vec!["conv".into()], vec!["fc".into()]));
 }
 
 #[test]

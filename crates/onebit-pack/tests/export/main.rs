@@ -13,7 +13,7 @@ use onebit_model::{
     Statistics, Threshold, Verified, WeightScale, bits,
 };
 use onebit_pack::export::to_onnx;
-use onebit_pack::int8::{self, Quantized, Ranges};
+use onebit_pack::int8::{self, Layers, Quantized, Ranges};
 use onebit_pack::prove::Report;
 use onebit_pack::{Agreement, Disagreement, Observed, lower};
 use onebit_testing::{Random, balance_signs, balanced_weights, random_seed};
@@ -91,7 +91,8 @@ fn eight_bit_layers_compute_the_same_elsewhere() {
         let engine = Engine::new(&front, Options::default()).unwrap();
         let mut ranges = Ranges::new(engine.classes());
         ranges.add(&run(&engine, &image(INPUT, &mut random)).logits);
-        let Quantized { model, nodes } = int8::quantize(&model, Some(&ranges)).unwrap();
+        let Quantized { model, nodes } =
+            int8::quantize(&model, Layers::All, Some(&ranges)).unwrap();
         assert_eq!(nodes.len(), 2, "{nodes:?}");
         compare_rounded(&model, &mut random);
     }

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use onebit_model::{Model, Verified, file};
-use onebit_pack::int8::MAX_CHANGED_SHARE;
+use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
 use onebit_pack::prove::Report;
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ only if they agree (exit code 65 if not).
 faster, and no longer computes exactly what was trained. The classifier's input is measured on up to
 1,024 images of the data; then all of its images are predicted with and without, and the file is
 written only if no more than 1% of the predictions changed (--int8-max-changed), one always being
-allowed.";
+allowed. Rounding the first layer flips signs behind it; --int8-layers last keeps it as it was.";
 
 /// Makes the packed file of a trained network
 #[derive(clap::Args)]
@@ -45,6 +45,10 @@ pub(crate) struct Args {
     /// Store the first and last layers in 8 bits, measured and compared on this data
     #[arg(long, value_name = "SPEC")]
     int8: Option<String>,
+    /// Which of them: all, first (convolutions of the image) or last (the classifier)
+    #[arg(long, value_name = "LAYERS", requires = "int8", default_value = "all")]
+    #[arg(value_parser = int8::parse_layers)]
+    int8_layers: Layers,
     /// Share of the predictions that 8-bit layers may change
     #[arg(long, value_name = "SHARE", requires = "int8", default_value_t = MAX_CHANGED_SHARE)]
     #[arg(value_parser = int8::parse_share)]
@@ -89,7 +93,8 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     let mut content = file::write_model(&source.model)?;
     let mut int8 = None;
     if let Some(spec) = &args.int8 {
-        let request = Request { spec, max_changed: args.int8_max_changed };
+        let (layers, max_changed) = (args.int8_layers, args.int8_max_changed);
+        let request = Request { spec, layers, max_changed };
         let (model, mut report) = int8::quantize(&source.path, &source.model, &request)?;
         let float = std::mem::replace(&mut content, file::write_model(&model)?);
         report.bytes_saved = float.len() as i64 - content.len() as i64;

@@ -35,8 +35,8 @@ pub enum PackError {
     NothingToQuantize,
     /// 8-bit layers that change too many predictions.
     #[error(
-        "8-bit layers change {changed} of {images} predictions, more than the {allowed} that are allowed: the file \
-         is not written"
+        "8-bit layers change {changed} of {images} predictions, more than the {allowed} that are allowed, so \
+         the file is not written"
     )]
     Int8Changes {
         /// Predictions compared.

@@ -8,6 +8,7 @@ use onebit_pack::int8::{self, Changes, Comparison, Layers, Ranges};
 use serde::Serialize;
 
 use crate::dataset;
+use crate::failure::Failure;
 use crate::output::thousands;
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -53,7 +54,12 @@ pub(crate) fn quantize(
     };
     let quantized = int8::quantize(model, request.layers, ranges.as_ref())?;
     let comparison = compare(path, [model, &quantized.model], request.spec)?;
-    let changes = comparison.verdict(request.max_changed)?;
+    let refused = |error| {
+        Failure::bad_data(format!(
+            "{error}; --int8-layers last keeps the first layer, --int8-max-changed allows more"
+        ))
+    };
+    let changes = comparison.verdict(request.max_changed).map_err(refused)?;
     let nodes = quantized.nodes;
     let report = Report { nodes, calibration_images, changes, bytes_saved: 0 };
     Ok((quantized.model, report))

@@ -14,7 +14,7 @@ static KERNELS: Kernels = Kernels {
     conv_bin: binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>,
     conv: real::conv::<[f32; 4], 8, 2>,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 1, bytes: 2 },
-    conv_i8: conv_i8::conv_i8::<[i32; 4], 8, 2, 4>,
+    conv_i8: conv_i8::conv_i8::<[i32; 8], 8, 1, 2>,
     winograd: winograd::winograd::<[f32; 4], 8, 2>,
     pool: real::pool::<[f32; 4]>,
     copy: real::copy::<[f32; 4]>,
@@ -31,32 +31,32 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
     Some(&KERNELS)
 }
 
-impl Dot for [i32; 4] {
+impl Dot for [i32; 8] {
     type Input = i16;
     type Group = i16;
-    type Weights = [i16; 4];
-    const LANES: usize = 4;
-    type Vector = [f32; 4];
+    type Weights = [i16; 8];
+    const LANES: usize = 8;
+    type Vector = [[f32; 4]; 2];
 
     #[inline(always)]
     fn load(from: &[i32]) -> Self {
-        let from = &from[..4];
+        let from = &from[..8];
         array::from_fn(|lane| from[lane])
     }
 
     #[inline(always)]
-    fn weights(from: &[i8]) -> [i16; 4] {
-        let from = &from[..4];
+    fn weights(from: &[i8]) -> [i16; 8] {
+        let from = &from[..8];
         array::from_fn(|lane| from[lane].into())
     }
 
     #[inline(always)]
-    fn add_products(self, input: i16, weights: [i16; 4]) -> Self {
+    fn add_products(self, input: i16, weights: [i16; 8]) -> Self {
         array::from_fn(|lane| self[lane] + i32::from(input) * i32::from(weights[lane]))
     }
 
     #[inline(always)]
-    fn floats(self) -> [f32; 4] {
-        self.map(|sum| sum as f32)
+    fn floats(self) -> [[f32; 4]; 2] {
+        bytemuck::cast(self.map(|sum| sum as f32))
     }
 }

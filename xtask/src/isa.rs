@@ -34,7 +34,9 @@ pub(crate) fn required_here() -> String {
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx512bw") && std::is_x86_feature_detected!("avx512vl") {
         isas.push("avx512bw");
-        if std::is_x86_feature_detected!("avx512vpopcntdq") {
+        if std::is_x86_feature_detected!("avx512vpopcntdq")
+            && std::is_x86_feature_detected!("avx512vnni")
+        {
             isas.push("avx512");
         }
     }

@@ -93,6 +93,7 @@ impl Engine {
         let buffers = || Buffers {
             transformed: Aligned::new(sizes.transformed),
             next: 0,
+            rounded: Aligned::new(sizes.rounded),
             ragged: Aligned::new(sizes.ragged),
             pooled: Aligned::new(sizes.pooled),
             pool_row: Aligned::new(sizes.pool_row),

@@ -95,7 +95,9 @@ fn find_pooled(graph: &Graph, readers: &[Vec<usize>], groups: &[Group]) -> Optio
         let position = groups.iter().position(|group| group.value == Some(x))?;
         let inner = &groups[position];
         let whole = match &graph.nodes[inner.root].op {
-            Op::Conv { geometry } | Op::ConvBin { geometry, .. } => geometry.groups == 1,
+            Op::Conv { geometry } | Op::ConvI8 { geometry } | Op::ConvBin { geometry, .. } => {
+                geometry.groups == 1
+            }
             _ => false,
         };
         let is_static = !inner.members().iter().any(|&id| is_dynamic(&graph.nodes[id].op));
@@ -247,7 +249,11 @@ fn next_stage(graph: &Graph, readers: &[usize], taken: &[bool], value: usize) ->
 fn makes_vector(op: &Op) -> bool {
     matches!(
         op,
-        Op::GlobalAvgPool | Op::Linear { .. } | Op::HyperTrunk { .. } | Op::HyperHead { .. }
+        Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. }
     )
 }
 

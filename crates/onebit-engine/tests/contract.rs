@@ -11,7 +11,7 @@ use std::cell::Cell;
 use common::{Random, engine, graph, isas, lowered, run};
 use onebit_engine::{Engine, EngineError, Isa, Options, Scratch};
 use onebit_model::arch::{self, Config, Downsample, Method, Task};
-use onebit_model::{Model, Op, Threshold, Verified};
+use onebit_model::{Geometry, Model, Op, Threshold, Verified};
 
 struct Counting;
 
@@ -46,12 +46,26 @@ fn dybnn(input: [usize; 3]) -> Verified<Model> {
     lowered(&graph, &mut Random(1))
 }
 
+/// First and last layers of 8 bits.
+fn int8(input: [usize; 3]) -> Verified<Model> {
+    let [channels, height, width] = input;
+    let geometry = Geometry { out_channels: 24, kernel: 3, stride: 2, padding: 1, groups: 1 };
+    let nodes: Vec<(&str, Op, &[usize])> = vec![
+        ("input", Op::Input { channels, height, width }, &[]),
+        ("conv", Op::ConvI8 { geometry }, &[0]),
+        ("max", Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, &[1]),
+        ("fc", Op::LinearI8 { out_features: 10 }, &[2]),
+    ];
+    lowered(&graph(nodes), &mut Random(3))
+}
+
 #[test]
 fn a_run_allocates_nothing() {
-    let model = dybnn([3, 16, 16]);
     let image = Random(2).floats(3 * 16 * 16, -1.0, 1.0);
-    for isa in isas() {
-        let engine = engine(&model, isa);
+    let models = [dybnn([3, 16, 16]), int8([3, 16, 16])];
+    for (model, isa) in models.iter().flat_map(|model| isas().into_iter().map(move |i| (model, i)))
+    {
+        let engine = engine(model, isa);
         let mut scratch = engine.scratch();
         let mut logits = vec![0.0; engine.classes()];
         let before = ALLOCATIONS.with(Cell::get);
@@ -84,9 +98,10 @@ fn threads_share_an_engine() {
 
 #[test]
 fn a_scratch_carries_nothing_from_one_image_to_the_next() {
-    let model = dybnn([3, 16, 16]);
-    for isa in isas() {
-        let engine = engine(&model, isa);
+    let models = [dybnn([3, 16, 16]), int8([3, 16, 16])];
+    for (model, isa) in models.iter().flat_map(|model| isas().into_iter().map(move |i| (model, i)))
+    {
+        let engine = engine(model, isa);
         let mut scratch = engine.scratch();
         let mut logits = vec![0.0; 10];
         for seed in 0..3 {

@@ -249,15 +249,22 @@ fn poolings_compute_their_rows_as_they_need_them() {
         Op::MaxPool { kernel: 5, stride: 1, padding: 2 },
         Op::AvgPool { kernel: 2, stride: 2 },
     ];
-    for (kernel, stride) in [(7, 2), (3, 1)] {
+    let stem = |kernel: usize, stride| {
+        let padding = kernel / 2;
+        Geometry { out_channels: 20, kernel, stride, padding, groups: 1 }
+    };
+    for stem in [
+        Op::Conv { geometry: stem(7, 2) },
+        Op::Conv { geometry: stem(3, 1) },
+        Op::ConvI8 { geometry: stem(7, 2) },
+        Op::ConvI8 { geometry: stem(2, 3) },
+    ] {
         for pool in &pools {
-            let stem =
-                Geometry { out_channels: 20, kernel, stride, padding: kernel / 2, groups: 1 };
             let geometry =
                 Geometry { out_channels: 9, kernel: 3, stride: 1, padding: 1, groups: 1 };
             let nodes = vec![
                 ("input", Op::Input { channels: 3, height: 61, width: 45 }, &[][..]),
-                ("stem", Op::Conv { geometry: stem }, &[0]),
+                ("stem", stem.clone(), &[0]),
                 ("bn", Op::Affine, &[1]),
                 ("pool", pool.clone(), &[2]),
                 ("sign", Op::Sign { threshold: Threshold::Static }, &[3]),
@@ -271,8 +278,9 @@ fn poolings_compute_their_rows_as_they_need_them() {
             ];
             let model = lowered(&graph(nodes), random);
             let steps = engine(&model, Isa::Portable).steps()[0].ops.join("+");
-            assert!(steps.starts_with("conv+affine+") && steps.ends_with("_pool+sign"), "{steps}");
-            check(&model, [61, 45], random, &format!("{pool:?} of {kernel}x{kernel}"));
+            let start = format!("{}+affine+", stem.name());
+            assert!(steps.starts_with(&start) && steps.ends_with("_pool+sign"), "{steps}");
+            check(&model, [61, 45], random, &format!("{pool:?} of {stem:?}"));
         }
     }
 }
@@ -331,4 +339,30 @@ fn a_shortcut_read_for_the_last_time_is_added_in_its_place() {
     let scratch = engine(&model, Isa::Reference).memory().scratch;
     assert!(scratch < 2 * map + map / 2, "{scratch} bytes: the image, and one map more");
     check(&model, [16, 16], random, "two blocks");
+}
+
+#[test]
+fn eight_bit_layers_of_the_image() {
+    let random = &mut Random(11);
+    let geometry = Geometry { out_channels: 17, kernel: 3, stride: 2, padding: 1, groups: 1 };
+    let input = Op::Input { channels: 3, height: 9, width: 31 };
+    let last = Geometry { out_channels: 5, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    for op in [Op::ConvI8 { geometry }, Op::LinearI8 { out_features: 12 }] {
+        let nodes = vec![
+            ("input", input.clone(), &[][..]),
+            ("first", op, &[0]),
+            ("sign", Op::Sign { threshold: Threshold::Static }, &[1]),
+            (
+                "conv",
+                Op::ConvBin { geometry: last, pad: PadValue::Zero, scale: WeightScale::None },
+                &[2],
+            ),
+            ("pool", Op::GlobalAvgPool, &[3]),
+        ];
+        let model = lowered(&graph(nodes), random);
+        check(&model, [9, 31], random, "8 bits");
+        let steps = engine(&model, Isa::Portable).steps().to_vec();
+        let expected = ["conv_i8_3x3_strided_portable", "linear_i8_portable"];
+        assert!(expected.contains(&steps[0].kernel.as_str()) && steps[0].flops > 0, "{steps:?}");
+    }
 }

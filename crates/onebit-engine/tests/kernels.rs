@@ -202,6 +202,111 @@ fn real_convolutions_by_minimal_filtering() {
     }
 }
 
+/// input, 8-bit convolution.
+fn conv_i8(channels: usize, size: [usize; 2], geometry: Geometry) -> onebit_model::Graph {
+    graph(vec![("input", image(channels, size), &[]), ("conv", Op::ConvI8 { geometry }, &[0])])
+}
+
+/// An 8-bit convolution of random values, then of the largest sums of either sign.
+fn check_conv_i8(channels: usize, size: [usize; 2], geometry: Geometry, seed: u64) {
+    let what = format!("{channels} channels, {size:?}, {geometry:?}, seed {seed}");
+    let random = &mut Random(seed);
+    let model = lowered(&conv_i8(channels, size, geometry), random);
+    let len = channels * size[0] * size[1];
+    assert_equal_to_reference(&model, &random.floats(len, -2.5, 2.5), &what);
+    for weight in [i8::MIN, -127, i8::MAX] {
+        let extreme = with_weights(&model, weight);
+        for value in [-1e9, 1e9, f32::NAN, f32::INFINITY] {
+            let what = format!("weights {weight}, inputs {value}, {what}");
+            assert_equal_to_reference(&extreme, &vec![value; len], &what);
+        }
+    }
+}
+
+/// The same with all 8-bit weights alike.
+fn with_weights(model: &Verified<Model>, weight: i8) -> Verified<Model> {
+    let mut model = model.clone().into_inner();
+    for tensor in model.tensors.values_mut() {
+        if let Data::I8(integers) = &mut tensor.data {
+            integers.fill(weight);
+        }
+    }
+    Verified::<Model>::new(model).unwrap()
+}
+
+#[test]
+fn conv_i8_over_channels() {
+    for channels in (1..=20).chain([31, 32, 33, 47, 61, 64, 67, 70]) {
+        for (out_channels, kernel, stride) in [(1, 3, 1), (16, 1, 1), (17, 3, 2), (40, 5, 1)] {
+            let geometry =
+                Geometry { out_channels, kernel, stride, padding: kernel / 2, groups: 1 };
+            check_conv_i8(channels, [5, 8], geometry, 10_000 + channels as u64);
+        }
+    }
+}
+
+#[test]
+fn conv_i8_over_output_channels() {
+    for out_channels in 1..=70 {
+        let geometry = Geometry { out_channels, kernel: 3, stride: 2, padding: 1, groups: 1 };
+        check_conv_i8(3, [6, 27], geometry, 11_000 + out_channels as u64);
+    }
+}
+
+#[test]
+fn conv_i8_over_windows_and_sizes() {
+    let mut seed = 12_000;
+    for size in SIZES.into_iter().chain([[3, 130]]) {
+        for (kernel, padding) in
+            [(1, 0), (2, 1), (3, 1), (3, 2), (5, 2), (5, 4), (7, 3), (7, 6), (11, 5)]
+        {
+            for stride in [1, 2, 3, 8] {
+                let geometry = Geometry { out_channels: 19, kernel, stride, padding, groups: 1 };
+                if size.iter().all(|&extent| geometry.output_extent(extent).is_some()) {
+                    check_conv_i8(3, size, geometry, seed);
+                    seed += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The most products that a sum may have.
+#[test]
+fn conv_i8_of_the_largest_sums() {
+    let geometry = Geometry { out_channels: 33, kernel: 1, stride: 1, padding: 0, groups: 1 };
+    check_conv_i8(65_536, [1, 1], geometry, 12_900);
+    let geometry = Geometry { out_channels: 5, kernel: 16, stride: 1, padding: 8, groups: 1 };
+    check_conv_i8(256, [3, 5], geometry, 12_901);
+}
+
+#[test]
+fn linear_i8() {
+    let mut seed = 13_000;
+    for channels in [1, 3, 16, 37, 64, 200] {
+        for (size, out_features) in [([1, 1], 10), ([2, 3], 33), ([1, 1], 100), ([4, 1], 1)] {
+            let nodes: [(_, _, &[usize]); 3] = [
+                ("input", image(channels, size), &[]),
+                ("pool", Op::MaxPool { kernel: 1, stride: 1, padding: 0 }, &[0]),
+                ("fc", Op::LinearI8 { out_features }, &[1]),
+            ];
+            let mut of_image = nodes.to_vec();
+            of_image.remove(1);
+            of_image[1].2 = &[0];
+            for nodes in [nodes.to_vec(), of_image] {
+                let random = &mut Random(seed);
+                let model = lowered(&graph(nodes), random);
+                let what = format!("{channels} channels, {size:?}, {out_features}, seed {seed}");
+                let x = random.floats(channels * size[0] * size[1], -2.5, 2.5);
+                assert_equal_to_reference(&model, &x, &what);
+                let extreme = with_weights(&model, -127);
+                assert_equal_to_reference(&extreme, &vec![1e9; x.len()], &what);
+                seed += 1;
+            }
+        }
+    }
+}
+
 #[test]
 fn pooling() {
     let mut seed = 6000;

@@ -82,6 +82,11 @@ fn random_nodes(random: &mut Random) -> Nodes {
     let input = Op::Input { channels: CHANNELS, height: 4, width: 5 };
     let mut nodes: Nodes = vec![("input".into(), input, Vec::new())];
     let mut maps = vec![0];
+    if random.next().is_multiple_of(3) {
+        let geometry =
+            Geometry { out_channels: CHANNELS, kernel: 3, stride: 1, padding: 1, groups: 1 };
+        maps.push(add(&mut nodes, Op::ConvI8 { geometry }, &[0]));
+    }
     for _ in 0..3 + random.next() % 8 {
         let map = grow(&mut nodes, &maps, random);
         maps.push(map);

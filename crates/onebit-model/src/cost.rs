@@ -116,16 +116,21 @@ fn layer(node: &Node, x: Option<Shape>, output: Shape) -> LayerCost {
         binary_params: count(Role::Binary),
         flops,
         bops,
-        float_bytes: 4 * deployed_floats(&node.op, count(Role::Float)) + int8_bytes(&params),
+        float_bytes: 4
+            * (deployed_floats(&node.op, count(Role::Float))
+                + deployed_statistics(&node.op, count(Role::Statistic)))
+            + int8_bytes(&params),
         binary_bytes: x.map_or(0, |x| packed_bytes(&node.op, x)),
     }
 }
 
 fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
     match *op {
-        Op::Conv { geometry } => (geometry.macs(x, output), 0),
+        Op::Conv { geometry } | Op::ConvI8 { geometry } => (geometry.macs(x, output), 0),
         Op::ConvBin { geometry, .. } => (0, geometry.macs(x, output)),
-        Op::Linear { out_features } => ((x.len() * out_features) as u64, 0),
+        Op::Linear { out_features } | Op::LinearI8 { out_features } => {
+            ((x.len() * out_features) as u64, 0)
+        }
         Op::HyperTrunk { statistics, hidden, .. } => {
             ((statistics.count() * x.channels * hidden) as u64, 0)
         }
@@ -147,6 +152,14 @@ fn deployed_floats(op: &Op, trained: usize) -> usize {
     match op {
         Op::ConvBin { scale: WeightScale::Learned, .. } => 0,
         _ => trained,
+    }
+}
+
+/// Statistics of a batch normalization are folded; steps of an 8-bit input stay.
+fn deployed_statistics(op: &Op, measured: usize) -> usize {
+    match op {
+        Op::ConvI8 { .. } | Op::LinearI8 { .. } => measured,
+        _ => 0,
     }
 }
 

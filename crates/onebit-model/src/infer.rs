@@ -111,6 +111,13 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
     match node.op {
         Op::Input { .. } | Op::BatchNorm | Op::Affine => Ok(x),
         Op::Conv { geometry } | Op::ConvBin { geometry, .. } => infer_conv(node, &geometry, x),
+        Op::ConvI8 { geometry } => {
+            let Geometry { kernel, groups, .. } = geometry;
+            require(node, "groups", groups, groups == 1, "1")?;
+            let shape = infer_conv(node, &geometry, x)?;
+            require_products(node, kernel * kernel * x.channels)?;
+            Ok(shape)
+        }
         Op::Sign { threshold } => {
             if threshold == Threshold::Dynamic {
                 require_offsets(node, x, inputs[1], x.channels)?;
@@ -141,6 +148,11 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
         Op::GlobalAvgPool => Ok(Shape::float(x.channels, 1, 1)),
         Op::Linear { out_features } => {
             require_extent(node, "out_features", out_features)?;
+            Ok(Shape::float(out_features, 1, 1))
+        }
+        Op::LinearI8 { out_features } => {
+            require_extent(node, "out_features", out_features)?;
+            require_products(node, x.len())?;
             Ok(Shape::float(out_features, 1, 1))
         }
         Op::HyperTrunk { hidden, .. } => {
@@ -214,6 +226,12 @@ fn require_offsets(node: &Node, x: Shape, d: Shape, len: usize) -> Result<(), Gr
 fn require_extent(node: &Node, attribute: &'static str, value: usize) -> Result<(), GraphError> {
     let valid = (1..=limits::MAX_EXTENT).contains(&value);
     require(node, attribute, value, valid, "1 to 65536")
+}
+
+/// Any sum of so many products of 8 bits fits in 32 bits.
+fn require_products(node: &Node, products: usize) -> Result<(), GraphError> {
+    let valid = products <= limits::MAX_I8_PRODUCTS;
+    require(node, "number of products of an output", products, valid, "at most 65536")
 }
 
 fn require(

@@ -1,4 +1,5 @@
-//! Real weights as 8-bit integers with a factor for each row (symmetric, per-row quantization).
+//! Real weights as 8-bit integers with a factor for each row (symmetric, per-row quantization), and what operations
+//! whose inputs are 8-bit integers too ([`crate::Op::ConvI8`]) have in common everywhere.
 
 use alloc::vec::Vec;
 
@@ -36,6 +37,24 @@ pub fn expand(integers: &[i8], scale: &[f32]) -> Vec<f32> {
     rows.flat_map(|(row, scale)| row.iter().map(move |&q| f32::from(q) * scale)).collect()
 }
 
+/// The integer between 0 and 255 that stands for the real value 0 where `offset` does: the nearest, of two the even one.
+#[must_use]
+pub fn zero_point(offset: f32) -> u8 {
+    // Beyond 2^23 a float has no fraction, so that the addition rounds.
+    const TO_NEAREST: f32 = 12_582_912.0;
+    ((offset.clamp(0.0, 255.0) + TO_NEAREST) - TO_NEAREST) as u8
+}
+
+/// What an output adds to its factor times the exact sum of `filter` times differences from [`zero_point`]: the bias, and
+/// what rounding `offset`, a number for each channel, has taken from each product. In f64, rounded once.
+#[must_use]
+pub fn shift(filter: &[i8], factor: f32, offset: &[f32], bias: f32) -> f32 {
+    let lost = |&offset: &f32| f64::from(zero_point(offset)) - f64::from(offset);
+    let lost: Vec<f64> = offset.iter().map(lost).collect();
+    let sum: f64 = filter.iter().zip(lost.iter().cycle()).map(|(&w, l)| f64::from(w) * l).sum();
+    (f64::from(factor) * sum + f64::from(bias)) as f32
+}
+
 fn nearest(weight: f32, scale: f32) -> i8 {
     if scale == 0.0 {
         return 0;
@@ -54,6 +73,15 @@ mod tests {
         let rows = quantize(&[127.0, -126.5, 0.5, 1.4, -0.254, 0.000_9, 0.0, 0.128], 4);
         assert_eq!(rows.integers, [127, -127, 1, 1, -127, 0, 0, 64]);
         assert_eq!(rows.scale, [1.0, 0.002]);
+    }
+
+    #[test]
+    fn zero_points_are_nearest_and_shifts_make_up_for_the_difference() {
+        let points = [(0.0, 0), (0.5, 0), (1.5, 2), (123.675, 124), (254.5, 254), (255.0, 255)];
+        for (offset, point) in points {
+            assert_eq!(zero_point(offset), point, "{offset}");
+        }
+        assert_eq!(shift(&[2, -1, 0, 4], 0.5, &[1.5, 2.25], 10.0), 10.0 + 0.5 * (1.0 + 0.25 - 1.0));
     }
 
     #[test]

@@ -16,5 +16,7 @@ pub const MAX_EXTENT: usize = 1 << 16;
 pub const MAX_ELEMENTS: usize = 1 << 28;
 /// Most elements of one parameter tensor.
 pub const MAX_PARAMETERS: usize = 1 << 28;
+/// Most products in a sum of products of 8-bit integers, so that sums fit in 32 bits: `2^16 * 128 * 255 < 2^31`.
+pub const MAX_I8_PRODUCTS: usize = 1 << 16;
 /// Largest convolution or pooling window side.
 pub const MAX_KERNEL: usize = 31;

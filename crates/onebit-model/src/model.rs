@@ -4,8 +4,14 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::op::Role;
+use crate::op::{INPUT_OFFSET, INPUT_SCALE, Role};
 use crate::{Graph, GraphError, Node, Op, Shape, Verified, WeightScale, bits, infer};
+
+/// Range of the steps of an 8-bit input, whose reciprocals are finite.
+const MIN_STEP: f32 = 1e-30;
+const MAX_STEP: f32 = 1e30;
+/// Largest factor of 8-bit weights, whose product with any sum is finite.
+const MAX_FACTOR: f32 = 1e28;
 
 /// A lowered graph and its tensors by full name (`node.suffix`).
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +84,14 @@ pub enum ModelError {
         /// What it is.
         what: &'static str,
     },
+    /// A node that only a packed model can have.
+    #[error("node `{node}`: {op} has no place among trained weights")]
+    NotTrained {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+    },
     /// A parameter without its tensor.
     #[error("tensor `{0}` is missing")]
     MissingTensor(String),
@@ -97,6 +111,16 @@ pub enum ModelError {
     /// A NaN or infinity.
     #[error("tensor `{0}` holds a value that is not finite")]
     NotFinite(String),
+    /// A number that its operation cannot use.
+    #[error("tensor `{name}` holds {value}, expected {expected}")]
+    OutOfRange {
+        /// The tensor.
+        name: String,
+        /// The number.
+        value: f32,
+        /// What is allowed.
+        expected: &'static str,
+    },
     /// Bits beyond the last channel.
     #[error("tensor `{0}` has bits set beyond its last channel")]
     TailBits(String),
@@ -113,6 +137,7 @@ impl Verified<Model> {
         let mut known = 0;
         for node in &graph.nodes {
             check_lowered(node)?;
+            check_steps(node, &model.tensors)?;
             let Some(x) = node.inputs.first().map(|id| shapes[id.0]) else {
                 continue;
             };
@@ -210,6 +235,30 @@ fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), Mode
         }
         _ => Err(wrong(name, tensor, "F32", shape)),
     }
+}
+
+/// Steps and factors of an 8-bit operation are in the ranges that make every result finite.
+fn check_steps(node: &Node, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+    if !matches!(node.op, Op::ConvI8 { .. } | Op::LinearI8 { .. }) {
+        return Ok(());
+    }
+    type Check<'a> = (&'a str, fn(f32) -> bool, &'static str);
+    let weight_scale = row_scale("weight");
+    let step = |v: f32| (MIN_STEP..=MAX_STEP).contains(&v);
+    let checks: [Check<'_>; 3] = [
+        (INPUT_SCALE, step, "1e-30 to 1e30"),
+        (INPUT_OFFSET, |v| (0.0..=255.0).contains(&v), "0 to 255"),
+        (&weight_scale, |v| (0.0..=MAX_FACTOR).contains(&v), "0 to 1e28"),
+    ];
+    for (suffix, valid, expected) in checks {
+        let name = node.param_name(suffix);
+        if let Some(Tensor { data: Data::F32(values), .. }) = tensors.get(&name)
+            && let Some(&value) = values.iter().find(|&&v| v.is_finite() && !valid(v))
+        {
+            return Err(ModelError::OutOfRange { name, value, expected });
+        }
+    }
+    Ok(())
 }
 
 fn check_bits(name: &str, tensor: &Tensor, logical: &[usize]) -> Result<(), ModelError> {

@@ -13,6 +13,11 @@ pub const BATCH_NORM_EPS: f32 = 1e-5;
 /// Added to the variance before [`Op::HyperTrunk`] takes its root.
 pub const HYPER_STD_EPS: f32 = 1e-5;
 
+/// Parameter of 8-bit operations: the real value between two neighbouring integers, for each channel of the input.
+pub const INPUT_SCALE: &str = "input_scale";
+/// Parameter of 8-bit operations: the number, between two integers in general, that stands for the real value 0.
+pub const INPUT_OFFSET: &str = "input_offset";
+
 /// One operation. Activations are maps of `channels x height x width`; layouts are NHWC in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -40,6 +45,12 @@ pub enum Op {
         pad: PadValue,
         /// The real factor of each output channel's binary weights.
         scale: WeightScale,
+    },
+    /// Real-valued convolution of 8-bit integers: the input is rounded to steps of its channel, sums are exact. Only in
+    /// a packed file, and without groups. Parameters `weight` `[O, k, k, I]`, `input_scale`, `input_offset` `[I]`.
+    ConvI8 {
+        /// Window and channels.
+        geometry: Geometry,
     },
     /// Batch normalization over N, H, W. Parameters `weight`, `bias`; statistics `running_mean`, `running_var`, all `[C]`.
     BatchNorm,
@@ -89,6 +100,12 @@ pub enum Op {
     GlobalAvgPool,
     /// `y = W x + b`. Parameters `weight` `[O, I]`, `bias` `[O]`.
     Linear {
+        /// Number of outputs.
+        out_features: usize,
+    },
+    /// `y = W x + b` of 8-bit integers, as [`Op::ConvI8`]. Parameters `weight` `[O, I]`, `bias` `[O]`, `input_scale`,
+    /// `input_offset` `[C]`.
+    LinearI8 {
         /// Number of outputs.
         out_features: usize,
     },
@@ -283,6 +300,7 @@ impl Op {
             Op::Input { .. } => "input",
             Op::Conv { .. } => "conv",
             Op::ConvBin { .. } => "conv_bin",
+            Op::ConvI8 { .. } => "conv_i8",
             Op::BatchNorm => "batch_norm",
             Op::Affine => "affine",
             Op::Sign { .. } => "sign",
@@ -294,6 +312,7 @@ impl Op {
             Op::MaxPool { .. } => "max_pool",
             Op::GlobalAvgPool => "global_avg_pool",
             Op::Linear { .. } => "linear",
+            Op::LinearI8 { .. } => "linear_i8",
             Op::HyperTrunk { .. } => "hyper_trunk",
             Op::HyperHead { .. } => "hyper_head",
         }
@@ -316,6 +335,7 @@ impl Op {
     pub fn params(&self, x: Shape) -> Vec<Param> {
         let c = x.channels;
         let float = |suffix, shape| Param { suffix, shape, role: Role::Float };
+        let int8 = |suffix, shape| Param { suffix, shape, role: Role::Int8 };
         match *self {
             Op::Conv { geometry } => vec![float("weight", geometry.weight_shape(c))],
             Op::ConvBin { geometry, scale, .. } => {
@@ -329,6 +349,10 @@ impl Op {
                         vec![weight]
                     }
                 }
+            }
+            Op::ConvI8 { geometry } => {
+                let weight = int8("weight", geometry.weight_shape(c));
+                [vec![weight], input_steps(c)].concat()
             }
             Op::BatchNorm => {
                 let statistic = |suffix| Param { suffix, shape: vec![c], role: Role::Statistic };
@@ -349,6 +373,10 @@ impl Op {
                     float("bias", vec![out_features]),
                 ]
             }
+            Op::LinearI8 { out_features } => {
+                let weight = int8("weight", vec![out_features, x.len()]);
+                [vec![weight, float("bias", vec![out_features])], input_steps(c)].concat()
+            }
             Op::HyperTrunk { statistics, hidden, precision } => {
                 layer_params(hidden, statistics.count() * c, precision)
             }
@@ -362,6 +390,12 @@ impl Op {
             | Op::GlobalAvgPool => Vec::new(),
         }
     }
+}
+
+/// How an input of 8-bit integers is rounded, for each channel: a step, and the integer that stands for 0.
+fn input_steps(channels: usize) -> Vec<Param> {
+    let step = |suffix| Param { suffix, shape: vec![channels], role: Role::Statistic };
+    vec![step(INPUT_SCALE), step(INPUT_OFFSET)]
 }
 
 fn layer_params(rows: usize, columns: usize, precision: Precision) -> Vec<Param> {

@@ -1,9 +1,9 @@
 //! Writes a packed model with random weights that behave like trained ones: signs that change from pixel to pixel,
 //! and another class for another image.
 //!
-//! `random_model ARCH|JSON IMAGES.npy OUTPUT.onebit`, where JSON is the `[network]` section of a recipe, and IMAGES
+//! `random_model ARCH|JSON IMAGES.npy OUTPUT.onebit [INT8.onebit]`, where JSON is the `[network]` section of a recipe, and IMAGES
 //! holds float32 `[N, channels, height, width]`: thresholds are fitted to the first image, the classifier
-//! to all of them.
+//! to all of them. INT8 is the same network with 8-bit first and last layers, measured on the images.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,6 +14,7 @@ use onebit_data::read_npy_f32;
 use onebit_engine::{Engine, Options};
 use onebit_model::arch::{self, Config, Task};
 use onebit_model::{Data, Model, Normalization, Verified, file, infer};
+use onebit_pack::int8::{self, Layers, Ranges};
 use onebit_pack::{lower, write_atomic};
 use onebit_testing::{Random, balance_signs, balanced_weights};
 
@@ -21,8 +22,8 @@ const SEED: u64 = 1;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [network, images, output] = arguments.as_slice() else {
-        panic!("expected ARCH|JSON IMAGES.npy OUTPUT.onebit");
+    let [network, images, output, int8 @ ..] = arguments.as_slice() else {
+        panic!("expected ARCH|JSON IMAGES.npy OUTPUT.onebit [INT8.onebit]");
     };
     let config: Config = match network.starts_with('{') {
         true => serde_json::from_str(network).unwrap(),
@@ -36,6 +37,23 @@ fn main() {
     let first: Vec<f64> = images[0].iter().map(|&x| f64::from(x)).collect();
     let model = centre_logits(balance_signs(model, architecture.input, &first), &images);
     write_atomic(Path::new(output), &file::write_model(&model).unwrap()).unwrap();
+    if let [int8] = int8 {
+        let model = rounded(&model, &images);
+        write_atomic(Path::new(int8), &file::write_model(&model).unwrap()).unwrap();
+    }
+}
+
+/// The network with 8-bit layers, for classifiers that read a vector.
+fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
+    let front = int8::features(model).unwrap().unwrap();
+    let mut ranges = Ranges::new(front.graph.classes.len());
+    let engine = Engine::new(&front, Options::default()).unwrap();
+    let (mut scratch, mut values) = (engine.scratch(), vec![0.0; engine.classes()]);
+    for image in images {
+        engine.run(image, &mut values, &mut scratch).unwrap();
+        ranges.add(&values);
+    }
+    int8::quantize(model, Layers::All, Some(&ranges)).unwrap().model
 }
 
 /// Classes named by their numbers, and the normalization that is customary for ImageNet.

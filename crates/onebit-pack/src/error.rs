@@ -27,6 +27,25 @@ pub enum PackError {
         /// Its value.
         value: f32,
     },
+    /// A network without a layer that could have 8 bits.
+    #[error(
+        "the network has no layer to round: neither a convolution of the image without groups nor a classifier, \
+         of 32-bit floats"
+    )]
+    NothingToQuantize,
+    /// 8-bit layers that change too many predictions.
+    #[error(
+        "8-bit layers change {changed} of {images} predictions, more than the {allowed} that are allowed, so \
+         the file is not written"
+    )]
+    Int8Changes {
+        /// Predictions compared.
+        images: u64,
+        /// Those that differ.
+        changed: u64,
+        /// How many may.
+        allowed: u64,
+    },
     /// A checkpoint of PyTorch that cannot be imported.
     #[error("{path}: {source}", path = .path.display())]
     Import {

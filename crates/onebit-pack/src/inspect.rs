@@ -113,6 +113,11 @@ fn reason(graph: &Graph, id: NodeId) -> &'static str {
         Op::Conv { .. } => {
             "real-valued by the architecture, such as the shortcut where the resolution halves"
         }
+        Op::ConvI8 { .. } if node.inputs.first() == Some(&NodeId(0)) => {
+            "reads the image, whose pixels are 8-bit integers"
+        }
+        Op::ConvI8 { .. } => "a convolution of 8-bit integers",
+        Op::LinearI8 { .. } => "the classifier stays real-valued, rounded to 8-bit integers",
         Op::Linear { .. } => "the classifier stays real-valued",
         Op::Affine => "batch normalization and weight scales, two numbers per channel",
         Op::Sign { .. } => "the thresholds that make bits, one number per channel",

@@ -2,7 +2,7 @@
 //!
 //! [`load_weights`] finds and checks a checkpoint, [`lower`] folds and packs it, `onebit_model::file` turns the
 //! result into bytes and [`write_atomic`] puts them on disk. [`Agreement`] then compares what the trainer and the
-//! engine compute, [`Inspection`] describes a packed file, and [`export`] turns it into files of other programs. [`import`]
+//! engine compute, [`int8`] rounds the first and the last layers where that is asked for, [`Inspection`] describes a packed file, and [`export`] turns it into files of other programs. [`import`]
 //! reads checkpoints of PyTorch instead.
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod export;
 pub mod fold;
 pub mod import;
 mod inspect;
+pub mod int8;
 mod io;
 mod lower;
 mod pack;

@@ -279,21 +279,21 @@ fn same_top1(trainer: &[f32], engine: &[f32]) -> bool {
 
 /// Mean and variance in one pass (Welford).
 #[derive(Clone, Debug, Default)]
-struct Moments {
+pub(crate) struct Moments {
     count: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Moments {
-    fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         self.count += 1.0;
         let before = value - self.mean;
         self.mean += before / self.count;
         self.squares += before * (value - self.mean);
     }
 
-    fn deviation(&self) -> f64 {
+    pub(crate) fn deviation(&self) -> f64 {
         if self.count == 0.0 { 0.0 } else { (self.squares / self.count).sqrt() }
     }
 }

@@ -67,8 +67,20 @@ impl Step<'_> {
         let x = inputs[0];
         let offsets = inputs.get(1).copied().unwrap_or_default();
         match self.node.op {
-            Op::Conv { geometry } => self.conv(x, &geometry, PadValue::Zero),
-            Op::ConvBin { geometry, pad, .. } => self.conv(x, &geometry, pad),
+            Op::Conv { geometry } => self.conv(x, &geometry, &self.constant(0.0)),
+            Op::ConvBin { geometry, pad: PadValue::Zero, .. } => {
+                self.conv(x, &geometry, &self.constant(0.0))
+            }
+            Op::ConvBin { geometry, pad: PadValue::One, .. } => {
+                self.conv(x, &geometry, &self.constant(1.0))
+            }
+            Op::ConvI8 { geometry } => {
+                let zero = self.rounded(&self.constant(0.0));
+                self.conv(&self.rounded(x), &geometry, &zero)
+            }
+            Op::LinearI8 { .. } => {
+                linear(&self.param("weight"), &self.param("bias"), &self.rounded(x))
+            }
             Op::BatchNorm => self.batch_norm(x),
             Op::Affine => {
                 let (scale, shift) = (self.param("scale"), self.param("shift"));
@@ -107,7 +119,13 @@ impl Step<'_> {
         x.iter().enumerate().map(|(i, &x)| f(i % c, x)).collect()
     }
 
-    fn conv(&self, x: &[f64], g: &Geometry, pad: PadValue) -> Vec<f64> {
+    /// The same number for each channel.
+    fn constant(&self, value: f64) -> Vec<f64> {
+        vec![value; self.x.channels]
+    }
+
+    /// A convolution whose padding holds a number for each channel.
+    fn conv(&self, x: &[f64], g: &Geometry, pad: &[f64]) -> Vec<f64> {
         let w = self.param("weight");
         let (k, per_group) = (g.kernel, self.x.channels / g.groups);
         let mut y = Vec::with_capacity(self.y.len());
@@ -120,8 +138,7 @@ impl Step<'_> {
                     for i in 0..per_group {
                         let value = match at {
                             Some(pixel) => x[pixel * self.x.channels + first + i],
-                            None if pad == PadValue::One => 1.0,
-                            None => 0.0,
+                            None => pad[first + i],
                         };
                         sum += value * w[((o * k + ky) * k + kx) * per_group + i];
                     }
@@ -137,6 +154,16 @@ impl Step<'_> {
         let row = row.checked_sub(padding).filter(|&r| r < self.x.height)?;
         let column = column.checked_sub(padding).filter(|&c| c < self.x.width)?;
         Some(row * self.x.width + column)
+    }
+
+    /// The 8-bit integers of a map, less what stands for 0. The step is a part of the weights.
+    fn rounded(&self, x: &[f64]) -> Vec<f64> {
+        let (scale, offset) = (self.param("input_scale"), self.param("input_offset"));
+        self.map(x, |c, x| {
+            let position = x as f32 * (1.0 / scale[c] as f32) + offset[c] as f32;
+            let integer = f64::from(position.round_ties_even().clamp(0.0, 255.0));
+            integer - offset[c]
+        })
     }
 
     fn batch_norm(&self, x: &[f64]) -> Vec<f64> {

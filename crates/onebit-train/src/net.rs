@@ -172,7 +172,8 @@ impl Net {
         seed: u64,
         observed: &[NodeId],
     ) -> Result<Self, TrainError> {
-        if let Some(node) = graph.nodes.iter().find(|n| n.op == Op::Affine) {
+        let lowered = |op: &Op| matches!(op, Op::Affine | Op::ConvI8 { .. } | Op::LinearI8 { .. });
+        if let Some(node) = graph.nodes.iter().find(|node| lowered(&node.op)) {
             return Err(TrainError::Lowered { node: node.name.clone() });
         }
         let shapes = infer::shapes(&graph)?;

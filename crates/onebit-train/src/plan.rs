@@ -190,6 +190,8 @@ fn reads_back(op: &Op, position: usize) -> bool {
         Op::Prelu { shift, .. } => position == 0 || *shift == Shift::Dynamic,
         Op::Input { .. }
         | Op::Affine
+        | Op::ConvI8 { .. }
+        | Op::LinearI8 { .. }
         | Op::Add
         | Op::Concat
         | Op::ChannelShuffle { .. }

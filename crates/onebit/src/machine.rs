@@ -35,6 +35,7 @@ pub(crate) fn features() -> Vec<(&'static str, bool)> {
         ("avx512bw", is_x86_feature_detected!("avx512bw")),
         ("avx512vl", is_x86_feature_detected!("avx512vl")),
         ("avx512vpopcntdq", is_x86_feature_detected!("avx512vpopcntdq")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
     ];
     #[cfg(target_arch = "aarch64")]
     return vec![("neon", std::arch::is_aarch64_feature_detected!("neon"))];

@@ -5,6 +5,7 @@
 mod accuracy;
 mod dataset;
 mod failure;
+mod int8;
 mod kernel_speed;
 mod layers;
 mod machine;

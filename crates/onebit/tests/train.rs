@@ -110,6 +110,16 @@ fn from_a_recipe_to_a_proven_file() {
     let pack = onebit(&["pack", text(&run), "-o", text(&file), "--verify", spec, "--json"]).json();
     assert_eq!(pack["agreement"]["images"], 2000);
     assert_eq!(pack["file_bytes"], fs::metadata(&file).expect("a file").len());
+    assert!(pack["int8"].is_null());
+    let small = folder.path().join("a8.onebit");
+    let arguments =
+        ["pack", text(&run), "-o", text(&small), "--verify", spec, "--int8", spec, "--json"];
+    let int8 = onebit(&[&arguments[..], &["--int8-max-changed", "0.05"]].concat()).json();
+    assert_eq!(int8["agreement"], pack["agreement"]);
+    assert_eq!(
+        (&int8["int8"]["images"], &int8["int8"]["changed_allowed"]),
+        (&2000.into(), &100.into())
+    );
     let eval = |network: &Path| {
         onebit(&["eval", text(network), "--data", spec, "--limit", "300", "--json"]).json()
     };

@@ -3,22 +3,25 @@
 
 use core::arch::x86_64::{
     __m256, __m256i, _CMP_GT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi8,
-    _mm256_add_epi16, _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps,
-    _mm256_broadcastsi128_si256, _mm256_cmp_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_fnmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_movemask_ps, _mm256_mul_ps,
-    _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_ps,
-    _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
+    _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps,
+    _mm256_broadcastsi128_si256, _mm256_cmp_ps, _mm256_cvtepi8_epi16, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_ps,
+    _mm256_movemask_ps, _mm256_mul_ps, _mm256_permute2x128_si256, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps,
+    _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_ps, _mm256_unpackhi_epi16,
+    _mm256_unpacklo_epi16,
 };
 
+use super::conv_i8::Dot;
+use super::finish::Finish;
 use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
-use super::{Isa, binary, lookup, real, winograd};
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
+use super::{Isa, binary, conv_i8, lookup, real, winograd};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8};
 
 x86_kernels! {
     Isa::Avx2,
@@ -45,6 +48,15 @@ x86_kernels! {
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<__m256, 8, 1>(conv, x, band),
         _ => real::conv::<[__m256; 2], 16, 1>(conv, x, band),
+    },
+    conv_i8_layout: |outputs| LayoutI8 {
+        lanes: if outputs <= 8 { 8 } else { 16 },
+        together: 2,
+        bytes: 2,
+    },
+    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(conv, x, workspace, next, band),
+        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(conv, x, workspace, next, band),
     },
     winograd: |conv, x, workspace, next, band| match conv.lanes {
         8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next, band),
@@ -270,4 +282,67 @@ fn empty<const N: usize, const P: usize>(
     counts: &mut [[[__m256i; 2]; N]; P],
 ) {
     lookup::empty(registers, counts);
+}
+
+/// Sums of products of pairs of 16 bits. Used only in the functions above, which enable its instructions.
+#[derive(Clone, Copy)]
+struct Pairs(__m256i);
+
+impl Dot for Pairs {
+    type Input = i16;
+    type Group = [i16; 2];
+    type Weights = __m256i;
+    const LANES: usize = 8;
+    type Vector = __m256;
+
+    #[inline(always)]
+    fn load(from: &[i32]) -> Self {
+        let from = &from[..8];
+        // SAFETY: the slice holds 8 sums; the caller has enabled the instructions.
+        Pairs(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn weights(from: &[i8]) -> __m256i {
+        let from = &from[..16];
+        // SAFETY: the slice holds 16 weights; the caller has enabled the instructions.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn add_products(self, inputs: [i16; 2], weights: __m256i) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe {
+            let inputs = _mm256_set1_epi32(bytemuck::cast(inputs));
+            Pairs(_mm256_add_epi32(self.0, _mm256_madd_epi16(inputs, weights)))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self) -> __m256 {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm256_cvtepi32_ps(self.0) }
+    }
+
+    #[inline(always)]
+    fn block<const L: usize, const N: usize, const P: usize>(
+        row: &conv_i8::Row<'_, i16>,
+        x: usize,
+        first: usize,
+        out: &mut Finish<'_>,
+    ) {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { block::<L, N, P>(row, x, first, out) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
+#[inline(never)]
+fn block<const L: usize, const N: usize, const P: usize>(
+    row: &conv_i8::Row<'_, i16>,
+    x: usize,
+    first: usize,
+    out: &mut Finish<'_>,
+) {
+    conv_i8::block::<Pairs, L, N, P>(row, x, first, out);
 }

@@ -1,24 +1,27 @@
-//! The shared loops compiled for AVX-512 with VPOPCNTDQ.
+//! The shared loops compiled for AVX-512 with VPOPCNTDQ and VNNI, which no CPU has apart.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
     __m512, __m512i, _CMP_GT_OQ, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_fmadd_ps,
-    _mm512_fnmadd_ps, _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps,
-    _mm512_mul_ps, _mm512_popcnt_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_ps, _mm512_xor_si512,
+    _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
+    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_epi8, _mm512_loadu_epi32, _mm512_loadu_ps,
+    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_popcnt_epi32, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_ps,
+    _mm512_xor_si512,
 };
 
+use super::conv_i8::Dot;
+use super::finish::Finish;
 use super::popcount::Popcount;
 use super::vector::{Counter, Vector};
 use super::x86::x86_kernels;
-use super::{Isa, binary, real, winograd};
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
+use super::{Isa, binary, conv_i8, real, winograd};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8};
 
 x86_kernels! {
     Isa::Avx512,
     [
-        "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vpopcntdq", "avx2", "fma", "popcnt",
+        "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vpopcntdq", "avx512vnni", "avx2", "fma", "popcnt",
         "bmi1", "bmi2"
     ],
     __m512,
@@ -32,6 +35,20 @@ x86_kernels! {
     conv: |conv, x, band| match conv.lanes {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),
+    },
+    conv_i8_layout: |outputs| LayoutI8 {
+        lanes: match outputs {
+            0..=16 => 16,
+            17..=32 => 32,
+            _ => 64,
+        },
+        together: 4,
+        bytes: 1,
+    },
+    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
+        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(conv, x, workspace, next, band),
+        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(conv, x, workspace, next, band),
+        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(conv, x, workspace, next, band),
     },
     winograd: |conv, x, workspace, next, band| match conv.lanes {
         16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
@@ -161,4 +178,66 @@ impl Counter for __m512i {
             _mm512_fnmadd_ps(counts, _mm512_set1_ps(2.0), _mm512_set1_ps(base))
         }
     }
+}
+
+/// Used only in the functions above, which enable its instructions.
+impl Dot for __m512i {
+    type Input = u8;
+    type Group = [u8; 4];
+    type Weights = __m512i;
+    const LANES: usize = 16;
+    type Vector = __m512;
+
+    #[inline(always)]
+    fn load(from: &[i32]) -> Self {
+        let from = &from[..16];
+        // SAFETY: the slice holds 16 sums; the caller has enabled the instructions.
+        unsafe { _mm512_loadu_epi32(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn weights(from: &[i8]) -> __m512i {
+        let from = &from[..64];
+        // SAFETY: the slice holds 64 weights; the caller has enabled the instructions.
+        unsafe { _mm512_loadu_epi8(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn add_products(self, inputs: [u8; 4], weights: __m512i) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe {
+            let inputs = _mm512_set1_epi32(i32::from_le_bytes(inputs));
+            _mm512_dpbusd_epi32(self, inputs, weights)
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self) -> __m512 {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_cvtepi32_ps(self) }
+    }
+
+    #[inline(always)]
+    fn block<const L: usize, const N: usize, const P: usize>(
+        row: &conv_i8::Row<'_, u8>,
+        x: usize,
+        first: usize,
+        out: &mut Finish<'_>,
+    ) {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { block::<L, N, P>(row, x, first, out) }
+    }
+}
+
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,popcnt,bmi1,bmi2"
+)]
+#[inline(never)]
+fn block<const L: usize, const N: usize, const P: usize>(
+    row: &conv_i8::Row<'_, u8>,
+    x: usize,
+    first: usize,
+    out: &mut Finish<'_>,
+) {
+    conv_i8::block::<__m512i, L, N, P>(row, x, first, out);
 }

@@ -3,18 +3,21 @@
 
 use core::arch::x86_64::{
     __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi8, _mm512_add_epi16,
-    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
-    _mm512_cvtepu16_epi32, _mm512_fnmadd_ps, _mm512_loadu_epi8, _mm512_permutex2var_epi64,
-    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_ps, _mm512_setr_epi64, _mm512_setzero_si512,
-    _mm512_shuffle_epi8, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_epi8,
-    _mm512_sub_epi16, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
+    _mm512_add_epi32, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi8_epi16,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_fnmadd_ps,
+    _mm512_loadu_epi8, _mm512_loadu_epi32, _mm512_madd_epi16, _mm512_permutex2var_epi64,
+    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi16, _mm512_srli_epi16,
+    _mm512_storeu_epi8, _mm512_sub_epi16, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
 };
 
+use super::conv_i8::Dot;
+use super::finish::Finish;
 use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
-use super::{Isa, binary, lookup, real, winograd};
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout};
+use super::{Isa, binary, conv_i8, lookup, real, winograd};
+use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8};
 
 x86_kernels! {
     Isa::Avx512Bw,
@@ -41,6 +44,15 @@ x86_kernels! {
     conv: |conv, x, band| match conv.lanes {
         16 => real::conv::<__m512, 16, 1>(conv, x, band),
         _ => real::conv::<__m512, 32, 2>(conv, x, band),
+    },
+    conv_i8_layout: |outputs| LayoutI8 {
+        lanes: if outputs <= 16 { 16 } else { 32 },
+        together: 2,
+        bytes: 2,
+    },
+    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
+        16 => conv_i8::conv_i8::<Pairs, 16, 1, 8>(conv, x, workspace, next, band),
+        _ => conv_i8::conv_i8::<Pairs, 32, 2, 8>(conv, x, workspace, next, band),
     },
     winograd: |conv, x, workspace, next, band| match conv.lanes {
         16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
@@ -182,4 +194,67 @@ fn empty<const N: usize, const P: usize>(
     counts: &mut [[[__m512i; 2]; N]; P],
 ) {
     lookup::empty(registers, counts);
+}
+
+/// Sums of products of pairs of 16 bits. Used only in the functions above, which enable its instructions.
+#[derive(Clone, Copy)]
+struct Pairs(__m512i);
+
+impl Dot for Pairs {
+    type Input = i16;
+    type Group = [i16; 2];
+    type Weights = __m512i;
+    const LANES: usize = 16;
+    type Vector = __m512;
+
+    #[inline(always)]
+    fn load(from: &[i32]) -> Self {
+        let from = &from[..16];
+        // SAFETY: the slice holds 16 sums; the caller has enabled the instructions.
+        Pairs(unsafe { _mm512_loadu_epi32(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn weights(from: &[i8]) -> __m512i {
+        let from = &from[..32];
+        // SAFETY: the slice holds 32 weights; the caller has enabled the instructions.
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn add_products(self, inputs: [i16; 2], weights: __m512i) -> Self {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe {
+            let inputs = _mm512_set1_epi32(bytemuck::cast(inputs));
+            Pairs(_mm512_add_epi32(self.0, _mm512_madd_epi16(inputs, weights)))
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self) -> __m512 {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { _mm512_cvtepi32_ps(self.0) }
+    }
+
+    #[inline(always)]
+    fn block<const L: usize, const N: usize, const P: usize>(
+        row: &conv_i8::Row<'_, i16>,
+        x: usize,
+        first: usize,
+        out: &mut Finish<'_>,
+    ) {
+        // SAFETY: the caller has enabled the instructions.
+        unsafe { block::<L, N, P>(row, x, first, out) }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,bmi1,bmi2")]
+#[inline(never)]
+fn block<const L: usize, const N: usize, const P: usize>(
+    row: &conv_i8::Row<'_, i16>,
+    x: usize,
+    first: usize,
+    out: &mut Finish<'_>,
+) {
+    conv_i8::block::<Pairs, L, N, P>(row, x, first, out);
 }

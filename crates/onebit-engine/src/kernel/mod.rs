@@ -9,6 +9,7 @@
 )]
 
 mod binary;
+mod conv_i8;
 mod dynamic;
 mod finish;
 mod linear_i8;
@@ -45,7 +46,9 @@ use core::fmt;
 use onebit_model::Geometry;
 
 use crate::EngineError;
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, Winograd};
+use crate::op::{
+    Band, BitMap, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool, Winograd,
+};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +65,7 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     Avx512Bw,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VPOPCNTDQ.
+    /// x86-64 with AVX-512 F, BW, DQ, VL, VPOPCNTDQ and VNNI.
     Avx512,
 }
 
@@ -195,6 +198,10 @@ pub(crate) struct Kernels {
     pub(crate) conv_lanes: fn(usize) -> usize,
     pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut Band<'_>),
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
+    /// Layout of the weights of an 8-bit convolution with this many output channels.
+    pub(crate) conv_i8_layout: fn(usize) -> LayoutI8,
+    /// With working memory, and the number of the row of the padded input that is not yet there.
+    pub(crate) conv_i8: fn(&ConvI8, FloatMap<'_>, &mut [u64], &mut usize, &mut Band<'_>),
     /// With working memory, and the number of the input row that is not yet there.
     pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut Band<'_>),
     /// Of a map from this row on, with working memory for a row of it.

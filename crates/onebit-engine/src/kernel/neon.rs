@@ -2,17 +2,19 @@
 #![allow(unsafe_code)]
 
 use core::arch::aarch64::{
-    float32x4_t, uint16x8_t, vaddq_f32, vaddvq_u16, vandq_u16, vbslq_f32, vcgtq_f32, vcgtzq_f32,
-    vcntq_u8, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_u16, veorq_u16, vfmaq_f32, vfmsq_f32,
-    vget_low_u16, vld1q_f32, vld1q_u16, vmovl_high_u16, vmovl_u16, vmulq_f32, vpadalq_u8,
-    vreinterpretq_u8_u16, vreinterpretq_u16_u32, vst1q_f32, vsubq_f32, vuzp1q_u16,
+    float32x4_t, int16x8_t, int32x4_t, uint16x8_t, vaddq_f32, vaddvq_u16, vandq_u16, vbslq_f32,
+    vcgtq_f32, vcgtzq_f32, vcntq_u8, vcvtq_f32_s32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_u16,
+    veorq_u16, vfmaq_f32, vfmsq_f32, vget_low_s16, vget_low_u16, vld1_s8, vld1q_f32, vld1q_s32,
+    vld1q_u16, vmlal_high_n_s16, vmlal_n_s16, vmovl_high_u16, vmovl_s8, vmovl_u16, vmulq_f32,
+    vpadalq_u8, vreinterpretq_u8_u16, vreinterpretq_u16_u32, vst1q_f32, vsubq_f32, vuzp1q_u16,
 };
 use core::array;
 
+use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::{Counter, Vector};
-use super::{Isa, Kernels, binary, dynamic, linear_i8, real, sigmoid, winograd};
-use crate::op::Layout;
+use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, sigmoid, winograd};
+use crate::op::{Layout, LayoutI8};
 
 /// Largest number of products in a sum: the counters have 16 bits.
 const MOST_PRODUCTS: usize = u16::MAX as usize;
@@ -31,6 +33,15 @@ static KERNELS: Kernels = Kernels {
     conv: |conv, x, band| match conv.lanes {
         8 => real::conv::<Floats, 8, 1>(conv, x, band),
         _ => real::conv::<Floats, 16, 2>(conv, x, band),
+    },
+    conv_i8_layout: |outputs| LayoutI8 {
+        lanes: if outputs <= 8 { 8 } else { 16 },
+        together: 1,
+        bytes: 2,
+    },
+    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(conv, x, workspace, next, band),
+        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(conv, x, workspace, next, band),
     },
     winograd: |conv, x, workspace, next, band| match conv.lanes {
         8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next, band),
@@ -183,5 +194,49 @@ impl Counter for uint16x8_t {
             let counts = [vmovl_u16(vget_low_u16(self)), vmovl_high_u16(self)];
             Floats(counts.map(|counts| vfmsq_f32(base, vcvtq_f32_u32(counts), two)))
         }
+    }
+}
+
+/// Sums of products of 16 bits in two registers.
+#[derive(Clone, Copy)]
+struct Products([int32x4_t; 2]);
+
+impl Dot for Products {
+    type Input = i16;
+    type Group = i16;
+    type Weights = int16x8_t;
+    const LANES: usize = 8;
+    type Vector = Floats;
+
+    #[inline(always)]
+    fn load(from: &[i32]) -> Self {
+        let from = &from[..8];
+        // SAFETY: the slice holds twice 4 sums; the target has NEON.
+        Products(array::from_fn(|i| unsafe { vld1q_s32(from[4 * i..].as_ptr()) }))
+    }
+
+    #[inline(always)]
+    fn weights(from: &[i8]) -> int16x8_t {
+        let from = &from[..8];
+        // SAFETY: the slice holds 8 weights; the target has NEON.
+        unsafe { vmovl_s8(vld1_s8(from.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn add_products(self, input: i16, weights: int16x8_t) -> Self {
+        let [low, high] = self.0;
+        // SAFETY: the target has NEON.
+        unsafe {
+            Products([
+                vmlal_n_s16(low, vget_low_s16(weights), input),
+                vmlal_high_n_s16(high, weights, input),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    fn floats(self) -> Floats {
+        // SAFETY: the target has NEON.
+        Floats(self.0.map(|sums| unsafe { vcvtq_f32_s32(sums) }))
     }
 }

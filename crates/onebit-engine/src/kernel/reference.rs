@@ -5,8 +5,8 @@ use onebit_model::bits;
 use super::{Isa, Kernels, Moment};
 use crate::op::winograd::{INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{
-    Band, BitMap, CHANNEL_ALIGN, Conv, ConvBin, FloatMap, Layout, LinearI8, Pool, PoolKind,
-    StageView, Window, Winograd,
+    Band, BitMap, CHANNEL_ALIGN, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool,
+    PoolKind, StageView, Window, Winograd,
 };
 
 static KERNELS: Kernels = Kernels {
@@ -15,6 +15,8 @@ static KERNELS: Kernels = Kernels {
     conv_lanes: |_| 1,
     conv_bin,
     conv,
+    conv_i8_layout: |_| LayoutI8 { lanes: 1, together: 1, bytes: 1 },
+    conv_i8,
     winograd,
     pool,
     copy,
@@ -115,6 +117,24 @@ fn conv(conv: &Conv, map: FloatMap<'_>, band: &mut Band<'_>) {
             }
         }
         sum
+    });
+}
+
+fn conv_i8(conv: &ConvI8, map: FloatMap<'_>, _: &mut [u64], _: &mut usize, band: &mut Band<'_>) {
+    let k = conv.window.kernel;
+    each(band, |y, x, o| {
+        let mut sum = 0;
+        for tap in 0..k * k {
+            let position = tap_position(conv.window, [y, x], tap, [map.height, map.width]);
+            let Some(at) = position else { continue };
+            for i in 0..conv.inputs {
+                let value = map.values[at * map.stride + i];
+                let integer = libm::rintf(value * conv.inverse[i] + conv.offset[i]) as u8;
+                let weight = conv.weights[(o * k * k + tap) * conv.inputs + i];
+                sum += i32::from(weight) * (i32::from(integer) - i32::from(conv.zeros[i]));
+            }
+        }
+        sum as f32 * conv.scale[o] + conv.shift[o]
     });
 }
 

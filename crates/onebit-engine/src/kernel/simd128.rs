@@ -3,17 +3,19 @@
 #![allow(unsafe_code)]
 
 use core::arch::wasm32::{
-    f32x4, f32x4_add, f32x4_convert_u32x4, f32x4_gt, f32x4_mul, f32x4_pmax, f32x4_splat, f32x4_sub,
-    i32x4_bitmask, u8x16_add, u8x16_popcnt, u8x16_splat, u32x4_load_extend_u16x4, v128,
+    f32x4, f32x4_add, f32x4_convert_i32x4, f32x4_convert_u32x4, f32x4_gt, f32x4_mul, f32x4_pmax,
+    f32x4_splat, f32x4_sub, i16x8_load_extend_i8x8, i32x4_add, i32x4_bitmask, i32x4_dot_i16x8,
+    i32x4_splat, u8x16_add, u8x16_popcnt, u8x16_splat, u32x4_load_extend_u16x4, v128,
     v128_bitselect, v128_load, v128_store, v128_xor,
 };
 
 use super::binary::{Scheme, Sums};
 use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
+use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
-use super::{Isa, Kernels, binary, dynamic, linear_i8, real, sigmoid, winograd};
-use crate::op::Layout;
+use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, sigmoid, winograd};
+use crate::op::{Layout, LayoutI8};
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Simd128,
@@ -29,6 +31,8 @@ static KERNELS: Kernels = Kernels {
     },
     conv_lanes: |_| 8,
     conv: real::conv::<v128, 8, 2>,
+    conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 2, bytes: 2 },
+    conv_i8: conv_i8::conv_i8::<v128, 8, 2, 4>,
     winograd: winograd::winograd::<v128, 8, 2>,
     pool: real::pool::<v128>,
     copy: real::copy::<v128>,
@@ -195,5 +199,39 @@ impl Vector for v128 {
         let to = &mut to[..4];
         // SAFETY: the slice holds 4 floats.
         unsafe { v128_store(to.as_mut_ptr().cast(), self) }
+    }
+}
+
+/// Sums of products of pairs of 16 bits.
+impl Dot for v128 {
+    type Input = i16;
+    type Group = [i16; 2];
+    type Weights = v128;
+    const LANES: usize = 4;
+    type Vector = v128;
+
+    #[inline(always)]
+    fn load(from: &[i32]) -> Self {
+        let from = &from[..4];
+        // SAFETY: the slice holds 4 sums.
+        unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn weights(from: &[i8]) -> v128 {
+        let from = &from[..8];
+        // SAFETY: the slice holds 8 weights.
+        unsafe { i16x8_load_extend_i8x8(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn add_products(self, inputs: [i16; 2], weights: v128) -> Self {
+        let inputs = i32x4_splat(bytemuck::cast(inputs));
+        i32x4_add(self, i32x4_dot_i16x8(inputs, weights))
+    }
+
+    #[inline(always)]
+    fn floats(self) -> v128 {
+        f32x4_convert_i32x4(self)
     }
 }

@@ -10,6 +10,8 @@ macro_rules! x86_kernels {
         conv_lanes: $lanes:expr,
         linear_i8_lanes: $i8_lanes:expr,
         conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
+        conv_i8_layout: $layout_i8:expr,
+        conv_i8: |$dot:ident, $map:ident, $memory:ident, $row:ident, $dot_band:ident| $conv_i8:expr,
         winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_band:ident| $winograd:expr,
     ) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
@@ -25,6 +27,9 @@ macro_rules! x86_kernels {
             conv_bin: |c, x, band| unsafe { conv_bin(c, x, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             conv: |c, x, band| unsafe { conv(c, x, band) },
+            conv_i8_layout: $layout_i8,
+            // SAFETY: `kernels` gives this table only to a CPU that has the features.
+            conv_i8: |c, x, workspace, next, band| unsafe { conv_i8(c, x, workspace, next, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             winograd: |c, x, workspace, next, band| unsafe { winograd(c, x, workspace, next, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -54,6 +59,17 @@ macro_rules! x86_kernels {
         $(#[target_feature(enable = $feature)])*
         fn conv($real: &Conv, $floats: FloatMap<'_>, $real_band: &mut Band<'_>) {
             $conv
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn conv_i8(
+            $dot: &$crate::op::ConvI8,
+            $map: FloatMap<'_>,
+            $memory: &mut [u64],
+            $row: &mut usize,
+            $dot_band: &mut Band<'_>,
+        ) {
+            $conv_i8
         }
 
         $(#[target_feature(enable = $feature)])*

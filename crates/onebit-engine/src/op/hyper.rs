@@ -36,7 +36,7 @@ impl HyperTrunk {
         for (out, values) in statistics.chunks_exact_mut(self.x.channels).zip(both) {
             out.copy_from_slice(&values[..self.x.channels]);
         }
-        self.hidden.apply(kernels, statistics, out);
+        self.hidden.apply(kernels, statistics, &mut [], out);
         for unit in out {
             *unit = unit.max(0.0);
         }

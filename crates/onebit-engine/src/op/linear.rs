@@ -1,4 +1,4 @@
-use super::{Band, Conv, FloatMap, LinearI8, Read, Source, StageView, stride};
+use super::{Band, Conv, ConvI8, FloatMap, LinearI8, Read, Source, StageView, stride};
 use crate::aligned::Aligned;
 use crate::kernel::Kernels;
 
@@ -15,11 +15,11 @@ pub(crate) struct Linear {
 #[derive(Debug)]
 pub(crate) enum Layer {
     /// A 1x1 convolution of one pixel, then the bias, a whole stride.
-    F32 {
-        weight: Conv,
-        bias: Aligned<f32>,
-    },
+    F32 { weight: Conv, bias: Aligned<f32> },
+    /// 8-bit weights.
     I8(LinearI8),
+    /// 8-bit weights and inputs: an 8-bit convolution of one pixel.
+    Dot(ConvI8),
 }
 
 impl Linear {
@@ -27,11 +27,25 @@ impl Linear {
         match &self.layer {
             Layer::F32 { weight, .. } => weight.inputs,
             Layer::I8(layer) => layer.inputs,
+            Layer::Dot(conv) => conv.inputs,
         }
     }
 
-    /// Floats of working memory: a map whose pixels lie apart, without gaps.
+    /// Floats of working memory.
     pub(crate) fn vectors(&self) -> usize {
+        self.rounded() + self.gathered()
+    }
+
+    /// Floats whose place rounded inputs take.
+    fn rounded(&self) -> usize {
+        match &self.layer {
+            Layer::Dot(conv) => 2 * conv.workspace(1, 1).unwrap_or(0),
+            Layer::F32 { .. } | Layer::I8(_) => 0,
+        }
+    }
+
+    /// Floats of a map whose pixels lie apart, without gaps.
+    fn gathered(&self) -> usize {
         let apart = self.inputs() > self.channels && stride(self.channels) > self.channels;
         if apart && self.x != Source::Image { self.inputs() } else { 0 }
     }
@@ -44,41 +58,49 @@ impl Linear {
         out: &mut [f32],
     ) {
         let x = read.floats(self.x);
-        if self.vectors() == 0 {
-            return self.apply(kernels, &x[..self.inputs()], out);
+        let (rounded, vectors) = vectors.split_at_mut(self.rounded());
+        if self.gathered() == 0 {
+            return self.apply(kernels, &x[..self.inputs()], rounded, out);
         }
         let pixels = x.chunks_exact(stride(self.channels));
         for (to, pixel) in vectors.chunks_exact_mut(self.channels).zip(pixels) {
             to.copy_from_slice(&pixel[..self.channels]);
         }
-        self.apply(kernels, &vectors[..self.inputs()], out);
+        self.apply(kernels, &vectors[..self.inputs()], rounded, out);
     }
 
-    /// The layer of a vector.
-    pub(crate) fn apply(&self, kernels: &Kernels, x: &[f32], out: &mut [f32]) {
-        let (weight, bias) = match &self.layer {
-            Layer::F32 { weight, bias } => (weight, bias),
-            Layer::I8(layer) => return (kernels.linear_i8)(layer, x, out),
-        };
-        let pixel = |values, stride| FloatMap { values, height: 1, width: 1, stride };
-        let stage = StageView::Add { other: pixel(bias, bias.len()) };
-        let mut band = Band {
-            rows: 0..1,
-            width: 1,
-            channels: weight.outputs,
-            stride: bias.len(),
-            stages: &[stage],
-            floats: Some(out),
-            bits: None,
-            sums: None,
-        };
-        (kernels.conv)(weight, pixel(x, x.len()), &mut band);
+    /// The layer of a vector, with room for rounded inputs.
+    pub(crate) fn apply(&self, kernels: &Kernels, x: &[f32], rounded: &mut [f32], out: &mut [f32]) {
+        match &self.layer {
+            Layer::F32 { weight, bias } => {
+                let stages = [StageView::Add { other: pixel(bias) }];
+                (kernels.conv)(weight, pixel(x), &mut band(weight.outputs, &stages, out));
+            }
+            Layer::I8(layer) => (kernels.linear_i8)(layer, x, out),
+            Layer::Dot(conv) => {
+                let memory = bytemuck::cast_slice_mut(rounded);
+                let band = &mut band(conv.outputs, &[], out);
+                (kernels.conv_i8)(conv, pixel(x), memory, &mut 0, band);
+            }
+        }
     }
 
     pub(crate) fn weight_bytes(&self) -> usize {
         match &self.layer {
             Layer::F32 { weight, bias } => weight.bytes() + 4 * bias.len(),
             Layer::I8(layer) => layer.bytes(),
+            Layer::Dot(conv) => conv.bytes(),
         }
     }
+}
+
+/// A vector as a map of one pixel.
+fn pixel(values: &[f32]) -> FloatMap<'_> {
+    FloatMap { values, height: 1, width: 1, stride: values.len() }
+}
+
+/// Such a map, to be computed.
+fn band<'a>(channels: usize, stages: &'a [StageView<'a>], out: &'a mut [f32]) -> Band<'a> {
+    let (floats, stride) = (Some(out), stride(channels));
+    Band { rows: 0..1, width: 1, channels, stride, stages, floats, bits: None, sums: None }
 }

@@ -5,7 +5,7 @@ use core::ops::Range;
 use onebit_model::bits;
 
 use super::{
-    Affine, Band, BitMap, Buffers, Conv, ConvBin, FloatMap, MAX_STAGES, Pool, Prelu, Read,
+    Affine, Band, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, Pool, Prelu, Read,
     SignStage, Source, Spread, StageView, Temp, Window, Winograd, stride,
 };
 use crate::kernel::Kernels;
@@ -49,6 +49,12 @@ pub(crate) enum Producer {
         height: usize,
         width: usize,
         conv: Conv,
+    },
+    ConvI8 {
+        x: Source,
+        height: usize,
+        width: usize,
+        conv: ConvI8,
     },
     Winograd {
         x: Source,
@@ -288,6 +294,11 @@ impl Map {
             &Producer::Conv { x, channels, height, width, ref conv } => {
                 (kernels.conv)(conv, real(x, channels, height, width), band);
             }
+            &Producer::ConvI8 { x, height, width, ref conv } => {
+                let map = real(x, conv.inputs, height, width);
+                let Buffers { rounded, next, .. } = buffers;
+                (kernels.conv_i8)(conv, map, rounded, next, band);
+            }
             &Producer::Winograd { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
                 let Buffers { transformed, next, .. } = buffers;
@@ -325,6 +336,7 @@ impl Map {
             Producer::ConvBin { conv, .. } => values * (1 + conv.products() / 32),
             Producer::Conv { conv, .. } => values * (1 + conv.products()),
             Producer::Winograd { conv, .. } => values * conv.products(),
+            Producer::ConvI8 { conv, .. } => values * (1 + conv.groups()),
             Producer::Pool { inner: Some(inner), .. } => values + inner.cost(),
             _ => values,
         }
@@ -335,6 +347,17 @@ impl Map {
         match self.sums_stride() {
             own if own == stride(self.channels) => 0,
             wider => self.height * self.width * wider,
+        }
+    }
+
+    /// Words of [`Buffers::rounded`] in use.
+    pub(crate) fn rounded(&self) -> usize {
+        match &self.producer {
+            Producer::ConvI8 { width, conv, .. } => {
+                conv.workspace(*width, self.width).unwrap_or(usize::MAX)
+            }
+            Producer::Pool { inner: Some(inner), .. } => inner.rounded(),
+            _ => 0,
         }
     }
 
@@ -380,6 +403,7 @@ impl Map {
         let producer = match &self.producer {
             Producer::ConvBin { conv, .. } => conv.bytes(),
             Producer::Conv { conv, .. } => conv.bytes(),
+            Producer::ConvI8 { conv, .. } => conv.bytes(),
             Producer::Winograd { conv, .. } => conv.bytes(),
             Producer::Pool { inner: Some(inner), .. } => inner.weight_bytes(),
             _ => 0,

@@ -4,6 +4,7 @@ mod affine;
 mod band;
 mod conv;
 mod conv_bin;
+pub(crate) mod conv_i8;
 mod hyper;
 mod linear;
 mod linear_i8;
@@ -20,6 +21,7 @@ pub(crate) use affine::Affine;
 pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageView, stride};
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
+pub(crate) use conv_i8::{ConvI8, LayoutI8, TensorsI8};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Layer, Linear};
 pub(crate) use linear_i8::LinearI8;
@@ -89,8 +91,10 @@ pub(crate) struct Temp {
 pub(crate) struct Buffers {
     /// Rows of the input of a convolution by minimal filtering.
     pub(crate) transformed: Aligned<f32>,
-    /// The row of them that is not yet there.
+    /// The row of an input, transformed or rounded, that is not yet there.
     pub(crate) next: usize,
+    /// Rounded rows of the input of an 8-bit convolution.
+    pub(crate) rounded: Aligned<u64>,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,
     /// Rows that are pooled as soon as they are computed.

@@ -68,6 +68,7 @@ pub(crate) struct Sizes {
     pub(crate) sums: usize,
     pub(crate) vectors: usize,
     pub(crate) prepared: usize,
+    pub(crate) rounded: usize,
     pub(crate) transformed: usize,
     pub(crate) ragged: usize,
     pub(crate) pooled: usize,
@@ -149,6 +150,7 @@ impl Plan {
         sizes.vectors = sizes.vectors.max(step.work.vectors());
         if let Work::Map(map) = &step.work {
             sizes.prepared = sizes.prepared.max(map.prepared());
+            sizes.rounded = sizes.rounded.max(map.rounded());
             sizes.transformed = sizes.transformed.max(map.transformed());
             sizes.pooled = sizes.pooled.max(map.pooled());
             sizes.pool_row = sizes.pool_row.max(map.pool_row());
@@ -170,6 +172,7 @@ impl Sizes {
             bytes(self.sums, 4),
             bytes(self.vectors, 4),
             bytes(self.prepared, 8),
+            bytes(self.rounded, 8),
             bytes(self.ragged, 4),
             bytes(self.transformed, 4),
             bytes(self.pooled, 4),
@@ -185,6 +188,7 @@ impl Sizes {
     /// Bytes of a scratch memory.
     pub(crate) fn bytes(&self) -> usize {
         let buffers = self.ragged + self.transformed + self.pooled + self.pool_row;
-        4 * (self.floats + self.sums + self.vectors + buffers) + 8 * (self.bits + self.prepared)
+        4 * (self.floats + self.sums + self.vectors + buffers)
+            + 8 * (self.bits + self.prepared + self.rounded)
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use onebit_model::op::{INPUT_OFFSET, INPUT_SCALE};
 use onebit_model::{
     Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified,
 };
@@ -16,8 +17,9 @@ use crate::arena::Span;
 use crate::fuse::Group;
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
-    Affine, Channels, Conv, ConvBin, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map, Offsets,
-    Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, Window, Winograd, Work, stride,
+    Affine, Channels, Conv, ConvBin, ConvI8, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map,
+    Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, TensorsI8, Window,
+    Winograd, Work, stride,
 };
 
 /// Turns groups into work, with the parameters in the kernels' order.
@@ -73,7 +75,11 @@ impl Planner<'_> {
     pub(super) fn pads_image(&self) -> bool {
         let others = |node: &Node| {
             let reads = node.inputs.iter().any(|input| input.0 == 0);
-            reads && !matches!(node.op, Op::Conv { .. } | Op::Linear { .. })
+            let side_by_side = matches!(
+                node.op,
+                Op::Conv { .. } | Op::ConvI8 { .. } | Op::Linear { .. } | Op::LinearI8 { .. }
+            );
+            reads && !side_by_side
         };
         self.model.graph.nodes.iter().any(others)
     }
@@ -104,6 +110,9 @@ impl Planner<'_> {
             Op::GlobalAvgPool => Ok(Work::GlobalAvgPool(self.channels(id))),
             Op::Linear { out_features } => {
                 Ok(Work::Linear(self.linear(id, x.len(), out_features, Precision::F32)?))
+            }
+            Op::LinearI8 { out_features } => {
+                Ok(Work::Linear(self.linear_i8(id, x.len(), out_features)?))
             }
             Op::HyperTrunk { statistics, hidden, precision } => {
                 let inputs = statistics.count() * x.channels;
@@ -158,6 +167,33 @@ impl Planner<'_> {
             }
         };
         Ok(Linear { x: self.source(id, 0), channels: self.input_shape(id).channels, layer })
+    }
+
+    fn linear_i8(&self, id: usize, inputs: usize, outputs: usize) -> Result<Linear, EngineError> {
+        let geometry =
+            Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
+        let bias = self.floats(id, "bias", outputs)?;
+        let conv = self.conv_i8(id, geometry, inputs, &bias)?;
+        let channels = self.input_shape(id).channels;
+        Ok(Linear { x: self.source(id, 0), channels, layer: Layer::Dot(conv) })
+    }
+
+    /// The 8-bit convolution of a node, of `inputs` channels side by side.
+    fn conv_i8(
+        &self,
+        id: usize,
+        geometry: Geometry,
+        inputs: usize,
+        bias: &[f32],
+    ) -> Result<ConvI8, EngineError> {
+        let Geometry { out_channels, kernel, .. } = geometry;
+        let (weight, weight_scale) = self.integers(id, kernel * kernel * inputs, out_channels)?;
+        let channels = self.input_shape(id).channels;
+        let input_scale = &self.floats(id, INPUT_SCALE, channels)?;
+        let input_offset = &self.floats(id, INPUT_OFFSET, channels)?;
+        let tensors = TensorsI8 { weight, weight_scale, input_scale, input_offset, bias };
+        let layout = (self.kernels.conv_i8_layout)(out_channels);
+        Ok(ConvI8::new(tensors, geometry, inputs, layout))
     }
 
     /// The 8-bit `weight` `[rows, columns]` and the factors of its rows.
@@ -243,6 +279,10 @@ impl Planner<'_> {
                     width: shape.width,
                     conv,
                 }
+            }
+            Op::ConvI8 { geometry } => {
+                let conv = self.conv_i8(id, geometry, shape.channels, &[])?;
+                Producer::ConvI8 { x, height: shape.height, width: shape.width, conv }
             }
             Op::ConvBin { geometry, pad, .. } => {
                 let mut words = self.model.words(self.node(id), "weight").to_vec();
@@ -350,6 +390,7 @@ impl Planner<'_> {
                 let op = if Winograd::suits(&geometry) { "conv_winograd" } else { "conv" };
                 (window_name(op, &geometry), geometry.macs(x, y), 0)
             }
+            Op::ConvI8 { geometry } => (window_name("conv_i8", &geometry), geometry.macs(x, y), 0),
             Op::ConvBin { geometry, .. } => {
                 let geometry = both(geometry, producer);
                 let y = Shape { channels: geometry.out_channels, ..y };
@@ -357,6 +398,9 @@ impl Planner<'_> {
             }
             Op::Linear { out_features } => {
                 (String::from("linear"), (x.len() * out_features) as u64, 0)
+            }
+            Op::LinearI8 { out_features } => {
+                (String::from("linear_i8"), (x.len() * out_features) as u64, 0)
             }
             Op::HyperTrunk { statistics, hidden, .. } => {
                 let macs = statistics.count() * x.channels * hidden;

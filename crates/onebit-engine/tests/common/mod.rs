@@ -107,6 +107,8 @@ fn random_floats(
             };
             (-1.2 * size, 1.2 * size)
         }
+        (_, op::INPUT_SCALE) => (0.006, 0.02),
+        (_, op::INPUT_OFFSET) => (100.0, 155.0),
         (_, "slope_pos") => (0.5, 1.5),
         (_, "slope_neg") => (-0.1, 0.5),
         _ => (-0.4, 0.4),

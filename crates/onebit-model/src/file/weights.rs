@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::FileError;
 use super::container::{self, Container, Kind};
 use super::packed::{graph_metadata, graph_of};
-use crate::{Data, Graph, ModelError, Node, Tensor, Verified, infer};
+use crate::{Data, Graph, ModelError, Node, Op, Tensor, Verified, infer};
 
 /// A graph as trained and the real values of all its parameters and statistics, by full name.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,10 @@ impl Verified<Weights> {
         let shapes = infer::shapes(&graph)?;
         let mut known = BTreeSet::new();
         for (id, node) in graph.ids().zip(&graph.nodes) {
+            if matches!(node.op, Op::ConvI8 { .. } | Op::LinearI8 { .. }) {
+                let (node, op) = (node.name.clone(), node.op.name());
+                return Err(ModelError::NotTrained { node, op });
+            }
             for param in graph.params(id, &shapes) {
                 let name = node.param_name(param.suffix);
                 check(&name, weights.tensors.get(&name), &param.shape)?;

@@ -5,6 +5,7 @@
 mod attacks;
 mod common;
 mod dump;
+mod int8;
 
 mod round_trip;
 mod tiny;

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
+use std::iter;
 
-use onebit_model::op::HYPER_STD_EPS;
+use onebit_model::op::{HYPER_STD_EPS, INPUT_OFFSET, INPUT_SCALE};
 use onebit_model::{
     Geometry, HyperRange, Model, ModelError, Node, NodeId, Op, PadValue, Shape, Shift, Slope,
-    Statistics, Threshold, Verified, bits, infer,
+    Statistics, Threshold, Verified, bits, infer, int8,
 };
 use prost::Message;
 
@@ -110,6 +111,8 @@ impl<'a> Exporter<'a> {
             }
             Op::Conv { geometry } => self.conv(&step, geometry),
             Op::ConvBin { geometry, pad, .. } => self.conv_bin(&step, geometry, pad),
+            Op::ConvI8 { geometry } => self.conv_i8(&step, geometry),
+            Op::LinearI8 { out_features } => self.linear_i8(&step, out_features)?,
             Op::Affine => self.affine(&step),
             Op::Sign { threshold } => self.sign(&step, threshold),
             Op::Prelu { slope, shift } => self.prelu(&step, slope, shift),
@@ -263,19 +266,31 @@ impl<'a> Exporter<'a> {
         y: String,
     ) -> Result<(), PackError> {
         let values = self.weights(step.node);
-        if values.len() != outputs * shape.len() {
-            return Err(PackError::ExportLinear {
-                input: self.input,
-                node: step.node.name.clone(),
-                found: shape.len(),
-                expected: values.len() / outputs,
-            });
-        }
+        self.check_linear(step, shape, values.len(), outputs)?;
         let Shape { channels, height, width, .. } = shape;
         let weight = self.weight(step, &values, [outputs, height, width, channels]);
         let bias = self.vector(step, "bias", &[outputs]);
         self.onnx.node("Conv", &[x, &weight, &bias], y, window([height, width], 1, 0));
         Ok(())
+    }
+
+    /// Whether a linear layer has so many weights for an input of this shape.
+    fn check_linear(
+        &self,
+        step: &Step<'_>,
+        shape: Shape,
+        weights: usize,
+        outputs: usize,
+    ) -> Result<(), PackError> {
+        if weights == outputs * shape.len() {
+            return Ok(());
+        }
+        Err(PackError::ExportLinear {
+            input: self.input,
+            node: step.node.name.clone(),
+            found: shape.len(),
+            expected: weights / outputs,
+        })
     }
 
     /// Weights of a layer, those of 8 bits as the floats that they act as.
@@ -286,6 +301,64 @@ impl<'a> Exporter<'a> {
         }
         let rows = integers.chunks(integers.len() / scale.len()).zip(scale);
         Cow::Owned(rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect())
+    }
+
+    fn conv_i8(&mut self, step: &Step<'_>, geometry: Geometry) {
+        let Geometry { out_channels, kernel, .. } = geometry;
+        let apart = self.rounded(step);
+        let (integers, _) = self.model.integers(step.node, "weight");
+        let values: Vec<f32> = integers.iter().map(|&q| f32::from(q)).collect();
+        let weight =
+            self.weight(step, &values, [out_channels, kernel, kernel, step.shape.channels]);
+        let sums = step.part("sums");
+        self.convolution(&[&apart, &weight], geometry, sums.clone());
+        self.scale_sums(step, &sums);
+    }
+
+    /// A convolution whose window is the whole map, of integers.
+    fn linear_i8(&mut self, step: &Step<'_>, outputs: usize) -> Result<(), PackError> {
+        let (integers, _) = self.model.integers(step.node, "weight");
+        self.check_linear(step, step.shape, integers.len(), outputs)?;
+        let apart = self.rounded(step);
+        let Shape { channels, height, width, .. } = step.shape;
+        let values: Vec<f32> = integers.iter().map(|&q| f32::from(q)).collect();
+        let weight = self.weight(step, &values, [outputs, height, width, channels]);
+        let sums = step.part("sums");
+        self.onnx.node("Conv", &[&apart, &weight], sums.clone(), window([height, width], 1, 0));
+        self.scale_sums(step, &sums);
+        Ok(())
+    }
+
+    /// The input of an 8-bit operation as differences of integers from that of 0.
+    fn rounded(&mut self, step: &Step<'_>) -> String {
+        let dims = [step.shape.channels, 1, 1];
+        let scale = self.model.floats(step.node, INPUT_SCALE);
+        let offset = self.model.floats(step.node, INPUT_OFFSET);
+        let zeros = offset.iter().map(|&offset| f32::from(int8::zero_point(offset)));
+        let inverse = self.onnx.floats(step.part("inverse"), &dims, scale.iter().map(|s| 1.0 / s));
+        let offset = self.onnx.floats(step.part(INPUT_OFFSET), &dims, offset.iter().copied());
+        let zeros = self.onnx.floats(step.part("zeros"), &dims, zeros);
+        let (zero, most) = (self.onnx.scalar("/zero", 0.0), self.onnx.scalar("/most", 255.0));
+        let steps = self.onnx.node("Mul", &[&step.x, &inverse], step.part("steps"), vec![]);
+        let moved = self.onnx.node("Add", &[&steps, &offset], step.part("positions"), vec![]);
+        let nearest = self.onnx.node("Round", &[&moved], step.part("nearest"), vec![]);
+        let inputs = [&*nearest, &*zero, &*most];
+        let integers = self.onnx.node("Clip", &inputs, step.part("integers"), vec![]);
+        self.onnx.node("Sub", &[&integers, &zeros], step.part("apart"), vec![])
+    }
+
+    /// The value of an 8-bit operation from the sums of its integers.
+    fn scale_sums(&mut self, step: &Step<'_>, sums: &str) {
+        let (integers, scale) = self.model.integers(step.node, "weight");
+        let offset = self.model.floats(step.node, INPUT_OFFSET);
+        let bias = self.model.floats(step.node, "bias").iter().copied().chain(iter::repeat(0.0));
+        let filters = integers.chunks(integers.len() / scale.len()).zip(scale).zip(bias);
+        let shift = filters.map(|((filter, &s), bias)| int8::shift(filter, s, offset, bias));
+        let dims = [scale.len(), 1, 1];
+        let shift = self.onnx.floats(step.part("shift"), &dims, shift);
+        let scale = self.onnx.floats(step.part("scale"), &dims, scale.iter().copied());
+        let scaled = self.onnx.node("Mul", &[sums, &scale], step.part("scaled"), vec![]);
+        self.onnx.node("Add", &[&scaled, &shift], step.y.clone(), vec![]);
     }
 
     fn hyper_trunk(

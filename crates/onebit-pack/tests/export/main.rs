@@ -4,13 +4,16 @@
 
 mod networks;
 
+use std::collections::BTreeMap;
+
 use onebit_engine::{Engine, Options};
-use onebit_model::arch::{Config, Method, Task};
+use onebit_model::arch::{Config, Method, Stem, Task};
 use onebit_model::{
     Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Precision, Shift, Slope,
     Statistics, Threshold, Verified, WeightScale, bits,
 };
 use onebit_pack::export::to_onnx;
+use onebit_pack::int8::{self, Layers, Quantized, Ranges};
 use onebit_pack::prove::Report;
 use onebit_pack::{Agreement, Disagreement, Observed, lower};
 use onebit_testing::{Random, balance_signs, balanced_weights, random_seed};
@@ -75,6 +78,46 @@ fn unusual_graphs_compute_the_same_elsewhere() {
     let graph = Verified::<Graph>::new(graph).unwrap();
     let model = lower(&balanced_weights(graph, &mut random)).unwrap();
     compare(&model, [3, 6, 5], &mut random).unwrap();
+}
+
+/// The convolution of the image and the classifier of 8 bits.
+#[test]
+fn eight_bit_layers_compute_the_same_elsewhere() {
+    let mut random = Random(random_seed());
+    for stem in [Stem::Full, Stem::Small] {
+        let config = Config { stem: Some(stem), ..Config::new("resnet20", Method::Reactnet) };
+        let model = balanced(&config, &mut random);
+        let front = int8::features(&model).unwrap().unwrap();
+        let engine = Engine::new(&front, Options::default()).unwrap();
+        let mut ranges = Ranges::new(engine.classes());
+        ranges.add(&run(&engine, &image(INPUT, &mut random)).logits);
+        let Quantized { model, nodes } =
+            int8::quantize(&model, Layers::All, Some(&ranges)).unwrap();
+        assert_eq!(nodes.len(), 2, "{nodes:?}");
+        compare_rounded(&model, &mut random);
+    }
+}
+
+/// As [`compare`], for a classifier whose input is rounded: where it sits between two integers, either may be taken.
+fn compare_rounded(model: &Verified<Model>, random: &mut Random) {
+    let images: Vec<Vec<f32>> = (0..IMAGES).map(|_| image(INPUT, random)).collect();
+    let engine = Engine::new(model, Options::default()).unwrap();
+    let last = model.graph.nodes.last().unwrap();
+    let (integers, scale) = model.integers(last, "weight");
+    let largest = integers.chunks(integers.len() / scale.len()).zip(scale).map(|(row, scale)| {
+        row.iter().fold(0.0f32, |most, &q| most.max(scale * f32::from(q).abs()))
+    });
+    let step = largest.fold(0.0, f32::max);
+    for (elsewhere, image) in run_elsewhere(model, INPUT, &images).iter().zip(&images) {
+        let ours = run(&engine, image);
+        let signs = |o: &Observed| o.signs.iter().cloned().collect::<BTreeMap<_, _>>();
+        if signs(elsewhere) != signs(&ours) {
+            continue;
+        }
+        for (a, b) in elsewhere.logits.iter().zip(&ours.logits) {
+            assert!((a - b).abs() <= step + 1e-4, "{a} {b}, a step is {step}");
+        }
+    }
 }
 
 fn balanced(config: &Config, random: &mut Random) -> Verified<Model> {

@@ -114,7 +114,9 @@ pub(crate) fn layer(
     let shape = |position: usize| shapes[node.inputs[position].0];
     Some(match node.op {
         Op::Input { .. } | Op::BatchNorm => return None,
-        Op::Affine => unreachable!("the trainer refuses lowered graphs"),
+        Op::Affine | Op::ConvI8 { .. } | Op::LinearI8 { .. } => {
+            unreachable!("the trainer refuses lowered graphs")
+        }
         Op::Conv { geometry } => Box::new(conv::Conv::new(geometry, shape(0), output, param)),
         Op::ConvBin { geometry, pad, scale } => Box::new(conv_bin::ConvBin::new(
             conv_bin::Kind { geometry, pad, scale },

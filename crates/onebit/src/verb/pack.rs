@@ -1,11 +1,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use onebit_model::file;
+use onebit_model::{Model, Verified, file};
+use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
 use onebit_pack::prove::Report;
 use serde::Serialize;
 
-use crate::model_file;
+use crate::failure::Failure;
+use crate::int8::{self, Request};
+use crate::model_file::{self, Packed};
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::training;
 
@@ -14,15 +17,23 @@ Examples:
   onebit pack runs/a -o a.onebit                                 the run's best checkpoint
   onebit pack runs/a/checkpoints/epoch-00005 -o a.onebit         this checkpoint
   onebit pack runs/a -o a.onebit --verify fashion-mnist-sample   and prove that it computes the same
+  onebit pack runs/a -o a8.onebit --int8 fashion-mnist-sample    with 8-bit first and last layers
+  onebit pack a.onebit -o a8.onebit --int8 folder:~/photos       the same from a packed file
 
 --verify runs trainer and engine on every image, compares all signs and logits, and writes the file
-only if they agree (exit code 65 if not).";
+only if they agree (exit code 65 if not).
+
+--int8 stores the convolutions of the image and the classifier as 8-bit integers, which is smaller and
+faster, and no longer computes exactly what was trained. The classifier's input is measured on up to
+1,024 images of the data; then all of its images are predicted with and without, and the file is
+written only if no more than 1% of the predictions changed (--int8-max-changed), one always being
+allowed. Rounding the first layer flips signs behind it; --int8-layers last keeps it as it was.";
 
 /// Makes the packed file of a trained network
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Run folder, checkpoint folder or weights.safetensors
+    /// Run folder, checkpoint folder or weights.safetensors; with --int8 also a packed file (.onebit)
     #[arg(value_name = "RUN|CHECKPOINT")]
     from: PathBuf,
     /// The file to write
@@ -31,6 +42,17 @@ pub(crate) struct Args {
     /// Compare trainer and engine on this data first
     #[arg(long, value_name = "SPEC")]
     verify: Option<String>,
+    /// Store the first and last layers in 8 bits, measured and compared on this data
+    #[arg(long, value_name = "SPEC")]
+    int8: Option<String>,
+    /// Which of them: all, first (convolutions of the image) or last (the classifier)
+    #[arg(long, value_name = "LAYERS", requires = "int8", default_value = "all")]
+    #[arg(value_parser = int8::parse_layers)]
+    int8_layers: Layers,
+    /// Share of the predictions that 8-bit layers may change
+    #[arg(long, value_name = "SHARE", requires = "int8", default_value_t = MAX_CHANGED_SHARE)]
+    #[arg(value_parser = int8::parse_share)]
+    int8_max_changed: f64,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -44,6 +66,16 @@ pub(crate) struct Done {
     pub(crate) weights_bytes: u64,
     pub(crate) file_bytes: u64,
     pub(crate) agreement: Option<Report>,
+    pub(crate) int8: Option<int8::Report>,
+}
+
+/// A network to pack, as it was read.
+struct Source {
+    model: Verified<Model>,
+    /// Where it was, and how many bytes.
+    path: PathBuf,
+    bytes: u64,
+    agreement: Option<Report>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -53,23 +85,54 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn pack(args: Args) -> anyhow::Result<Done> {
+    let source = if args.int8.is_some() && args.from.extension().is_some_and(|e| e == "onebit") {
+        packed(&args)?
+    } else {
+        trained(&args)?
+    };
+    let mut content = file::write_model(&source.model)?;
+    let mut int8 = None;
+    if let Some(spec) = &args.int8 {
+        let (layers, max_changed) = (args.int8_layers, args.int8_max_changed);
+        let request = Request { spec, layers, max_changed };
+        let (model, mut report) = int8::quantize(&source.path, &source.model, &request)?;
+        let float = std::mem::replace(&mut content, file::write_model(&model)?);
+        report.bytes_saved = float.len() as i64 - content.len() as i64;
+        int8 = Some(report);
+    }
+    onebit_pack::write_atomic(&args.output, &content)?;
+    Ok(Done {
+        output: args.output,
+        weights: source.path,
+        weights_bytes: source.bytes,
+        file_bytes: content.len() as u64,
+        agreement: source.agreement,
+        int8,
+    })
+}
+
+/// A packed file, in which only layers can be rounded.
+fn packed(args: &Args) -> anyhow::Result<Source> {
+    if args.verify.is_some() {
+        return Err(Failure::usage(
+            "--verify compares with the trainer and needs a run or a checkpoint, not a packed file",
+        ));
+    }
+    let Packed { model, bytes } = model_file::read(&args.from)?;
+    Ok(Source { model, path: args.from.clone(), bytes, agreement: None })
+}
+
+/// The network of a run or checkpoint, lowered, and compared with the trainer if that is asked for.
+fn trained(args: &Args) -> anyhow::Result<Source> {
     let loaded = model_file::load_weights(&args.from)?;
     let model = onebit_pack::lower(&loaded.weights)?;
-    let content = file::write_model(&model)?;
-    let model = file::read_model(&content)?;
+    let model = file::read_model(&file::write_model(&model)?)?;
     let verify = args.verify.as_deref();
     let agreement =
         verify.map(|spec| training::agreement(&loaded.weights, &model, spec)).transpose()?;
-    onebit_pack::write_atomic(&args.output, &content)?;
     let failed = |source| onebit_files::Error::Read { path: loaded.path.clone(), source };
-    let weights_bytes = fs::metadata(&loaded.path).map_err(failed)?.len();
-    Ok(Done {
-        output: args.output,
-        weights: loaded.path,
-        weights_bytes,
-        file_bytes: content.len() as u64,
-        agreement,
-    })
+    let bytes = fs::metadata(&loaded.path).map_err(failed)?.len();
+    Ok(Source { model, path: loaded.path, bytes, agreement })
 }
 
 impl Done {
@@ -86,6 +149,9 @@ impl Done {
         text += &format!("{ratio:.1} times smaller ({})\n", bytes(self.file_bytes));
         if let Some(report) = &self.agreement {
             text += &agreement_text(report);
+        }
+        if let Some(report) = &self.int8 {
+            text += &report.text();
         }
         text
     }

@@ -86,7 +86,7 @@ impl Engine {
         self.scratch_for(1)
     }
 
-    /// Working memory with which so many threads can compute an image together, at most 32.
+    /// Working memory with which so many threads can compute an image together, at most 32 (`Team::MAX_THREADS`).
     #[must_use]
     pub fn scratch_for(&self, threads: usize) -> Scratch {
         let sizes = self.plan.sizes;

@@ -15,6 +15,8 @@ use std::io;
 use std::sync::{Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
+use crate::op::MAX_PARTS;
+
 /// How often a thread looks for work before it sleeps: for some 50 microseconds.
 const PATIENCE: u32 = 2000;
 
@@ -67,6 +69,9 @@ impl Tickets {
 }
 
 impl Team {
+    /// Most threads that share an image.
+    pub const MAX_THREADS: usize = MAX_PARTS;
+
     /// Starts `threads` less one: the caller of [`Team::run`] is one of them.
     ///
     /// # Errors

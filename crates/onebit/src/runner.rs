@@ -37,8 +37,9 @@ impl Runner {
         let engine = Engine::new(model, options).with_context(|| path.display().to_string())?;
         let threads = threads.unwrap_or_else(machine::threads);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let shared = engine.scratch_for(threads);
-        Ok(Runner { engine, team: Team::new(threads)?, shared, pool, scratches: Vec::new() })
+        let team = Team::new(threads.min(Team::MAX_THREADS))?;
+        let shared = engine.scratch_for(team.threads());
+        Ok(Runner { engine, team, shared, pool, scratches: Vec::new() })
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -14,6 +14,7 @@ use crate::size::show;
 const EXAMPLES: &str = "\
 Examples:
   onebit bench a.onebit                        one image on one thread
+  onebit bench a.onebit --threads 2            one image on two threads
   onebit bench a.onebit --batch 64 --threads 8
   onebit bench a.onebit --isa portable --json
   onebit bench a.onebit --profile              which layer takes the time

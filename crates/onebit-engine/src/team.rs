@@ -72,7 +72,7 @@ impl Team {
     /// Most threads that share an image.
     pub const MAX_THREADS: usize = MAX_PARTS;
 
-    /// Starts `threads` less one: the caller of [`Team::run`] is one of them.
+    /// Starts `threads` less one: the caller of [`Engine::run_with`](crate::Engine::run_with) is one of them.
     ///
     /// # Errors
     /// The system gives no thread.

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use onebit_model::{Model, Verified, file};
 use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
@@ -85,10 +85,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn pack(args: Args) -> anyhow::Result<Done> {
-    let source = if args.int8.is_some() && args.from.extension().is_some_and(|e| e == "onebit") {
-        packed(&args)?
-    } else {
-        trained(&args)?
+    let source = match args.int8 {
+        Some(_) if is_packed(&args.from) => packed(&args)?,
+        _ => trained(&args)?,
     };
     let mut content = file::write_model(&source.model)?;
     let mut int8 = None;
@@ -109,6 +108,11 @@ fn pack(args: Args) -> anyhow::Result<Done> {
         agreement: source.agreement,
         int8,
     })
+}
+
+/// Whether a path is that of a packed file, by its name.
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onebit")
 }
 
 /// A packed file, in which only layers can be rounded.
@@ -142,11 +146,14 @@ impl Done {
         let mut row = |name: &str, size: u64, path: &PathBuf| {
             table.row([name.to_owned(), thousands(size), path.display().to_string()]);
         };
-        row("trained", self.weights_bytes, &self.weights);
+        let is_repacked = is_packed(&self.weights);
+        row(if is_repacked { "before" } else { "trained" }, self.weights_bytes, &self.weights);
         row("packed", self.file_bytes, &self.output);
         let ratio = self.weights_bytes as f64 / self.file_bytes.max(1) as f64;
         let mut text = table.render();
-        text += &format!("{ratio:.1} times smaller ({})\n", bytes(self.file_bytes));
+        if !is_repacked {
+            text += &format!("{ratio:.1} times smaller ({})\n", bytes(self.file_bytes));
+        }
         if let Some(report) = &self.agreement {
             text += &agreement_text(report);
         }

@@ -28,7 +28,8 @@ pub(crate) struct Group {
     pub(crate) twins: Vec<usize>,
     /// The node that concatenates the twins' results, in front of the other stages.
     pub(crate) concat: Option<usize>,
-    /// What produces the rows of a pooling that nothing else reads but its own sign.
+    /// What produces the rows of a pooling that nothing else reads but its own sign, or a sign of the map that is
+    /// pooled.
     pub(crate) inner: Option<Box<Group>>,
     /// The last real value, if there is one.
     pub(crate) value: Option<usize>,
@@ -80,6 +81,10 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
         groups[pool].inner = Some(Box::new(groups[inner].clone()));
         groups.remove(inner);
     }
+    while let Some((pool, sign)) = find_signed(graph, &groups) {
+        groups[pool].inner = Some(Box::new(groups[sign].clone()));
+        groups.remove(sign);
+    }
     groups
 }
 
@@ -101,14 +106,36 @@ fn find_pooled(graph: &Graph, readers: &[Vec<usize>], groups: &[Group]) -> Optio
             _ => false,
         };
         let is_static = !inner.members().iter().any(|&id| is_dynamic(&graph.nodes[id].op));
-        let reads_sign = |group: &Group| {
-            let reads = |id: usize| graph.nodes[id].inputs.iter().any(|x| Some(x.0) == inner.sign);
-            group.members().into_iter().any(reads)
-        };
+        let reads_sign = |group: &Group| inner.sign.is_some_and(|sign| reads(graph, group, sign));
         let alone = readers[x].iter().all(|&id| id == group.root || Some(id) == inner.sign);
         let in_time = inner.sign.is_none() || overlaps && !groups[..index].iter().any(reads_sign);
         (whole && is_static && alone && in_time).then_some((index, position))
     })
+}
+
+/// Position among the groups of a pooling, and of a sign of the same map that it can give while it reads the rows.
+fn find_signed(graph: &Graph, groups: &[Group]) -> Option<(usize, usize)> {
+    groups.iter().enumerate().find_map(|(index, group)| {
+        let node = &graph.nodes[group.root];
+        let x = match node.op {
+            Op::MaxPool { kernel, stride, .. } | Op::AvgPool { kernel, stride }
+                if kernel >= stride && group.inner.is_none() =>
+            {
+                node.inputs.first()?.0
+            }
+            _ => return None,
+        };
+        let before = &groups[..index];
+        let is_sign = |group: &Group| group.value.is_none() && reads(graph, group, x);
+        let sign = before.iter().position(is_sign)?;
+        let in_time = !before.iter().any(|group| reads(graph, group, groups[sign].root));
+        in_time.then_some((index, sign))
+    })
+}
+
+/// Whether a node of the group reads a value.
+fn reads(graph: &Graph, group: &Group, value: usize) -> bool {
+    group.members().iter().any(|&id| graph.nodes[id].inputs.iter().any(|x| x.0 == value))
 }
 
 /// Whether an operation has parameters that depend on the image.

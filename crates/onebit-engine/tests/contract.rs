@@ -250,3 +250,15 @@ fn convolutions_are_fused_with_what_follows_them() {
     assert_eq!(times, [7; 6]);
     assert_eq!(logits[..], run(&engine, &image));
 }
+
+#[test]
+fn a_pooling_gives_the_dynamic_sign_of_what_it_reads() {
+    let mut config = Config::new("resnet-small", Method::Dybnn);
+    config.widths = Some(vec![16, 32]);
+    config.blocks = Some(vec![1, 1]);
+    let graph = arch::build(&config, &Task::unnamed([3, 8, 8], 10)).unwrap();
+    let engine = Engine::new(&lowered(&graph, &mut Random(1)), Options::default()).unwrap();
+    let steps: Vec<String> = engine.steps().iter().map(|step| step.ops.join("+")).collect();
+    assert_eq!(steps.iter().filter(|&ops| ops == "sign+avg_pool").count(), 1, "{steps:?}");
+    assert!(!steps.iter().any(|ops| ops == "avg_pool"), "{steps:?}");
+}

@@ -4,6 +4,7 @@ mod common;
 
 use common::interpret::interpret;
 use common::{Random, engine, graph, isas, lowered, observe};
+use onebit_engine::StepInfo;
 use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Precision, Shift, Slope, Statistics, Threshold, WeightScale,
 };
@@ -13,6 +14,8 @@ const SIGN_MARGIN: f64 = 1e-3;
 /// Largest relative difference of a logit.
 const LOGIT_TOLERANCE: f64 = 1e-3;
 const CHANNELS: usize = 20;
+/// A pooling, with a dynamic rectifier behind it, that gives the dynamic sign of what it reads.
+const SIGNED_POOLING: [&str; 3] = ["sign", "max_pool", "prelu"];
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 type Nodes = Vec<(String, Op, Vec<usize>)>;
@@ -23,7 +26,11 @@ fn add(nodes: &mut Nodes, op: Op, inputs: &[usize]) -> usize {
 }
 
 fn hyper(nodes: &mut Nodes, x: usize, outputs: usize) -> usize {
-    let (statistics, precision) = (Statistics::MeanStd, Precision::I8);
+    hyper_of(nodes, x, outputs, Statistics::MeanStd)
+}
+
+fn hyper_of(nodes: &mut Nodes, x: usize, outputs: usize, statistics: Statistics) -> usize {
+    let precision = Precision::I8;
     let trunk = add(nodes, Op::HyperTrunk { statistics, hidden: 5, precision }, &[x]);
     let range = HyperRange::Sigmoid { lambda: 0.5 };
     add(nodes, Op::HyperHead { outputs, range, precision }, &[trunk])
@@ -37,7 +44,7 @@ fn grow(nodes: &mut Nodes, maps: &[usize], random: &mut Random) -> usize {
     let grouped = Geometry { groups: 2, ..geometry };
     let conv_bin =
         |geometry| Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
-    match random.next() % 11 {
+    match random.next() % 12 {
         0 => add(nodes, Op::Affine, &[x]),
         1 => add(nodes, Op::Add, &[x, other]),
         2 => add(nodes, Op::Prelu { slope: Slope::Both, shift: Shift::Static }, &[x]),
@@ -68,6 +75,19 @@ fn grow(nodes: &mut Nodes, maps: &[usize], random: &mut Random) -> usize {
             let a = add(nodes, Op::Affine, &[a]);
             let b = add(nodes, Op::Affine, &[b]);
             add(nodes, Op::Add, &[b, a])
+        }
+        9 => {
+            let prelu = |shift| Op::Prelu { slope: Slope::Both, shift };
+            let d = hyper_of(nodes, x, 2 * CHANNELS, Statistics::Mean);
+            let e = hyper(nodes, other, 2 * CHANNELS);
+            let x = add(nodes, prelu(Shift::Dynamic), &[x, d]);
+            let d = hyper_of(nodes, x, CHANNELS, Statistics::Mean);
+            let bits = add(nodes, Op::Sign { threshold: Threshold::Dynamic }, &[x, d]);
+            let y = add(nodes, conv_bin(geometry), &[bits]);
+            let y = add(nodes, Op::Affine, &[y]);
+            let pooled = add(nodes, Op::MaxPool { kernel: 3, stride: 1, padding: 1 }, &[x]);
+            let pooled = add(nodes, prelu(Shift::Dynamic), &[pooled, e]);
+            add(nodes, Op::Add, &[y, pooled])
         }
         _ => {
             let bits = add(nodes, Op::Sign { threshold: Threshold::Static }, &[x]);
@@ -106,6 +126,7 @@ fn random_nodes(random: &mut Random) -> Nodes {
 
 #[test]
 fn random_graphs_equal_the_interpreter() {
+    let mut signed_poolings = 0;
     for seed in SEEDS {
         let random = &mut Random(seed);
         let nodes = random_nodes(random);
@@ -113,7 +134,10 @@ fn random_graphs_equal_the_interpreter() {
         let model = lowered(&graph(borrowed), random);
         let image = random.floats(CHANNELS * 20, -1.5, 1.5);
         for isa in isas() {
-            let (logits, signs) = observe(&engine(&model, isa), &image);
+            let engine = engine(&model, isa);
+            let is_signed_pooling = |step: &&StepInfo| step.ops == SIGNED_POOLING;
+            signed_poolings += engine.steps().iter().filter(is_signed_pooling).count();
+            let (logits, signs) = observe(&engine, &image);
             let report = interpret(&model, [CHANNELS, 4, 5], &image, &signs, SIGN_MARGIN);
             assert!(report.wrong_signs.is_empty(), "seed {seed}, {isa}: {:?}", report.wrong_signs);
             for (&logit, expected) in logits.iter().zip(&report.logits) {
@@ -123,4 +147,5 @@ fn random_graphs_equal_the_interpreter() {
             }
         }
     }
+    assert!(signed_poolings > 0, "no graph has a pooling that gives a sign");
 }

@@ -7,7 +7,7 @@ use super::finish::Finish;
 use super::tile::Tiling;
 use super::vector::Vector;
 use super::{Moment, dynamic};
-use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, stride};
+use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, Window, stride};
 
 /// Widths of tiles of a real convolution, with 32 registers and with 16.
 const WIDTHS: &[usize] = &[8, 7, 4, 2];
@@ -135,6 +135,16 @@ pub(super) fn pool<V: Vector>(
     for y in out.rows() {
         let rows = pool.window.input_rows(y, x.height);
         let rows = &x.values[(rows.start - first_row) * row.len()..][..rows.len() * row.len()];
+        if pool.window == HALVING {
+            let rows = rows.split_at(row.len());
+            for column in (0..whole).step_by(MOVED) {
+                halve::<V, MOVED>(pool.kind, rows, x.stride, [y, column], &mut out);
+            }
+            for column in whole..width {
+                halve::<V, 1>(pool.kind, rows, x.stride, [y, column], &mut out);
+            }
+            continue;
+        }
         pool_rows::<V>(pool.kind, rows, row);
         let columns = FloatMap { values: row, height: 1, ..x };
         for column in (0..whole).step_by(MOVED) {
@@ -143,6 +153,37 @@ pub(super) fn pool<V: Vector>(
         for column in whole..width {
             pool_columns::<V, 1>(pool, columns, [y, column], &mut out);
         }
+    }
+}
+
+/// The window with which networks halve their maps.
+const HALVING: Window = Window { kernel: 2, stride: 2, padding: 0 };
+
+/// Pools windows of [`HALVING`] in two rows, whose pixels lie `stride` apart.
+#[inline(always)]
+fn halve<V: Vector, const P: usize>(
+    kind: PoolKind,
+    (above, below): (&[f32], &[f32]),
+    stride: usize,
+    [y, column]: [usize; 2],
+    out: &mut Finish<'_>,
+) {
+    let pixels = 2 * column * stride..2 * (column + P) * stride;
+    let (above, below) = (&above[pixels.clone()], &below[pixels]);
+    for channel in (0..out.channels()).step_by(V::LANES) {
+        let mut values = [V::splat(start(kind)); P];
+        for p in 0..P {
+            for pixel in 2 * p..2 * p + 2 {
+                let [above, below] =
+                    [above, below].map(|row| V::load(&row[pixel * stride + channel..]));
+                let both = pooled(kind, pooled(kind, V::splat(start(kind)), above), below);
+                values[p] = pooled(kind, values[p], both);
+            }
+            if kind == PoolKind::Average {
+                values[p] = values[p].mul(V::splat(0.25));
+            }
+        }
+        out.take([y, column, channel], values);
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Map {
     /// At most [`MAX_STAGES`].
     pub(crate) stages: Vec<Stage>,
     pub(crate) sign: Option<SignStage>,
-    /// Floats of [`Temp::vectors`] in use.
+    /// Floats of [`Temp::vectors`] in use, those of the producer in front.
     pub(crate) vectors: usize,
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum Producer {
         width: usize,
         conv: Winograd,
     },
-    /// Of a map that is there, or of one whose rows are computed as they are needed.
+    /// Of a map that is there, or of one whose rows, or signs, are computed on the way.
     Pool {
         x: Source,
         height: usize,
@@ -188,7 +188,15 @@ impl Map {
         start..end
     }
 
-    /// Pools this map, computing its rows as they are needed, up to the row `end`; `bits` gets their signs, from the
+    /// Where this map is, if it is there and no more than its signs are computed.
+    fn there(&self) -> Option<Source> {
+        match self.producer {
+            Producer::Copy { x } if self.stages.is_empty() => Some(x),
+            _ => None,
+        }
+    }
+
+    /// Pools this map, computing its rows as they are needed, up to the row `all`; `bits` gets their signs, from the
     /// first that is needed.
     fn pool(
         &self,
@@ -199,6 +207,7 @@ impl Map {
         band: &mut Band<'_>,
     ) {
         let mut pooled = core::mem::take(&mut buffers.pooled);
+        let there = self.there().map(|x| self.like(&context.read, x));
         let row = self.width * stride(self.channels);
         let bit_row = self.width * bits::words(self.channels);
         let rows = self.pooled_rows(pool);
@@ -212,18 +221,24 @@ impl Map {
                 false => pool.window.input_rows(next - 1, self.height).end,
             };
             let kept = have.end.saturating_sub(start);
-            pooled.copy_within((have.len() - kept) * row..have.len() * row, 0);
+            if there.is_none() {
+                pooled.copy_within((have.len() - kept) * row..have.len() * row, 0);
+            }
             let of_bits = (start + kept - begin) * bit_row..(end - begin) * bit_row;
             let outputs = Outputs {
-                floats: Some(&mut pooled[kept * row..(end - start) * row]),
+                floats: match there {
+                    Some(_) => None,
+                    None => Some(&mut pooled[kept * row..(end - start) * row]),
+                },
                 bits: bits.as_mut().map(|bits| &mut bits[of_bits]),
                 inner_bits: None,
                 sums: None,
             };
             self.rows(context, start + kept..end, outputs, buffers);
-            let map = self.map(&pooled[..(end - start) * row], stride(self.channels));
+            let computed = || self.map(&pooled[..(end - start) * row], stride(self.channels));
+            let (map, first_row) = there.map_or_else(|| (computed(), start), |map| (map, 0));
             let row = &mut buffers.pool_row;
-            (context.kernels.pool)(pool, map, start, row, &mut band.part(first..next));
+            (context.kernels.pool)(pool, map, first_row, row, &mut band.part(first..next));
             have = start..end;
         }
         buffers.pooled = pooled;
@@ -231,6 +246,9 @@ impl Map {
 
     /// Rows of a pooling of this map for which those of this map are computed at once.
     fn pooled_rows(&self, pool: Pool) -> usize {
+        if self.there().is_some() {
+            return 1;
+        }
         let row = pool.window.stride * self.width * stride(self.channels);
         (POOLED_FLOATS / row.max(1)).clamp(1, MAX_POOLED_ROWS)
     }
@@ -390,7 +408,7 @@ impl Map {
     /// Floats of [`Buffers::pooled`] in use.
     pub(crate) fn pooled(&self) -> usize {
         match &self.producer {
-            Producer::Pool { pool, inner: Some(inner), .. } => {
+            Producer::Pool { pool, inner: Some(inner), .. } if inner.there().is_none() => {
                 let Window { kernel, stride: step, .. } = pool.window;
                 let rows = inner.pooled_rows(*pool) * step + kernel;
                 rows.min(inner.height) * inner.width * stride(inner.channels)

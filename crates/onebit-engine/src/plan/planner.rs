@@ -214,7 +214,11 @@ impl Planner<'_> {
 
     fn map(&self, group: &Group, written: Option<Span>) -> Result<Map, EngineError> {
         let output = self.shapes[group.position()];
-        let mut vectors = 0;
+        let producer = self.producer(group)?;
+        let mut vectors = match &producer {
+            Producer::Pool { inner: Some(inner), .. } => inner.vectors,
+            _ => 0,
+        };
         let mut reserve = |len: usize| {
             vectors += len;
             vectors - len
@@ -237,7 +241,7 @@ impl Planner<'_> {
             None => None,
         };
         Ok(Map {
-            producer: self.producer(group)?,
+            producer,
             channels: output.channels,
             height: output.height,
             width: output.width,
@@ -377,7 +381,8 @@ impl Planner<'_> {
     }
 
     pub(super) fn info(&self, group: &Group) -> StepInfo {
-        let producer = group.inner.as_deref().unwrap_or(group);
+        let inner = group.inner.as_deref().filter(|inner| inner.value.is_some());
+        let producer = inner.unwrap_or(group);
         let root = self.node(producer.root);
         let twins = &producer.twins;
         let mut firsts: Vec<usize> =

@@ -1,6 +1,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use bytemuck::Pod;
 use onebit_model::{Geometry, PadValue, bits};
 
 use super::{Window, band::sums_stride};
@@ -101,32 +102,61 @@ impl ConvBin {
         conv
     }
 
-    fn pack(&mut self, weight: &[u64], Layout { lanes, bits: lane_bits, .. }: Layout) {
-        let (taps, blocks) =
-            (self.window.kernel * self.window.kernel, self.outputs.div_ceil(lanes));
-        let file_words = bits::words(self.inputs);
-        for (o, filter) in weight.chunks_exact(taps * file_words).enumerate() {
-            let (group, channel) = (o / self.outputs, o % self.outputs);
-            let (block, lane) = (group * blocks + channel / lanes, channel % lanes);
-            for (tap, words) in filter.chunks_exact(file_words).enumerate() {
-                for i in 0..self.words {
-                    let bit = i * lane_bits;
-                    let word = words[bit / bits::WORD_BITS] >> (bit % bits::WORD_BITS);
-                    let at = ((block * taps + tap) * self.words + i) * lanes + lane;
-                    let weights = &mut self.weights[..];
-                    match lane_bits {
-                        4 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8 & 15,
-                        8 => bytemuck::cast_slice_mut::<u64, u8>(weights)[at] = word as u8,
-                        16 => bytemuck::cast_slice_mut::<u64, u16>(weights)[at] = word as u16,
-                        32 => bytemuck::cast_slice_mut::<u64, u32>(weights)[at] = word as u32,
-                        _ => weights[at] = word,
-                    };
-                }
-                if let Some(sum) = self.tap_sums.get_mut((block * taps + tap) * lanes + lane) {
-                    let ones: u32 = words.iter().map(|w| w.count_ones()).sum();
-                    *sum = 2.0 * ones as f32 - self.inputs as f32;
+    fn pack(&mut self, weight: &[u64], layout: Layout) {
+        match layout.bits {
+            4 => self.pack_as::<u8, 16>(weight, layout.lanes, |word| word as u8 & 15),
+            8 => self.pack_as::<u8, 8>(weight, layout.lanes, |word| word as u8),
+            16 => self.pack_as::<u16, 4>(weight, layout.lanes, |word| word as u16),
+            32 => self.pack_as::<u32, 2>(weight, layout.lanes, |word| word as u32),
+            _ => self.pack_as::<u64, 1>(weight, layout.lanes, |word| word),
+        }
+        self.sum_taps(weight, layout.lanes);
+    }
+
+    /// Repacks the weights, tap by tap, so that what is written at a time stays in the first-level cache; `first` gives
+    /// the first of `N` parts of a word.
+    fn pack_as<T: Pod, const N: usize>(
+        &mut self,
+        weight: &[u64],
+        lanes: usize,
+        first: impl Fn(u64) -> T,
+    ) {
+        let (taps, file_words) =
+            (self.window.kernel * self.window.kernel, bits::words(self.inputs));
+        let blocks = self.outputs.div_ceil(lanes);
+        let weights = bytemuck::cast_slice_mut::<u64, T>(&mut self.weights);
+        for (i, out) in weights.chunks_exact_mut(self.words * lanes).enumerate() {
+            let (block, tap) = (i / taps, i % taps);
+            let (group, channel) = (block / blocks, block % blocks * lanes);
+            for lane in 0..lanes.min(self.outputs - channel) {
+                let filter = group * self.outputs + channel + lane;
+                let words = &weight[(filter * taps + tap) * file_words..][..file_words];
+                for (&word, out) in words.iter().zip(out.chunks_mut(N * lanes)) {
+                    let parts: [T; N] =
+                        core::array::from_fn(|i| first(word >> (i * bits::WORD_BITS / N)));
+                    for (out, part) in out.chunks_exact_mut(lanes).zip(parts) {
+                        out[lane] = part;
+                    }
                 }
             }
+        }
+    }
+
+    /// Sums the weights of each tap, where they are needed.
+    fn sum_taps(&mut self, weight: &[u64], lanes: usize) {
+        if self.tap_sums.is_empty() {
+            return;
+        }
+        let (taps, blocks) =
+            (self.window.kernel * self.window.kernel, self.outputs.div_ceil(lanes));
+        let taps_of_filters = weight.chunks_exact(bits::words(self.inputs));
+        for (i, words) in taps_of_filters.enumerate() {
+            let (o, tap) = (i / taps, i % taps);
+            let (group, channel) = (o / self.outputs, o % self.outputs);
+            let (block, lane) = (group * blocks + channel / lanes, channel % lanes);
+            let ones: u32 = words.iter().map(|w| w.count_ones()).sum();
+            let at = (block * taps + tap) * lanes + lane;
+            self.tap_sums[at] = 2.0 * ones as f32 - self.inputs as f32;
         }
     }
 

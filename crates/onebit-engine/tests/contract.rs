@@ -216,14 +216,20 @@ fn instruction_sets_have_names() {
     assert_eq!(Isa::available()[..2], [Isa::Reference, Isa::Portable]);
 }
 
-#[test]
-fn convolutions_are_fused_with_what_follows_them() {
-    let mut config = Config::new("resnet-small", Method::Reactnet);
+/// The engine of a network of two blocks, the second of half the size, and the operations of its steps.
+fn two_blocks(method: Method) -> (Engine, Vec<String>) {
+    let mut config = Config::new("resnet-small", method);
     config.widths = Some(vec![16, 32]);
     config.blocks = Some(vec![1, 1]);
     let graph = arch::build(&config, &Task::unnamed([3, 8, 8], 10)).unwrap();
     let engine = Engine::new(&lowered(&graph, &mut Random(1)), Options::default()).unwrap();
-    let steps: Vec<String> = engine.steps().iter().map(|step| step.ops.join("+")).collect();
+    let steps = engine.steps().iter().map(|step| step.ops.join("+")).collect();
+    (engine, steps)
+}
+
+#[test]
+fn convolutions_are_fused_with_what_follows_them() {
+    let (engine, steps) = two_blocks(Method::Reactnet);
     assert_eq!(
         steps,
         [
@@ -253,12 +259,7 @@ fn convolutions_are_fused_with_what_follows_them() {
 
 #[test]
 fn a_pooling_gives_the_dynamic_sign_of_what_it_reads() {
-    let mut config = Config::new("resnet-small", Method::Dybnn);
-    config.widths = Some(vec![16, 32]);
-    config.blocks = Some(vec![1, 1]);
-    let graph = arch::build(&config, &Task::unnamed([3, 8, 8], 10)).unwrap();
-    let engine = Engine::new(&lowered(&graph, &mut Random(1)), Options::default()).unwrap();
-    let steps: Vec<String> = engine.steps().iter().map(|step| step.ops.join("+")).collect();
+    let (_, steps) = two_blocks(Method::Dybnn);
     assert_eq!(steps.iter().filter(|&ops| ops == "sign+avg_pool").count(), 1, "{steps:?}");
     assert!(!steps.iter().any(|ops| ops == "avg_pool"), "{steps:?}");
 }

@@ -119,7 +119,8 @@ impl<const L: usize> RealBlock<'_, L> {
     }
 }
 
-/// A band of a pooling of a map from the row `first_row` on: the rows of a window into `row`, then its columns.
+/// A band of a pooling of a map from the row `first_row` on: the rows of a window into `row`, then its columns; both at
+/// once for [`HALVING`].
 #[inline(always)]
 pub(super) fn pool<V: Vector>(
     pool: Pool,
@@ -136,13 +137,7 @@ pub(super) fn pool<V: Vector>(
         let rows = pool.window.input_rows(y, x.height);
         let rows = &x.values[(rows.start - first_row) * row.len()..][..rows.len() * row.len()];
         if pool.window == HALVING {
-            let rows = rows.split_at(row.len());
-            for column in (0..whole).step_by(MOVED) {
-                halve::<V, MOVED>(pool.kind, rows, x.stride, [y, column], &mut out);
-            }
-            for column in whole..width {
-                halve::<V, 1>(pool.kind, rows, x.stride, [y, column], &mut out);
-            }
+            halve_row::<V>(pool.kind, rows.split_at(row.len()), x.stride, y, &mut out);
             continue;
         }
         pool_rows::<V>(pool.kind, rows, row);
@@ -159,7 +154,25 @@ pub(super) fn pool<V: Vector>(
 /// The window with which networks halve their maps.
 const HALVING: Window = Window { kernel: 2, stride: 2, padding: 0 };
 
-/// Pools windows of [`HALVING`] in two rows, whose pixels lie `stride` apart.
+/// Pools the windows of [`HALVING`] in two rows, whose pixels lie `stride` apart.
+#[inline(always)]
+fn halve_row<V: Vector>(
+    kind: PoolKind,
+    rows: (&[f32], &[f32]),
+    stride: usize,
+    y: usize,
+    out: &mut Finish<'_>,
+) {
+    let whole = out.width() - out.width() % MOVED;
+    for column in (0..whole).step_by(MOVED) {
+        halve::<V, MOVED>(kind, rows, stride, [y, column], out);
+    }
+    for column in whole..out.width() {
+        halve::<V, 1>(kind, rows, stride, [y, column], out);
+    }
+}
+
+/// Pools `P` of those windows from a column on.
 #[inline(always)]
 fn halve<V: Vector, const P: usize>(
     kind: PoolKind,

@@ -1,6 +1,8 @@
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
+
+use onebit_model::file::{FileError, Source};
 
 use crate::Error;
 
@@ -9,16 +11,82 @@ use crate::Error;
 /// # Errors
 /// Unreadable, or longer.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let failed = Error::read(path);
-    let file = File::open(path).map_err(&failed)?;
-    let announced = file.metadata().map_err(&failed)?.len();
-    let too_large = || Error::TooLarge { path: path.to_owned(), limit };
-    if announced > limit {
-        return Err(too_large());
+    let (file, announced) = open(path, limit)?;
+    read_all(&file, announced, path, limit)
+}
+
+/// Parses a file in one of the onebit formats, of no more than `limit` bytes, without a copy of the whole file in memory.
+///
+/// # Errors
+/// Unreadable, longer, or refused.
+pub fn parse_limited<T>(
+    path: &Path,
+    limit: u64,
+    parse: impl FnOnce(Opened) -> Result<T, Refused>,
+) -> Result<T, Error> {
+    let (file, bytes) = open(path, limit)?;
+    let opened = if file.metadata().map_err(Error::read(path))?.is_file() {
+        Opened { reader: Box::new(file), bytes }
+    } else {
+        let content = read_all(&file, bytes, path, limit)?;
+        Opened { bytes: content.len(), reader: Box::new(Cursor::new(content)) }
+    };
+    parse(opened).map_err(|refused| match refused {
+        Refused::Read(source) => Error::read(path)(source),
+        Refused::Format(source) => Error::Format { path: path.to_path_buf(), source },
+    })
+}
+
+/// The file and the length that the system tells.
+fn open(path: &Path, limit: u64) -> Result<(File, usize), Error> {
+    let file = File::open(path).map_err(Error::read(path))?;
+    let announced = file.metadata().map_err(Error::read(path))?.len();
+    match usize::try_from(announced) {
+        Ok(bytes) if announced <= limit => Ok((file, bytes)),
+        _ => Err(too_large(path, limit)),
     }
+}
+
+fn read_all(file: &File, announced: usize, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let failed = Error::read(path);
     let mut bytes = Vec::new();
-    let expected = usize::try_from(announced).map_err(|_| too_large())?;
-    bytes.try_reserve(expected).map_err(|e| failed(io::Error::other(e)))?;
+    bytes.try_reserve(announced).map_err(|e| failed(io::Error::other(e)))?;
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(&failed)?;
-    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit { Err(too_large(path, limit)) } else { Ok(bytes) }
+}
+
+fn too_large(path: &Path, limit: u64) -> Error {
+    Error::TooLarge { path: path.to_owned(), limit }
+}
+
+/// An open file, as far as it is not yet read.
+pub struct Opened {
+    reader: Box<dyn Read>,
+    bytes: usize,
+}
+
+/// Why [`parse_limited`] has nothing to return.
+pub enum Refused {
+    /// The file cannot be read.
+    Read(io::Error),
+    /// Its contents are refused.
+    Format(FileError),
+}
+
+impl From<FileError> for Refused {
+    fn from(error: FileError) -> Self {
+        Refused::Format(error)
+    }
+}
+
+impl Source for Opened {
+    type Error = Refused;
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> Result<(), Refused> {
+        self.reader.read_exact(to).map_err(Refused::Read)
+    }
 }

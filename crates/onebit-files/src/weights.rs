@@ -2,9 +2,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onebit_model::Verified;
-use onebit_model::file::{self, FileError, Weights};
+use onebit_model::file::{self, Weights};
 
-use crate::{Error, MANIFEST, WEIGHTS, checkpoints, read_folder, read_limited};
+use crate::{Error, MANIFEST, WEIGHTS, checkpoints, parse_limited, read_folder};
 
 /// Largest `weights.safetensors` that is read, in bytes.
 pub const MAX_WEIGHTS_FILE_BYTES: u64 = 4 << 30;
@@ -68,7 +68,8 @@ fn candidates(run: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn load_checkpoint(folder: &Path) -> Result<Verified<Weights>, Error> {
     let [weights] = read_folder(folder, [WEIGHTS], MAX_WEIGHTS_FILE_BYTES)?;
-    parse(&folder.join(WEIGHTS), file::read_weights(&weights))
+    let path = folder.join(WEIGHTS);
+    file::read_weights(&weights).map_err(|source| Error::Format { path, source })
 }
 
 /// Reads and verifies a `weights.safetensors` file.
@@ -76,9 +77,5 @@ fn load_checkpoint(folder: &Path) -> Result<Verified<Weights>, Error> {
 /// # Errors
 /// Unreadable, above [`MAX_WEIGHTS_FILE_BYTES`], or refused; each names the file.
 pub fn read_weights_file(path: &Path) -> Result<Verified<Weights>, Error> {
-    parse(path, file::read_weights(&read_limited(path, MAX_WEIGHTS_FILE_BYTES)?))
-}
-
-fn parse<T>(path: &Path, parsed: Result<T, FileError>) -> Result<T, Error> {
-    parsed.map_err(|source| Error::Format { path: path.to_path_buf(), source })
+    parse_limited(path, MAX_WEIGHTS_FILE_BYTES, file::read_weights_from)
 }

@@ -128,3 +128,28 @@ fn weights_survive_the_disk() {
     let error = read_weights_file(folder.path()).unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn weights_come_through_a_pipe() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    let weights = weights(0.5);
+    let bytes = write_weights(&weights).unwrap();
+    for len in [bytes.len(), bytes.len() - 1, 0] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                writer.write_all(&bytes[..len]).unwrap();
+                drop(writer);
+            });
+            read_weights_file(Path::new(&path))
+        });
+        match len {
+            len if len == bytes.len() => assert_eq!(read.unwrap(), weights),
+            _ => assert!(matches!(read.unwrap_err(), Error::Format { .. }), "{len}"),
+        }
+    }
+}

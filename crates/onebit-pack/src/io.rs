@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use onebit_files::{Error, MAX_WEIGHTS_FILE_BYTES, read_limited};
+use onebit_files::{MAX_WEIGHTS_FILE_BYTES, parse_limited, read_limited};
 use onebit_model::file;
 use onebit_model::{Model, Verified};
 
@@ -14,8 +14,7 @@ pub const MAX_MODEL_FILE_BYTES: u64 = 2 << 30;
 /// # Errors
 /// Unreadable, above [`MAX_MODEL_FILE_BYTES`], or refused; each names the file.
 pub fn read_model_file(path: &Path) -> Result<Verified<Model>, PackError> {
-    let model = file::read_model(&read_limited(path, MAX_MODEL_FILE_BYTES)?);
-    Ok(model.map_err(|source| Error::Format { path: path.to_path_buf(), source })?)
+    Ok(parse_limited(path, MAX_MODEL_FILE_BYTES, file::read_model_from)?)
 }
 
 /// Reads a checkpoint of PyTorch, for [`crate::import::Checkpoint::parse`].

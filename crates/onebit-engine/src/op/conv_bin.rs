@@ -102,24 +102,26 @@ impl ConvBin {
         conv
     }
 
-    fn pack(&mut self, weight: &[u64], layout: Layout) {
-        match layout.bits {
-            4 => self.pack_as::<u8, 16>(weight, layout.lanes, |word| word as u8 & 15),
-            8 => self.pack_as::<u8, 8>(weight, layout.lanes, |word| word as u8),
-            16 => self.pack_as::<u16, 4>(weight, layout.lanes, |word| word as u16),
-            32 => self.pack_as::<u32, 2>(weight, layout.lanes, |word| word as u32),
-            _ => self.pack_as::<u64, 1>(weight, layout.lanes, |word| word),
+    fn pack(&mut self, weight: &[u64], Layout { lanes, bits }: Layout) {
+        match bits {
+            4 => self.pack_as(weight, lanes, fours),
+            8 => self.pack_as(weight, lanes, |[word]| word.to_le_bytes().map(|part| [part])),
+            16 => {
+                self.pack_as(weight, lanes, |[word]| [0, 16, 32, 48].map(|i| [(word >> i) as u16]));
+            }
+            32 => self.pack_as(weight, lanes, |[word]| [0, 32].map(|i| [(word >> i) as u32])),
+            _ => self.pack_as(weight, lanes, |[word]| [[word]]),
         }
-        self.sum_taps(weight, layout.lanes);
+        self.sum_taps(weight, lanes);
     }
 
-    /// Repacks the weights, tap by tap, so that what is written at a time stays in the first-level cache; `first` gives
-    /// the first of `N` parts of a word.
-    fn pack_as<T: Pod, const N: usize>(
+    /// Repacks the weights, tap by tap, so that what is written at a time stays in the first-level cache. `parts` gives
+    /// the `N` parts of a word of each of `F` filters.
+    fn pack_as<T: Pod, const F: usize, const N: usize>(
         &mut self,
         weight: &[u64],
         lanes: usize,
-        first: impl Fn(u64) -> T,
+        parts: impl Fn([u64; F]) -> [[T; F]; N],
     ) {
         let (taps, file_words) =
             (self.window.kernel * self.window.kernel, bits::words(self.inputs));
@@ -128,14 +130,17 @@ impl ConvBin {
         for (i, out) in weights.chunks_exact_mut(self.words * lanes).enumerate() {
             let (block, tap) = (i / taps, i % taps);
             let (group, channel) = (block / blocks, block % blocks * lanes);
-            for lane in 0..lanes.min(self.outputs - channel) {
-                let filter = group * self.outputs + channel + lane;
-                let words = &weight[(filter * taps + tap) * file_words..][..file_words];
-                for (&word, out) in words.iter().zip(out.chunks_mut(N * lanes)) {
-                    let parts: [T; N] =
-                        core::array::from_fn(|i| first(word >> (i * bits::WORD_BITS / N)));
-                    for (out, part) in out.chunks_exact_mut(lanes).zip(parts) {
-                        out[lane] = part;
+            let used = lanes.min(self.outputs - channel);
+            for lane in (0..used).step_by(F) {
+                let filters: [&[u64]; F] = core::array::from_fn(|i| {
+                    let filter = group * self.outputs + channel + lane + i;
+                    let words = (filter * taps + tap) * file_words;
+                    if lane + i < used { &weight[words..words + file_words] } else { &[] }
+                });
+                for (i, out) in out.chunks_mut(N * lanes).enumerate() {
+                    let parts = parts(filters.map(|words| words.get(i).copied().unwrap_or(0)));
+                    for (out, parts) in out.chunks_exact_mut(lanes).zip(parts) {
+                        out[lane..lane + F].copy_from_slice(&parts);
                     }
                 }
             }
@@ -268,6 +273,35 @@ impl ConvBin {
     }
 }
 
+/// Every four bits of eight words, each in a byte of its own: those of the same place side by side.
+#[inline(always)]
+fn fours(words: [u64; 8]) -> [[u8; 8]; 16] {
+    const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+    let [even, odd] =
+        [words.map(|word| word & LOW), words.map(|word| word >> 4 & LOW)].map(transposed);
+    let mut fours = [[0; 8]; 16];
+    for i in 0..8 {
+        [fours[2 * i], fours[2 * i + 1]] = [even[i].to_le_bytes(), odd[i].to_le_bytes()];
+    }
+    fours
+}
+
+/// The `i`-th byte of word `j` becomes the `j`-th byte of word `i`.
+#[inline(always)]
+fn transposed(mut words: [u64; 8]) -> [u64; 8] {
+    for (distance, mask) in
+        [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)]
+    {
+        for i in (0..8).filter(|i| i & distance == 0) {
+            let (low, high) = (words[i], words[i + distance]);
+            let shift = 8 * distance;
+            words[i] = low & mask | (high & mask) << shift;
+            words[i + distance] = low >> shift & mask | high & !mask;
+        }
+    }
+    words
+}
+
 /// Bytes of four bits of `high` and four of `low`.
 #[inline(always)]
 fn pair_up(high: &[u32], low: &[u32], out: &mut [u64]) {
@@ -298,6 +332,14 @@ fn word_at(words: &[u64], bit: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fours_of_eight_words_lie_side_by_side() {
+        let words = core::array::from_fn(|i| 0x0123_4567_89ab_cdef_u64.rotate_left(4 * i as u32));
+        for (i, bytes) in fours(words).into_iter().enumerate() {
+            assert_eq!(bytes, words.map(|word| (word >> (4 * i)) as u8 & 15));
+        }
+    }
 
     #[test]
     fn a_word_can_start_at_any_bit() {

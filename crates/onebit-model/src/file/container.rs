@@ -3,9 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt::Write;
 
+use bytemuck::Pod;
 use crc::{CRC_32_ISCSI, Crc, Table};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,8 @@ const SHA: &str = "sha256";
 const RESERVED: [&str; 4] = [FORMAT, VERSION_KEY, CRC, SHA];
 const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const LENGTH_BYTES: usize = 8;
+/// Bytes that are read, checked and hashed at a time: they stay in the second-level cache.
+const PART_BYTES: usize = 1 << 17;
 
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
@@ -96,54 +99,117 @@ pub fn write(
     Ok(bytes)
 }
 
+/// The bytes of a file, from the first to the last.
+pub trait Source {
+    /// Why they cannot be read, or are refused.
+    type Error: From<FileError>;
+
+    /// Number of bytes.
+    fn bytes(&self) -> usize;
+
+    /// Fills `to` with the next bytes; it never asks for more than there are.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn read(&mut self, to: &mut [u8]) -> Result<(), Self::Error>;
+}
+
+impl Source for &[u8] {
+    type Error = FileError;
+
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn read(&mut self, to: &mut [u8]) -> Result<(), FileError> {
+        let found = self.len();
+        let short = || FileError::Truncated { expected: to.len(), found };
+        to.copy_from_slice(self.split_off(..to.len()).ok_or_else(short)?);
+        Ok(())
+    }
+}
+
 /// Reads a file of that kind. Nothing larger than the file itself is allocated.
 ///
 /// # Errors
 /// Anything but the bytes that [`write()`] gives for some contents.
 pub fn read(kind: Kind, bytes: &[u8]) -> Result<Container, FileError> {
-    let (json, data) = split(bytes)?;
-    check_kind(kind, json)?;
-    let mut header = Header::parse(json)?;
-    check_layout(&header, data.len(), bytes.len())?;
+    read_from(kind, bytes)
+}
+
+/// [`read()`] of bytes that need not be in memory all at once.
+///
+/// # Errors
+/// Like [`read()`], or they cannot be read.
+pub fn read_from<S: Source>(kind: Kind, mut source: S) -> Result<Container, S::Error> {
+    let found = source.bytes();
+    let json = header(&mut source, found)?;
+    check_kind(kind, &json)?;
+    let mut header = Header::parse(&json)?;
+    check_layout(&header, found - LENGTH_BYTES - json.len(), found)?;
     let canonical = header.to_bytes()?;
     if let Some(byte) = first_difference(&canonical, json.as_bytes()) {
-        return Err(FileError::NotCanonical { part: "header", byte });
+        return Err(FileError::NotCanonical { part: "header", byte }.into());
     }
     let sha = header.metadata.remove(SHA).ok_or(FileError::MissingMetadata(SHA))?;
     let crcs = header.metadata.get(CRC).ok_or(FileError::MissingMetadata(CRC))?.clone();
-    check_checksums(&header, &crcs, data)?;
-    if digest(&mut header, data)? != sha {
-        return Err(FileError::Digest);
-    }
+    let mut hash = start_digest(&mut header)?;
     let Header { mut metadata, tensors: entries } = header;
     metadata.retain(|key, _| !RESERVED.contains(&key.as_str()));
     let mut tensors = BTreeMap::new();
+    let (mut stored, mut computed) = (crcs.split(','), Vec::new());
     for (name, entry) in entries {
-        let tensor = tensor(&name, entry, data)?;
-        tensors.insert(name, tensor);
+        let mut crc = CRC32C.digest();
+        let data = elements_of(&entry, |part| {
+            source.read(part)?;
+            crc.update(part);
+            hash.update(part);
+            Ok::<_, S::Error>(())
+        })?;
+        let crc = checksum(crc.finalize());
+        if stored.next().is_some_and(|stored| stored != crc) {
+            return Err(FileError::Checksum(name).into());
+        }
+        computed.push(crc);
+        tensors.insert(name, Tensor { shape: entry.shape, data });
+    }
+    if let Some(byte) = first_difference(computed.join(",").as_bytes(), crcs.as_bytes()) {
+        return Err(FileError::NotCanonical { part: CRC, byte }.into());
+    }
+    if hex(hash) != sha {
+        return Err(FileError::Digest.into());
     }
     Ok(Container { metadata, tensors })
 }
 
-fn split(bytes: &[u8]) -> Result<(&str, &[u8]), FileError> {
-    if bytes.is_empty() {
-        return Err(FileError::Empty);
+/// The JSON of the header, padding included.
+fn header<S: Source>(source: &mut S, found: usize) -> Result<String, S::Error> {
+    if found == 0 {
+        return Err(FileError::Empty.into());
     }
-    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or(FileError::NotOnebit)?;
-    let length = u64::from_le_bytes(*length);
-    if rest.first().is_some_and(|&b| b != b'{') {
-        return Err(FileError::NotOnebit);
+    if found < LENGTH_BYTES {
+        return Err(FileError::NotOnebit.into());
+    }
+    let mut length = [0; LENGTH_BYTES];
+    source.read(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    let mut json = vec![0; usize::from(found > LENGTH_BYTES)];
+    source.read(&mut json)?;
+    if json.first().is_some_and(|&b| b != b'{') {
+        return Err(FileError::NotOnebit.into());
     }
     let header_bytes = match usize::try_from(length) {
         Ok(n) if n <= limits::MAX_HEADER_BYTES => n,
-        _ => return Err(FileError::HeaderTooLong(length)),
+        _ => return Err(FileError::HeaderTooLong(length).into()),
     };
-    let (json, data) = rest.split_at_checked(header_bytes).ok_or(FileError::Truncated {
-        expected: LENGTH_BYTES + header_bytes,
-        found: bytes.len(),
-    })?;
-    let json = core::str::from_utf8(json).map_err(|_| FileError::NotOnebit)?;
-    Ok((json, data))
+    let expected = LENGTH_BYTES + header_bytes;
+    if expected > found {
+        return Err(FileError::Truncated { expected, found }.into());
+    }
+    let first = json.len();
+    json.resize(header_bytes, 0);
+    source.read(&mut json[first.min(header_bytes)..])?;
+    Ok(String::from_utf8(json).map_err(|_| FileError::NotOnebit)?)
 }
 
 fn check_kind(kind: Kind, json: &str) -> Result<(), FileError> {
@@ -236,35 +302,38 @@ pub(super) fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
 
 fn checksums(entries: &[(String, Entry)], data: &[u8]) -> Vec<String> {
     let bytes = entries.iter().map(|(_, e)| data.get(e.data_offsets[0]..e.data_offsets[1]));
-    bytes.map(|bytes| format!("{:08x}", CRC32C.checksum(bytes.unwrap_or_default()))).collect()
+    bytes.map(|bytes| checksum(CRC32C.checksum(bytes.unwrap_or_default()))).collect()
 }
 
-fn check_checksums(header: &Header, stored: &str, data: &[u8]) -> Result<(), FileError> {
-    let found = checksums(&header.tensors, data);
-    for (((name, _), found), stored) in header.tensors.iter().zip(&found).zip(stored.split(',')) {
-        if stored != found {
-            return Err(FileError::Checksum(name.clone()));
-        }
-    }
-    match first_difference(found.join(",").as_bytes(), stored.as_bytes()) {
-        Some(byte) => Err(FileError::NotCanonical { part: CRC, byte }),
-        None => Ok(()),
-    }
+fn checksum(crc: u32) -> String {
+    format!("{crc:08x}")
 }
 
 /// SHA-256 of the whole file with 64 zeros in place of the digest.
 fn digest(header: &mut Header, data: &[u8]) -> Result<String, FileError> {
+    let mut hash = start_digest(header)?;
+    hash.update(data);
+    Ok(hex(hash))
+}
+
+/// The digest up to the data.
+fn start_digest(header: &mut Header) -> Result<Sha256, FileError> {
     header.metadata.insert(SHA.to_string(), NO_DIGEST.to_string());
     let header = header.to_bytes()?;
     let mut hash = Sha256::new();
     hash.update((header.len() as u64).to_le_bytes());
     hash.update(&header);
-    hash.update(data);
+    Ok(hash)
+}
+
+fn hex(hash: Sha256) -> String {
     let mut hex = String::with_capacity(NO_DIGEST.len());
     for byte in hash.finalize() {
-        write!(hex, "{byte:02x}").map_err(|e| FileError::Header(e.to_string()))?;
+        for digit in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+        }
     }
-    Ok(hex)
+    hex
 }
 
 fn dtype(data: &Data) -> Dtype {
@@ -283,17 +352,31 @@ fn append(bytes: &mut Vec<u8>, data: &Data) {
     }
 }
 
-fn tensor(name: &str, entry: Entry, data: &[u8]) -> Result<Tensor, FileError> {
+/// The elements of a tensor, whose bytes `read` fills, a part at a time.
+fn elements_of<E>(entry: &Entry, read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Data, E> {
     let [start, end] = entry.data_offsets;
-    let bytes = data.get(start..end).ok_or_else(|| bad_shape(name, &entry.shape))?;
-    let data = match entry.dtype {
-        Dtype::U64 => {
-            Data::U64(bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
-        }
+    let bytes = end - start;
+    Ok(match entry.dtype {
+        Dtype::U64 => Data::U64(numbers(bytes, read, u64::from_le)?),
         Dtype::F32 => {
-            Data::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+            Data::F32(numbers(bytes, read, |v: f32| f32::from_bits(u32::from_le(v.to_bits())))?)
         }
-        Dtype::I8 => Data::I8(bytes.iter().map(|b| i8::from_le_bytes([*b])).collect()),
-    };
-    Ok(Tensor { shape: entry.shape, data })
+        Dtype::I8 => Data::I8(numbers(bytes, read, |v| v)?),
+    })
+}
+
+/// So many bytes as numbers.
+fn numbers<T: Pod, E>(
+    bytes: usize,
+    mut read: impl FnMut(&mut [u8]) -> Result<(), E>,
+    from_le: impl Fn(T) -> T,
+) -> Result<Vec<T>, E> {
+    let mut values = vec![T::zeroed(); bytes / size_of::<T>()];
+    for part in bytemuck::cast_slice_mut(&mut values).chunks_mut(PART_BYTES) {
+        read(part)?;
+    }
+    for value in &mut values {
+        *value = from_le(*value);
+    }
+    Ok(values)
 }

@@ -9,10 +9,10 @@ mod header;
 mod packed;
 mod weights;
 
-pub use container::{Container, Kind};
+pub use container::{Container, Kind, Source};
 pub use error::FileError;
-pub use packed::{read_model, write_model};
-pub use weights::{Weights, read_weights, write_weights};
+pub use packed::{read_model, read_model_from, write_model};
+pub use weights::{Weights, read_weights, read_weights_from, write_weights};
 
 /// The version of the format that this program writes and reads.
 pub const VERSION: u32 = 1;

@@ -3,7 +3,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::FileError;
-use super::container::{self, Container, Kind};
+use super::container::{self, Container, Kind, Source};
 use crate::{Graph, Model, Verified};
 
 const GRAPH: &str = "graph";
@@ -21,9 +21,17 @@ pub fn write_model(model: &Verified<Model>) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// Anything but the bytes that [`write_model`] gives for some model.
 pub fn read_model(bytes: &[u8]) -> Result<Verified<Model>, FileError> {
-    let Container { metadata, tensors } = container::read(Kind::Model, bytes)?;
+    read_model_from(bytes)
+}
+
+/// [`read_model`] of bytes that need not be in memory all at once.
+///
+/// # Errors
+/// Like [`read_model`], or they cannot be read.
+pub fn read_model_from<S: Source>(source: S) -> Result<Verified<Model>, S::Error> {
+    let Container { metadata, tensors } = container::read_from(Kind::Model, source)?;
     let graph = graph_of(metadata)?;
-    Ok(Verified::<Model>::new(Model { graph, tensors })?)
+    Ok(Verified::<Model>::new(Model { graph, tensors }).map_err(FileError::from)?)
 }
 
 /// The metadata that a graph becomes.

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::FileError;
-use super::container::{self, Container, Kind};
+use super::container::{self, Container, Kind, Source};
 use super::packed::{graph_metadata, graph_of};
 use crate::{Data, Graph, ModelError, Node, Op, Tensor, Verified, infer};
 
@@ -82,7 +82,15 @@ pub fn write_weights(weights: &Verified<Weights>) -> Result<Vec<u8>, FileError> 
 /// # Errors
 /// Anything but the bytes that [`write_weights`] gives for some weights.
 pub fn read_weights(bytes: &[u8]) -> Result<Verified<Weights>, FileError> {
-    let Container { metadata, tensors } = container::read(Kind::Weights, bytes)?;
+    read_weights_from(bytes)
+}
+
+/// [`read_weights`] of bytes that need not be in memory all at once.
+///
+/// # Errors
+/// Like [`read_weights`], or they cannot be read.
+pub fn read_weights_from<S: Source>(source: S) -> Result<Verified<Weights>, S::Error> {
+    let Container { metadata, tensors } = container::read_from(Kind::Weights, source)?;
     let graph = graph_of(metadata)?;
-    Ok(Verified::<Weights>::new(Weights { graph, tensors })?)
+    Ok(Verified::<Weights>::new(Weights { graph, tensors }).map_err(FileError::from)?)
 }

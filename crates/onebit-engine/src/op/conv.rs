@@ -3,6 +3,9 @@ use onebit_model::Geometry;
 use super::{Window, band::sums_stride};
 use crate::aligned::Aligned;
 
+/// Weights of a filter that are repacked before those of the next: a cache line.
+const TOGETHER: usize = 16;
+
 /// A real convolution with its weights in the kernels' order:
 /// `[group][block of output channels][row of taps][column of taps][input channel][lane]`.
 #[derive(Debug)]
@@ -25,12 +28,17 @@ impl Conv {
         let len = kernel * kernel * inputs;
         let blocks = outputs.div_ceil(lanes);
         let mut weights = Aligned::new(groups * blocks * len * lanes);
-        for (o, row) in weight.chunks_exact(len).enumerate() {
-            let (group, channel) = (o / outputs, o % outputs);
-            let block = group * blocks + channel / lanes;
-            let packed = &mut weights[block * len * lanes..][..len * lanes];
-            for (vector, &w) in packed.chunks_exact_mut(lanes).zip(row) {
-                vector[channel % lanes] = w;
+        for (block, packed) in weights.chunks_exact_mut(len * lanes).enumerate() {
+            let (group, channel) = (block / blocks, block % blocks * lanes);
+            let rows = &weight[(group * outputs + channel) * len..];
+            let rows = &rows[..lanes.min(outputs - channel) * len];
+            for (i, vectors) in packed.chunks_mut(TOGETHER * lanes).enumerate() {
+                for (lane, row) in rows.chunks_exact(len).enumerate() {
+                    let vectors = vectors.chunks_exact_mut(lanes);
+                    for (vector, &w) in vectors.zip(&row[i * TOGETHER..]) {
+                        vector[lane] = w;
+                    }
+                }
             }
         }
         let window = Window { kernel, stride, padding };

@@ -1,5 +1,6 @@
 //! What each step computes, with its parameters in the kernels' order.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -48,10 +49,10 @@ impl Planner<'_> {
         self.shapes[self.node(id).inputs[0].0]
     }
 
-    fn floats(&self, id: usize, tensor: &'static str, len: usize) -> Result<Vec<f32>, EngineError> {
+    fn floats(&self, id: usize, tensor: &'static str, len: usize) -> Result<&[f32], EngineError> {
         let found = self.model.floats(self.node(id), tensor);
         if found.len() == len {
-            return Ok(found.to_vec());
+            return Ok(found);
         }
         let (node, found) = (self.node(id).name.clone(), found.len());
         Err(EngineError::ParameterSize { node, tensor, found, expected: len })
@@ -66,7 +67,7 @@ impl Planner<'_> {
     ) -> Result<Aligned<f32>, EngineError> {
         let mut values = Vec::new();
         for &id in ids {
-            values.extend(self.floats(id, tensor, channels / ids.len())?);
+            values.extend_from_slice(self.floats(id, tensor, channels / ids.len())?);
         }
         Ok(padded(&values, 0.0))
     }
@@ -158,7 +159,7 @@ impl Planner<'_> {
                 let geometry =
                     Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
                 let lanes = (self.kernels.conv_lanes)(outputs);
-                Layer::F32 { weight: Conv::new(&weight, geometry, inputs, lanes), bias }
+                Layer::F32 { weight: Conv::new(weight, geometry, inputs, lanes), bias }
             }
             Precision::I8 => {
                 let (integers, scale) = self.integers(id, inputs, outputs)?;
@@ -173,7 +174,7 @@ impl Planner<'_> {
         let geometry =
             Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
         let bias = self.floats(id, "bias", outputs)?;
-        let conv = self.conv_i8(id, geometry, inputs, &bias)?;
+        let conv = self.conv_i8(id, geometry, inputs, bias)?;
         let channels = self.input_shape(id).channels;
         Ok(Linear { x: self.source(id, 0), channels, layer: Layer::Dot(conv) })
     }
@@ -189,8 +190,8 @@ impl Planner<'_> {
         let Geometry { out_channels, kernel, .. } = geometry;
         let (weight, weight_scale) = self.integers(id, kernel * kernel * inputs, out_channels)?;
         let channels = self.input_shape(id).channels;
-        let input_scale = &self.floats(id, INPUT_SCALE, channels)?;
-        let input_offset = &self.floats(id, INPUT_OFFSET, channels)?;
+        let input_scale = self.floats(id, INPUT_SCALE, channels)?;
+        let input_offset = self.floats(id, INPUT_OFFSET, channels)?;
         let tensors = TensorsI8 { weight, weight_scale, input_scale, input_offset, bias };
         let layout = (self.kernels.conv_i8_layout)(out_channels);
         Ok(ConvI8::new(tensors, geometry, inputs, layout))
@@ -271,11 +272,11 @@ impl Planner<'_> {
                 let weight = self.floats(id, "weight", len)?;
                 let lanes = (self.kernels.conv_lanes)(geometry.out_channels / geometry.groups);
                 if Winograd::suits(&geometry) {
-                    let conv = Winograd::new(&weight, geometry, shape.channels, lanes);
+                    let conv = Winograd::new(weight, geometry, shape.channels, lanes);
                     let Shape { height, width, .. } = shape;
                     return Ok(Producer::Winograd { x, height, width, conv });
                 }
-                let conv = Conv::new(&weight, geometry, shape.channels, lanes);
+                let conv = Conv::new(weight, geometry, shape.channels, lanes);
                 Producer::Conv {
                     x,
                     channels: shape.channels,
@@ -289,10 +290,11 @@ impl Planner<'_> {
                 Producer::ConvI8 { x, height: shape.height, width: shape.width, conv }
             }
             Op::ConvBin { geometry, pad, .. } => {
-                let mut words = self.model.words(self.node(id), "weight").to_vec();
-                if let Some(&twin) = group.twins.first() {
-                    words.extend(self.model.words(self.node(twin), "weight"));
-                }
+                let words = |id| self.model.words(self.node(id), "weight");
+                let words = match group.twins.first() {
+                    Some(&twin) => Cow::from([words(id), words(twin)].concat()),
+                    None => Cow::from(words(id)),
+                };
                 let geometry = both(geometry, group);
                 let layout = (self.kernels.conv_bin_layout)(Filters::of(geometry, shape.channels));
                 let conv = ConvBin::new(&words, geometry, shape.channels, pad, layout);
@@ -371,9 +373,9 @@ impl Planner<'_> {
     ) -> Result<SignStage, EngineError> {
         let (values, threshold) = match self.node(id).op {
             Op::Sign { threshold: threshold @ (Threshold::Static | Threshold::Dynamic) } => {
-                (self.floats(id, "threshold", channels)?, threshold)
+                (Cow::from(self.floats(id, "threshold", channels)?), threshold)
             }
-            _ => (vec![0.0; channels], Threshold::Zero),
+            _ => (Cow::from(vec![0.0; channels]), Threshold::Zero),
         };
         let offsets = (threshold == Threshold::Dynamic)
             .then(|| Offsets { values: self.source(id, 1), at: reserve(stride(channels)) });

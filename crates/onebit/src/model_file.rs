@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use onebit_model::{Model, Verified};
+use onebit_model::{Model, Verified, file};
 use onebit_pack::Loaded;
 
 use crate::failure::Failure;
@@ -27,7 +27,9 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Packed> {
     }
     let model = onebit_pack::read_model_file(path)?;
     let failed = |source| onebit_files::Error::Read { path: path.to_path_buf(), source };
-    let bytes = fs::metadata(path).map_err(failed)?.len();
+    let info = fs::metadata(path).map_err(failed)?;
+    // What comes through a pipe has no length of its own, but a model has one file only.
+    let bytes = if info.is_file() { info.len() } else { file::write_model(&model)?.len() as u64 };
     Ok(Packed { model, bytes })
 }
 

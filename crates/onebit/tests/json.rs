@@ -206,6 +206,33 @@ fn export() {
     assert_eq!(large["bytes"], bytes);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_comes_through_a_pipe() {
+    use std::io::{Write, pipe};
+    use std::process::Stdio;
+
+    use common::{Outcome, program};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let (reader, mut writer) = pipe().expect("a pipe");
+    let arguments = ["verify", "/dev/stdin", "--json"];
+    let child = program()
+        .args(arguments)
+        .stdin(reader)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    writer.write_all(&std::fs::read(&file).expect("the file")).expect("it reads");
+    drop(writer);
+    let piped = Outcome::from(child.wait_with_output().expect("its output")).json();
+    let mut direct = onebit(&["verify", file.to_str().expect("UTF-8"), "--json"]).json();
+    assert!(direct["file_bytes"].as_u64() > Some(0), "{direct}");
+    direct["path"] = piped["path"].clone();
+    assert_eq!(piped, direct);
+}
+
 #[test]
 fn the_other_verbs_print_one_object() {
     let folder = tempfile::tempdir().expect("a folder");

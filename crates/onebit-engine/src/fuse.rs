@@ -2,7 +2,9 @@
 //!
 //! A group is a root (a convolution, a pooling, ...), the elementwise nodes behind it while each value has a
 //! single reader, and the sign of the last value. It runs where its last real value stands in the graph, so
-//! that every other operand (a shortcut, the offsets of a hyper function) is already there.
+//! that every other operand (a shortcut, the offsets of a hyper function) is already there. A hyper function runs as
+//! soon as its map is there, wherever it stands in the graph: where it reads the input of a whole block, its
+//! thresholds and shifts are known before the convolutions that end with them.
 //!
 //! Two binary convolutions of the same bits whose results are concatenated (how ReActNet doubles its channels) are
 //! one convolution with the filters of both: no copy, and the nodes behind the concatenation follow in the same
@@ -42,7 +44,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Position in the graph where the group runs.
+    /// Position in the graph of the last real value, or of the sign where there is none.
     pub(crate) fn position(&self) -> usize {
         self.value.unwrap_or(self.root)
     }
@@ -65,15 +67,16 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
             readers[input.0].push(id);
         }
     }
+    let ready = ready(graph);
     let mut taken = vec![false; graph.nodes.len()];
     let mut groups = Vec::new();
     for (id, node) in graph.nodes.iter().enumerate() {
         if !taken[id] && !matches!(node.op, Op::Input { .. }) {
             taken[id] = true;
-            groups.push(group(graph, &readers, &mut taken, id));
+            groups.push(group(graph, &readers, &ready, &mut taken, id));
         }
     }
-    groups.sort_by_key(Group::position);
+    groups.sort_by_key(|group| (ready[group.position()], group.position()));
     while let Some((concat, twins)) = find_twins(graph, &readers, &groups) {
         join(&mut groups, concat, twins);
     }
@@ -86,6 +89,17 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
         groups.remove(sign);
     }
     groups
+}
+
+/// The node behind which each one is computed: itself, but for a hyper function the map that it reads.
+fn ready(graph: &Graph) -> Vec<usize> {
+    let mut ready: Vec<usize> = (0..graph.nodes.len()).collect();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if matches!(node.op, Op::HyperTrunk { .. } | Op::HyperHead { .. }) {
+            ready[id] = ready[node.inputs[0].0];
+        }
+    }
+    ready
 }
 
 /// Position among the groups of a pooling, and of the convolution whose values only it reads.
@@ -204,7 +218,13 @@ fn join(groups: &mut Vec<Group>, concat: usize, [first, second]: [usize; 2]) {
     groups.remove(first.min(second));
 }
 
-fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize) -> Group {
+fn group(
+    graph: &Graph,
+    readers: &[Vec<usize>],
+    ready: &[usize],
+    taken: &mut [bool],
+    root: usize,
+) -> Group {
     let op = &graph.nodes[root].op;
     if matches!(op, Op::Sign { .. }) {
         let (stages, value) = (Vec::new(), None);
@@ -243,7 +263,8 @@ fn group(graph: &Graph, readers: &[Vec<usize>], taken: &mut [bool], root: usize)
         value = next;
     }
     group.value = Some(value);
-    group.sign = readers[value].iter().copied().find(|&id| is_ready_sign(graph, taken, id, value));
+    let is_ready = |&id: &usize| is_ready_sign(graph, ready, taken, id, value);
+    group.sign = readers[value].iter().copied().find(is_ready);
     if let Some(sign) = group.sign {
         taken[sign] = true;
     }
@@ -288,12 +309,12 @@ fn is_elementwise(op: &Op) -> bool {
     matches!(op, Op::Affine | Op::Prelu { .. } | Op::Add)
 }
 
-fn is_ready_sign(graph: &Graph, taken: &[bool], id: usize, value: usize) -> bool {
+fn is_ready_sign(graph: &Graph, ready: &[usize], taken: &[bool], id: usize, value: usize) -> bool {
     let node = &graph.nodes[id];
-    let ready = match node.op {
-        Op::Sign { threshold: Threshold::Dynamic } => node.inputs[1].0 < value,
+    let is_ready = match node.op {
+        Op::Sign { threshold: Threshold::Dynamic } => ready[node.inputs[1].0] < value,
         Op::Sign { .. } => true,
         _ => false,
     };
-    ready && !taken[id] && node.inputs[0].0 == value
+    is_ready && !taken[id] && node.inputs[0].0 == value
 }

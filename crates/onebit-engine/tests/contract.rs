@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use common::{Random, engine, graph, isas, lowered, run};
 use onebit_engine::{Engine, EngineError, Isa, Options, Scratch};
-use onebit_model::arch::{self, Config, Downsample, Method, Task};
+use onebit_model::arch::{self, Config, Downsample, Method, Sharing, Task};
 use onebit_model::{Geometry, Model, Op, Threshold, Verified};
 
 struct Counting;
@@ -262,4 +262,24 @@ fn a_pooling_gives_the_dynamic_sign_of_what_it_reads() {
     let (_, steps) = two_blocks(Method::Dybnn);
     assert_eq!(steps.iter().filter(|&ops| ops == "sign+avg_pool").count(), 1, "{steps:?}");
     assert!(!steps.iter().any(|ops| ops == "avg_pool"), "{steps:?}");
+}
+
+/// The hyper functions of a block that share the statistics of its input are computed before its convolutions, which
+/// then end with the dynamic rectifier and the dynamic sign of the second half.
+#[test]
+fn shared_hyper_functions_leave_one_dynamic_sign_of_its_own_to_a_block() {
+    let steps = |sharing| {
+        let mut config = Config::named("dybnn-a-cifar");
+        config.widths = Some(vec![16, 16, 16]);
+        config.hyper.sharing = sharing;
+        let graph = arch::build(&config, &Task::unnamed([3, 8, 8], 10)).unwrap();
+        let engine = Engine::new(&lowered(&graph, &mut Random(1)), Options::default()).unwrap();
+        let operations = engine.steps().iter().map(|step| step.ops.join("+"));
+        operations.filter(|ops| !ops.starts_with("hyper")).collect::<Vec<_>>()
+    };
+    let [first, second] = ["conv_bin+affine+add+prelu+sign", "conv_bin+affine+add+prelu"];
+    let shared = ["conv+affine", "sign", first, second, "sign", first, second];
+    assert_eq!(steps(Sharing::Block)[..7], shared);
+    let alone = ["sign", "conv_bin+affine+add", "prelu"].repeat(4);
+    assert_eq!(steps(Sharing::None)[1..13], alone);
 }

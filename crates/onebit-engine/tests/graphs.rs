@@ -138,6 +138,16 @@ fn hyper_functions_that_share_their_trunk() {
             }
         }
     }
+    for statistics in [Statistics::Mean, Statistics::MeanStd, Statistics::MeanThird] {
+        for downsample in [Downsample::Float, Downsample::Binary] {
+            let mut config = Config::named("dybnn-a-cifar");
+            config.widths = Some(vec![16, 32, 32, 64, 64]);
+            config.downsample = Some(downsample);
+            (config.hyper.sharing, config.hyper.statistics) = (Sharing::Block, statistics);
+            check_config(&config, [3, 12, 20], seed);
+            seed += 1;
+        }
+    }
 }
 
 #[test]

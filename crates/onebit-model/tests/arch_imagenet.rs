@@ -229,6 +229,27 @@ fn int8_and_shared_trunks_keep_dybnn_small() {
 }
 
 #[test]
+fn a_block_has_one_shared_trunk() {
+    for (arch, blocks) in [("dybnn-a", 13), ("dybnn18", 16)] {
+        let mut config = Config::named(arch);
+        config.hyper.sharing = Sharing::Block;
+        let graph = build(&config);
+        let trunks = graph.nodes.iter().filter(|node| matches!(node.op, Op::HyperTrunk { .. }));
+        assert_eq!(trunks.count(), blocks, "{arch}");
+    }
+    let mut config = Config::named("dybnn-a");
+    config.hyper.sharing = Sharing::Block;
+    let graph = build(&config);
+    let of_head = |head: &str| {
+        let head = graph.nodes.iter().find(|node| node.name == head).unwrap();
+        graph.nodes[head.inputs[0].0].name.as_str()
+    };
+    for head in ["3x3.sign_hyper", "3x3.prelu_hyper", "pw.sign_hyper", "pw.prelu_hyper"] {
+        assert_eq!(of_head(&format!("feature.2.{head}")), "feature.2.trunk", "{head}");
+    }
+}
+
+#[test]
 fn every_sign_and_prelu_of_dybnn_is_dynamic() {
     for (arch, sites) in [("dybnn-a", 26), ("dybnn18", 16)] {
         let graph = build(&Config::named(arch));

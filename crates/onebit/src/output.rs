@@ -38,13 +38,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new<const N: usize>(header: [(&str, Align); N]) -> Self {
-        let (names, columns) = header.iter().map(|&(name, align)| (name.to_owned(), align)).unzip();
+    pub(crate) fn new<'a>(header: impl IntoIterator<Item = (&'a str, Align)>) -> Self {
+        let (names, columns) =
+            header.into_iter().map(|(name, align)| (name.to_owned(), align)).unzip();
         Table { columns, rows: vec![names] }
     }
 
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 
     /// The rows, each with a line end; a row of empty cells becomes a rule.

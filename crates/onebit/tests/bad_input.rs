@@ -172,7 +172,7 @@ fn data_that_does_not_fit() {
 
 #[test]
 fn wrong_usage() {
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 13] = [
         &[],
         &["nonsense"],
         &["summary"],
@@ -183,6 +183,7 @@ fn wrong_usage() {
         &["summary", "resnet20", "--set", "colour=red"],
         &["bench", "a.onebit", "--isa", "abacus"],
         &["bench", "a.onebit", "--batch", "0"],
+        &["bench", "a.onebit", "--against", "b.onebit", "--profile"],
         &["predict", "a.onebit"],
         &["data", "fetch", "no-such-set"],
     ];

@@ -86,6 +86,33 @@ fn bench() {
     check_profile(&json);
 }
 
+#[test]
+fn bench_against_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = packed(folder.path());
+    let file = file.to_str().expect("UTF-8");
+    let arguments = ["bench", file, "--against", file, "--against", file, "--runs", "6"];
+    let json = onebit(&[&arguments[..], &["--batch", "2", "--json"]].concat()).json();
+    let others = json["against"].as_array().expect("the others");
+    assert_eq!(others.len(), 2);
+    for other in others {
+        assert!(other["ratio"].as_f64().expect("a number") > 0.0);
+        assert_eq!(other["file"], file);
+        for key in ["runs", "batch", "isa", "threads", "file_bytes"] {
+            assert_eq!(other[key], json[key], "{key}");
+        }
+        assert!(other["median_ms"].as_f64().expect("a number") > 0.0);
+    }
+    assert_eq!((&json["runs"], &json["batch"]), (&Value::from(6), &Value::from(2)));
+
+    let outcome = onebit(&arguments);
+    let text = outcome.succeeded();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("model"), "{text}");
+    assert!(lines[0].contains("of first"), "{text}");
+    assert!(lines.len() == 4 && lines[1..].iter().all(|line| line.starts_with(file)), "{text}");
+}
+
 /// Steps and kinds of steps add up to the same time; bits and floats are counted apart.
 fn check_profile(json: &Value) {
     let steps = json["profile"].as_array().expect("steps");

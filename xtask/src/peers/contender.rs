@@ -47,7 +47,7 @@ pub(super) struct Onebit {
 pub(super) enum Measure {
     /// It takes so many times as long.
     Times,
-    /// It takes so many per cent longer.
+    /// It takes so many per cent longer, both in one process, run by run.
     Overhead,
     /// It is so many times as fast.
     Speedup,
@@ -70,8 +70,8 @@ pub(super) fn comparisons(wanted: impl Fn(Rival) -> bool) -> Vec<Comparison> {
         limited("ReActNet-18, both limited to AVX2", "reactnet18"),
         instead("MobileNets in place of ReActNet-A", "reactnet-a", MOBILE),
         instead("ResNet-18 in place of ReActNet-18", "reactnet18", RESNET),
-        ours("What DyBNN adds to ReActNet-A", Overhead, [ONE, ONE], ["reactnet-a", "dybnn-a"]),
-        ours("What DyBNN adds to ReActNet-18", Overhead, [ONE, ONE], ["reactnet18", "dybnn18"]),
+        added("What DyBNN adds to ReActNet-A", ["reactnet-a", "dybnn-a", "dybnn-a-shared"]),
+        added("What DyBNN adds to ReActNet-18", ["reactnet18", "dybnn18", "dybnn18-shared"]),
     ];
     for (title, batch, network) in [
         ("Two threads, ReActNet-A, 16 images at a time", 16, "reactnet-a"),
@@ -80,7 +80,7 @@ pub(super) fn comparisons(wanted: impl Fn(Rival) -> bool) -> Vec<Comparison> {
         ("Two threads, ReActNet-18, one image at a time", 1, "reactnet18"),
     ] {
         let calls = [1, 2].map(|threads| Onebit { threads, batch, ..ONE });
-        all.push(ours(title, Speedup, calls, [network; 2]));
+        all.push(ours(title, Speedup, calls.map(|call| (call, network))));
     }
     if !cfg!(target_arch = "x86_64") {
         all.retain(|comparison| !comparison.contenders.iter().any(Contender::is_limited));
@@ -136,16 +136,27 @@ fn limited(title: &'static str, network: &'static str) -> Comparison {
     Comparison { title, measure: Times, contenders: contenders.into() }
 }
 
-fn ours(
+fn added(title: &'static str, networks: [&'static str; 3]) -> Comparison {
+    ours(title, Overhead, networks.map(|network| (ONE, network)))
+}
+
+fn ours<const N: usize>(
     title: &'static str,
     measure: Measure,
-    calls: [Onebit; 2],
-    networks: [&'static str; 2],
+    calls: [(Onebit, &'static str); N],
 ) -> Comparison {
-    let pairs = calls.into_iter().zip(networks);
     let contenders =
-        pairs.map(|(call, network)| Contender { network, program: Program::Onebit(call) });
-    Comparison { title, measure, contenders: contenders.collect() }
+        calls.map(|(call, network)| Contender { network, program: Program::Onebit(call) });
+    Comparison { title, measure, contenders: contenders.into() }
+}
+
+/// The network section of a recipe for a network whose name is not that of an architecture.
+pub(super) fn section(network: &str) -> &str {
+    match network {
+        "dybnn-a-shared" => r#"{"arch":"dybnn-a","hyper":{"sharing":"block"}}"#,
+        "dybnn18-shared" => r#"{"arch":"dybnn18","hyper":{"sharing":"block"}}"#,
+        arch => arch,
+    }
 }
 
 #[cfg(test)]

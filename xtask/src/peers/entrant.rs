@@ -1,8 +1,10 @@
 //! A contender at work: its process, and the figures so far.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
 
 use super::contender::{Contender, Onebit, Program};
 use super::rival::{About, Rival, Start, Worker};
@@ -116,8 +118,40 @@ fn missing(rival: Rival, error: &anyhow::Error) -> State {
     State::Missing { rival, reason }
 }
 
+/// Measures networks of ours once more, in one process in which they take turns run by run.
+///
+/// # Errors
+/// The process fails.
+pub(super) fn together(entrants: &mut [Entrant], counts: bool) -> Result<()> {
+    let benches = entrants.iter_mut().filter_map(|entrant| match &mut entrant.state {
+        State::Onebit(bench) => Some((bench, &mut entrant.rounds_ms)),
+        State::Rival { .. } | State::Missing { .. } => None,
+    });
+    let (mut benches, rounds): (Vec<&mut Bench>, Vec<&mut Vec<f64>>) = benches.unzip();
+    let Some((first, others)) = benches.split_first_mut() else { return Ok(()) };
+    let mut command = first.command();
+    for other in others.iter() {
+        command.arg("--against").arg(&other.file);
+    }
+    let value = json(command)?;
+    let mut times = vec![first.read(&value)?];
+    let against = value["against"].as_array().context("onebit bench compared nothing")?;
+    for (other, value) in others.iter_mut().zip(against) {
+        times.push(other.read(value)?);
+    }
+    if counts {
+        rounds.into_iter().zip(times).for_each(|(rounds_ms, ms)| rounds_ms.push(ms));
+    }
+    Ok(())
+}
+
 impl Bench {
     fn burst(&mut self) -> Result<f64> {
+        let value = json(self.command())?;
+        self.read(&value)
+    }
+
+    fn command(&self) -> Command {
         let Onebit { threads, batch, isa } = self.call;
         let mut command = pinned(&self.program, &self.pins, threads);
         command.arg("bench").arg(&self.file).arg("--json");
@@ -127,7 +161,11 @@ impl Bench {
         if let Some(isa) = isa {
             command.args(["--isa", isa]);
         }
-        let value = json(command)?;
+        command
+    }
+
+    /// The median in ms; the next burst lasts as long as bursts should.
+    fn read(&mut self, value: &Value) -> Result<f64> {
         let ms = value["median_ms"].as_f64().context("onebit bench gave no median_ms")?;
         self.isa = value["isa"].as_str().context("onebit bench gave no isa")?.to_owned();
         self.runs = ((1e3 * BURST_SECONDS / ms).ceil() as usize).clamp(LEAST_RUNS, MOST_RUNS);

@@ -53,8 +53,11 @@ pub(crate) fn peers(arguments: &[OsString]) -> Result<()> {
         });
         loads.push(load(&setup, &pins)?);
         for (comparison, entrants) in comparisons.iter().zip(&mut fields) {
-            take_turns(entrants, round)
-                .with_context(|| format!("{} could not be measured", comparison.title))?;
+            let turns = match comparison.measure {
+                Measure::Overhead => entrant::together(entrants, round > 0),
+                Measure::Times | Measure::Speedup => take_turns(entrants, round),
+            };
+            turns.with_context(|| format!("{} could not be measured", comparison.title))?;
         }
     }
     let compared = comparisons.iter().zip(fields);

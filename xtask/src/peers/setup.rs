@@ -8,20 +8,16 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::contender::{Comparison, Program};
+use super::contender::{Comparison, Program, section};
 use super::rival::Rival;
 use crate::python::python_with;
 use crate::{cargo, root, run, say};
 
-const BUILDS: [(&str, &str); 3] = [
+const BUILDS: [(&str, &str); 2] = [
     ("build --release --package onebit --bins", "onebit does not build; see above"),
     (
-        "build --release --package onebit-pack --example random_model",
-        "the example does not build; see above",
-    ),
-    (
-        "build --release --package onebit-engine --example load",
-        "the example does not build; see above",
+        "build --release --package onebit-pack --example random_model --example load",
+        "the examples do not build; see above",
     ),
 ];
 
@@ -83,7 +79,7 @@ impl Setup {
         for network in networks(comparisons, |program| matches!(program, Program::Onebit(_))) {
             let packed = self.file(&format!("{network}.onebit"));
             let mut make = Command::new(self.program("examples/random_model"));
-            make.arg(network).arg(&images).arg(&packed);
+            make.arg(section(network)).arg(&images).arg(&packed);
             run(make, "the network could not be made; see above")?;
             let mut infer = Command::new(self.program("onebit"));
             infer.arg("run").arg(&packed).arg("--input").arg(&images);

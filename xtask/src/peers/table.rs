@@ -13,9 +13,11 @@ pub(super) fn tables(report: &Report) -> String {
     let mut text = format!(
         "# {cpu}, {date}, commit {commit}\n\n\
          `{command}`: images of 3x224x224, 1000 classes, one thread and one image at a time unless the table says more.\n\
-         All take turns of {burst_seconds} s in each of {rounds} rounds; times are medians over the rounds of the median \
-         of a turn, ratios are taken\n\
-         round by round, with the smallest and the largest in brackets. All networks have random weights. \
+         All take turns of {burst_seconds} s in each of {rounds} rounds (DyBNN and the network that it is added to: run \
+         by run, in one process);\n\
+         times are medians over the rounds of the median of a turn, ratios are taken \
+         round by round, with the smallest and the\n\
+         largest in brackets. All networks have random weights. \
          \"Same logits\" counts the\n\
          images on which a program gives our logits up to rounding; on others a sign lay on its threshold.\n"
     );

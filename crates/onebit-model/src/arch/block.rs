@@ -23,45 +23,63 @@ pub(super) enum Shortcut {
     Pooled,
 }
 
-/// A block while it is built.
+/// What the hyper functions of a block share, if `hyper.sharing` says so: statistics of the block's input, a hidden
+/// layer.
+pub(super) struct Trunk<'a> {
+    /// Name of the block.
+    name: &'a str,
+    /// Its input.
+    x: Map,
+    /// `name.trunk`, once a hyper function has asked for it.
+    node: Option<NodeId>,
+}
+
+impl<'a> Trunk<'a> {
+    /// That of the block `name` on `x`.
+    pub(super) fn new(name: &'a str, x: Map) -> Self {
+        Trunk { name, x, node: None }
+    }
+}
+
+/// A block, or a half of one, while it is built.
 pub(super) struct Block<'a, 'b> {
     b: &'a mut Builder,
     options: &'a Options<'b>,
     /// Prefix of the names of its nodes.
     name: &'a str,
-    /// What it reads.
-    x: Map,
-    /// The trunk that its hyper functions share, once there is one.
-    trunk: Option<NodeId>,
-}
-
-/// `act(BN(conv(sign(x))) + shortcut(x))`, with the module where `options` puts it: `name.sign`, `name.conv`,
-/// `name.bn`, `name.add`, `name.prelu`; the hyper functions `name.sign_hyper` and `name.prelu_hyper` with trunks
-/// `name.sign_trunk` and `name.prelu_trunk`, or one `name.trunk`; the shortcut's nodes `name.down.*`.
-pub(super) fn residual(
-    b: &mut Builder,
-    options: &Options<'_>,
-    name: &str,
-    x: Map,
-    geometry: Geometry,
-    shortcut: Shortcut,
-) -> Result<Map, ArchError> {
-    let mut block = Block::new(b, options, name, x);
-    let bits = block.sign(name, x);
-    let conv = block.conv_bin(name, bits, geometry);
-    let y = block.normalized(name, conv, geometry)?;
-    let shortcut = match shortcut {
-        Shortcut::Projected => block.projected(x, geometry)?,
-        Shortcut::Pooled => block.pooled(x, geometry.stride),
-    };
-    let y = block.sum(name, y, shortcut);
-    block.last_module(Map { node: y, channels: geometry.out_channels })
+    trunk: &'a mut Trunk<'b>,
 }
 
 impl<'a, 'b> Block<'a, 'b> {
-    /// The block `name` on `x`, still empty.
-    pub(super) fn new(b: &'a mut Builder, options: &'a Options<'b>, name: &'a str, x: Map) -> Self {
-        Block { b, options, name, x, trunk: None }
+    /// The block `name`, still empty.
+    pub(super) fn new(
+        b: &'a mut Builder,
+        options: &'a Options<'b>,
+        name: &'a str,
+        trunk: &'a mut Trunk<'b>,
+    ) -> Self {
+        Block { b, options, name, trunk }
+    }
+
+    /// `act(BN(conv(sign(x))) + shortcut(x))`, with the module where `options` puts it: `name.sign`, `name.conv`,
+    /// `name.bn`, `name.add`, `name.prelu`; the hyper functions `name.sign_hyper` and `name.prelu_hyper` with trunks
+    /// `name.sign_trunk` and `name.prelu_trunk`, or that of the whole block; the shortcut's nodes `name.down.*`.
+    pub(super) fn residual(
+        mut self,
+        x: Map,
+        geometry: Geometry,
+        shortcut: Shortcut,
+    ) -> Result<Map, ArchError> {
+        let name = self.name;
+        let bits = self.sign(name, x);
+        let conv = self.conv_bin(name, bits, geometry);
+        let y = self.normalized(name, conv, geometry)?;
+        let shortcut = match shortcut {
+            Shortcut::Projected => self.projected(x, geometry)?,
+            Shortcut::Pooled => self.pooled(x, geometry.stride),
+        };
+        let y = self.sum(name, y, shortcut);
+        self.last_module(Map { node: y, channels: geometry.out_channels })
     }
 
     /// Adds the node `name.part` of the block itself.
@@ -140,14 +158,14 @@ impl<'a, 'b> Block<'a, 'b> {
         Ok(self.b.add(&format!("{name}.prelu"), Op::Prelu { slope, shift }, &inputs))
     }
 
-    /// The hyper function `site_hyper` of the map at `site`, or with a shared trunk of the block's input.
+    /// The hyper function `site_hyper` of the map `x` at `site`, or with a shared trunk of the block's input.
     fn offsets(&mut self, site: &str, x: Map, outputs: usize, lambda: f32) -> NodeId {
         let hyper = &self.options.config.hyper;
-        let trunk = match (hyper.sharing, self.trunk) {
+        let trunk = match (hyper.sharing, self.trunk.node) {
             (Sharing::Block, Some(trunk)) => trunk,
             (Sharing::Block, None) => {
-                let trunk = self.hidden(&format!("{}.trunk", self.name), self.x);
-                self.trunk = Some(trunk);
+                let trunk = self.hidden(&format!("{}.trunk", self.trunk.name), self.trunk.x);
+                self.trunk.node = Some(trunk);
                 trunk
             }
             (Sharing::None, _) => self.hidden(&format!("{site}_trunk"), x),

@@ -6,7 +6,7 @@
 //! these ten convolutions real, in 4 groups and in 1, is how we remember the paper, and gives the FLOPs and BOPs that
 //! it prints; that both shortcuts stay and the sign in front goes is ours. The form for small images, with a stem of
 //! stride 1, is ours. FTBNN and DyBNN have published no code: FPReLU, or DySign and DyPReLU, at every place of RSign
-//! and RPReLU is our reading of their abstracts.
+//! and RPReLU is our reading of their abstracts. Hyper functions that share do so over both halves of a block.
 //!
 //! Official checkpoints name the same parts `feature.0.conv1`, `feature.0.bn1` (here `stem.conv`, `stem.bn`), and in
 //! block I `feature.I.` `move11.bias` (here `feature.I.3x3.sign.threshold`, negated), `binary_3x3` (`3x3.conv`),
@@ -16,7 +16,7 @@
 
 use alloc::format;
 
-use super::block::{Block, Map, Shortcut, residual};
+use super::block::{Block, Map, Shortcut, Trunk};
 use super::builder::Builder;
 use super::stem::stem;
 use super::{ArchError, Downsample, Options, Task, bad_option};
@@ -36,28 +36,33 @@ pub(super) fn reactnet_a(options: &Options<'_>, task: &Task) -> Result<Graph, Ar
         let name = format!("feature.{}", index + 1);
         let stride = if doubles && index > 0 { 2 } else { 1 };
         let geometry = Geometry::same(x.channels, 3, stride, options.groups);
-        let half = format!("{name}.3x3");
-        x = residual(&mut b, options, &half, x, geometry, Shortcut::Pooled)?;
+        let [spatial, pointwise] = ["3x3", "pw"].map(|half| format!("{name}.{half}"));
+        let mut trunk = Trunk::new(&name, x);
+        let half = Block::new(&mut b, options, &spatial, &mut trunk);
+        x = half.residual(x, geometry, Shortcut::Pooled)?;
+        let half = Block::new(&mut b, options, &pointwise, &mut trunk);
         x = if doubles {
-            doubled(&mut b, options, &name, x)?
+            doubled(half, options, &pointwise, x)?
         } else {
-            let pointwise = Geometry::same(x.channels, 1, 1, 1);
-            residual(&mut b, options, &format!("{name}.pw"), x, pointwise, Shortcut::Pooled)?
+            half.residual(x, Geometry::same(x.channels, 1, 1, 1), Shortcut::Pooled)?
         };
     }
     Ok(b.classifier(x.node))
 }
 
 /// The 1x1 half of a block that doubles its channels.
-fn doubled(b: &mut Builder, options: &Options<'_>, name: &str, x: Map) -> Result<Map, ArchError> {
-    let pw = format!("{name}.pw");
-    let mut block = Block::new(b, options, &pw, x);
+fn doubled(
+    mut block: Block<'_, '_>,
+    options: &Options<'_>,
+    name: &str,
+    x: Map,
+) -> Result<Map, ArchError> {
     let binary = options.downsample == Downsample::Binary;
-    let read = if binary { block.sign(&pw, x) } else { x.node };
+    let read = if binary { block.sign(name, x) } else { x.node };
     let groups = if options.downsample == Downsample::FloatGrouped { 4 } else { 1 };
     let geometry = Geometry::same(x.channels, 1, 1, groups);
     let mut half = |half: &str| {
-        let name = format!("{pw}_{half}");
+        let name = format!("{name}_{half}");
         let conv = if binary {
             block.conv_bin(&name, read, geometry)
         } else {

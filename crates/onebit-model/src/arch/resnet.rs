@@ -16,7 +16,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::block::{Shortcut, residual};
+use super::block::{Block, Shortcut, Trunk};
 use super::builder::Builder;
 use super::stem::stem;
 use super::{ArchError, Options, Task, bad_option};
@@ -60,7 +60,9 @@ fn stages(
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let geometry = Geometry::same(width, 3, stride, options.groups);
             let name = format!("stage{}.{}", stage + 1, block);
-            x = residual(&mut b, options, &name, x, geometry, Shortcut::Projected)?;
+            let mut trunk = Trunk::new(&name, x);
+            let block = Block::new(&mut b, options, &name, &mut trunk);
+            x = block.residual(x, geometry, Shortcut::Projected)?;
         }
     }
     Ok(b.classifier(x.node))

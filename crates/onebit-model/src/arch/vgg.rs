@@ -7,7 +7,7 @@
 
 use alloc::format;
 
-use super::block::{Block, Map};
+use super::block::{Block, Map, Trunk};
 use super::builder::Builder;
 use super::stem::stem;
 use super::{ArchError, Options, Task, bad_option};
@@ -24,7 +24,8 @@ pub(super) fn vgg_small(options: &Options<'_>, task: &Task) -> Result<Graph, Arc
     let mut x = stem(&mut b, options, input, options.widened(widths[0]));
     for (index, &width) in widths.iter().enumerate().skip(1) {
         let name = format!("feature.{index}");
-        let mut block = Block::new(&mut b, options, &name, x);
+        let mut trunk = Trunk::new(&name, x);
+        let mut block = Block::new(&mut b, options, &name, &mut trunk);
         let bits = block.sign(&name, x);
         let geometry = Geometry::same(options.widened(width), 3, 1, options.groups);
         let mut y = block.conv_bin(&name, bits, geometry);

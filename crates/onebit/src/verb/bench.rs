@@ -1,6 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{iter, slice};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use onebit_engine::{Engine, Isa, Options};
 use serde::Serialize;
 
@@ -19,8 +21,12 @@ Examples:
   onebit bench a.onebit --isa portable --json
   onebit bench a.onebit --profile              which layer takes the time
   onebit bench a.onebit --profile --json | jq .profile_by_kind
+  onebit bench a.onebit --against b.onebit     which of two models is faster, and by how much
 
 A run is one batch. Every run must give the logits of the first.
+
+Models that are compared take turns, run by run, so that what else the machine does slows all of them. Under
+'of first' stands the median over the turns of a model's time over that of the first in the same turn.
 
 A step of the profile is a layer with what is computed in the same pass. Its binary multiply-accumulates are
 counted as one operation (G binary MAC/s), real ones as two (GFLOP/s), padded taps included.";
@@ -49,6 +55,9 @@ pub(crate) struct Args {
     /// Kernels to use [default: the fastest that this CPU has]
     #[arg(long, value_name = "NAME", value_parser = parse_isa)]
     isa: Option<Isa>,
+    /// Another packed model, which takes turns with the first; may be repeated
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    against: Vec<PathBuf>,
     /// Show the time of each step and of each kind of operation, one image on one thread
     #[arg(long)]
     profile: bool,
@@ -72,7 +81,28 @@ pub(crate) struct Times {
     profile: Option<Profile>,
 }
 
+/// Models in turns: the first, and the others with their times over its.
+#[derive(Serialize)]
+struct Turns {
+    #[serde(flatten)]
+    first: Times,
+    against: Vec<Against>,
+}
+
+/// A model that took turns with another.
+#[derive(Serialize)]
+struct Against {
+    file: PathBuf,
+    /// Median over the turns of its time over that of the first model.
+    ratio: f64,
+    #[serde(flatten)]
+    times: Times,
+}
+
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    if !args.against.is_empty() {
+        return run_in_turns(&args);
+    }
     let Packed { model, bytes: file_bytes } = model_file::read(&args.file)?;
     let options = Options { input: None, isa: args.isa };
     let mut runner = Runner::new(&args.file, &model, options, Some(args.threads))?;
@@ -102,52 +132,133 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     output::text(&text)
 }
 
+fn run_in_turns(args: &Args) -> anyhow::Result<()> {
+    let files: Vec<&PathBuf> = iter::once(&args.file).chain(&args.against).collect();
+    let (mut runners, mut sizes) = (Vec::new(), Vec::new());
+    for file in &files {
+        let Packed { model, bytes } = model_file::read(file)?;
+        let options = Options { input: None, isa: args.isa };
+        runners.push(Runner::new(file, &model, options, Some(args.threads))?);
+        sizes.push(bytes);
+    }
+    let courses = take_turns(&mut runners, args.batch, args.runs)?;
+    let ratios: Vec<f64> = courses.iter().map(|course| course.over(&courses[0])).collect();
+    let mut times = courses.into_iter().zip(sizes).map(|(course, file_bytes)| Times {
+        file_bytes,
+        ..course.times(args.batch)
+    });
+    let Some(first) = times.next() else { return Ok(()) };
+    let others = args.against.iter().zip(&ratios[1..]).zip(times);
+    let against =
+        others.map(|((file, &ratio), times)| Against { file: file.clone(), ratio, times });
+    let turns = Turns { first, against: against.collect() };
+    if args.json { output::json(&turns) } else { output::text(&turns.table(&args.file)) }
+}
+
 /// Times runs of `batch` made-up images: `runs` of them, or two seconds.
 pub(crate) fn measure(
     runner: &mut Runner,
     batch: usize,
     runs: Option<usize>,
 ) -> anyhow::Result<Times> {
-    let images = made_up_images(runner.engine(), batch);
-    let mut logits = vec![0.0; batch * runner.engine().classes()];
-    runner.run(&images, &mut logits)?;
-    let first = logits.clone();
-    if first.iter().any(|logit| !logit.is_finite()) {
-        return Err(Failure::bad_data("the network's logits are not finite numbers"));
-    }
-    let started = Instant::now();
-    while started.elapsed() < WARM_UP {
-        runner.run(&images, &mut logits)?;
-    }
-    let mut times = Vec::new();
-    let started = Instant::now();
-    while more(times.len(), runs, started) {
-        let before = Instant::now();
-        runner.run(&images, &mut logits)?;
-        times.push(before.elapsed());
-        if logits != first {
-            return Err(Failure::with(Code::Software, "two runs of the same images give other logits"));
-        }
-    }
-    times.sort_unstable();
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    Ok(Times {
-        median_ms: (ms(times[(times.len() - 1) / 2]) + ms(times[times.len() / 2])) / 2.0,
-        p90_ms: ms(times[(times.len() * 9).div_ceil(10) - 1]),
-        min_ms: ms(times[0]),
-        runs: times.len(),
-        threads: runner.threads(),
-        batch,
-        isa: runner.engine().isa().name(),
-        file_bytes: 0,
-        profile: None,
-    })
+    let mut courses = take_turns(slice::from_mut(runner), batch, runs)?;
+    let course = courses.pop().context("nothing was measured")?;
+    Ok(course.times(batch))
 }
 
-fn more(done: usize, runs: Option<usize>, started: Instant) -> bool {
+/// Times runs of `batch` made-up images, one of every runner in each turn: `runs` turns, or two seconds for each.
+fn take_turns(
+    runners: &mut [Runner],
+    batch: usize,
+    runs: Option<usize>,
+) -> anyhow::Result<Vec<Course<'_>>> {
+    let count = u32::try_from(runners.len())?;
+    let courses = runners.iter_mut().map(|runner| Course::new(runner, batch));
+    let mut courses: Vec<Course<'_>> = courses.collect::<anyhow::Result<_>>()?;
+    let started = Instant::now();
+    while started.elapsed() < count * WARM_UP {
+        for course in &mut courses {
+            course.run()?;
+        }
+    }
+    let started = Instant::now();
+    let mut done = 0;
+    while more(done, runs, started, count * MEASURED) {
+        for course in &mut courses {
+            let time = course.run()?;
+            course.turns.push(time);
+        }
+        done += 1;
+    }
+    Ok(courses)
+}
+
+/// A model while it is measured.
+struct Course<'a> {
+    runner: &'a mut Runner,
+    images: Vec<f32>,
+    /// Logits of the first run, which all others must give.
+    first: Vec<f32>,
+    logits: Vec<f32>,
+    turns: Vec<Duration>,
+}
+
+impl<'a> Course<'a> {
+    fn new(runner: &'a mut Runner, batch: usize) -> anyhow::Result<Self> {
+        let images = made_up_images(runner.engine(), batch);
+        let mut logits = vec![0.0; batch * runner.engine().classes()];
+        runner.run(&images, &mut logits)?;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(Failure::bad_data("the network's logits are not finite numbers"));
+        }
+        Ok(Course { runner, images, first: logits.clone(), logits, turns: Vec::new() })
+    }
+
+    fn run(&mut self) -> anyhow::Result<Duration> {
+        let before = Instant::now();
+        self.runner.run(&self.images, &mut self.logits)?;
+        let time = before.elapsed();
+        if self.logits != self.first {
+            return Err(Failure::with(Code::Software, "two runs of the same images give other logits"));
+        }
+        Ok(time)
+    }
+
+    /// Median over the turns of its time over the other's.
+    fn over(&self, other: &Course<'_>) -> f64 {
+        let pairs = self.turns.iter().zip(&other.turns);
+        let ratio = |(a, b): (&Duration, &Duration)| a.as_secs_f64() / b.as_secs_f64().max(1e-9);
+        let mut ratios: Vec<f64> = pairs.map(ratio).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        median(&ratios)
+    }
+
+    fn times(self, batch: usize) -> Times {
+        let ms = |time: &Duration| time.as_secs_f64() * 1e3;
+        let mut times: Vec<f64> = self.turns.iter().map(ms).collect();
+        times.sort_unstable_by(f64::total_cmp);
+        Times {
+            median_ms: median(&times),
+            p90_ms: times[(times.len() * 9).div_ceil(10) - 1],
+            min_ms: times[0],
+            runs: times.len(),
+            threads: self.runner.threads(),
+            batch,
+            isa: self.runner.engine().isa().name(),
+            file_bytes: 0,
+            profile: None,
+        }
+    }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
+}
+
+fn more(done: usize, runs: Option<usize>, started: Instant, longest: Duration) -> bool {
     match runs {
         Some(runs) => done < runs,
-        None => done < LEAST_RUNS || (done < MOST_RUNS && started.elapsed() < MEASURED),
+        None => done < LEAST_RUNS || (done < MOST_RUNS && started.elapsed() < longest),
     }
 }
 
@@ -156,21 +267,27 @@ fn made_up_images(engine: &Engine, batch: usize) -> Vec<f32> {
     (0..len).map(|i| ((i as f32) * 0.37).sin() + 0.5 * ((i as f32) * 0.0113).cos()).collect()
 }
 
+const COLUMNS: [(&str, Align); 9] = [
+    ("median ms", Align::Right),
+    ("p90 ms", Align::Right),
+    ("min ms", Align::Right),
+    ("runs", Align::Right),
+    ("threads", Align::Right),
+    ("batch", Align::Right),
+    ("images/s", Align::Right),
+    ("kernels", Align::Left),
+    ("file", Align::Right),
+];
+
 impl Times {
     fn table(&self) -> String {
-        use Align::{Left, Right};
-        let mut table = Table::new([
-            ("median ms", Right),
-            ("p90 ms", Right),
-            ("min ms", Right),
-            ("runs", Right),
-            ("threads", Right),
-            ("batch", Right),
-            ("images/s", Right),
-            ("kernels", Left),
-            ("file", Right),
-        ]);
-        table.row([
+        let mut table = Table::new(COLUMNS);
+        table.row(self.cells());
+        table.render()
+    }
+
+    fn cells(&self) -> [String; 9] {
+        [
             format!("{:.3}", self.median_ms),
             format!("{:.3}", self.p90_ms),
             format!("{:.3}", self.min_ms),
@@ -180,7 +297,22 @@ impl Times {
             thousands((self.batch as f64 * 1e3 / self.median_ms) as u64),
             self.isa.to_owned(),
             bytes(self.file_bytes),
-        ]);
+        ]
+    }
+}
+
+impl Turns {
+    fn table(&self, first: &Path) -> String {
+        let [model, of_first] = [("model", Align::Left), ("of first", Align::Right)];
+        let mut table = Table::new([model, of_first].into_iter().chain(COLUMNS));
+        let mut row = |file: &Path, ratio: Option<f64>, times: &Times| {
+            let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.3}"));
+            table.row([file.display().to_string(), ratio].into_iter().chain(times.cells()));
+        };
+        row(first, None, &self.first);
+        for Against { file, ratio, times } in &self.against {
+            row(file, Some(*ratio), times);
+        }
         table.render()
     }
 }

@@ -1,28 +1,41 @@
-//! Memory whose first element starts a cache line, so that no register-wide access straddles two.
+//! Memory whose first element starts a cache line, so that no register-wide access straddles two; and much of it in
+//! one piece, which the system is asked to give in large pages.
+#![allow(unsafe_code)]
 
-use alloc::vec;
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use alloc::sync::Arc;
+use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use core::{fmt, slice};
+
+use bytemuck::Zeroable;
 
 /// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
 
+/// Bytes of a large page, where the system can be asked for them.
+const PAGE: Option<usize> =
+    if cfg!(all(feature = "std", target_os = "linux", not(miri))) { Some(2 << 20) } else { None };
+
 /// A fixed number of elements that start at a multiple of 64 bytes.
 pub(crate) struct Aligned<T> {
-    memory: Vec<T>,
-    start: usize,
+    /// Elements that nothing else refers to.
+    elements: NonNull<T>,
     len: usize,
+    /// Keeps them; none where there are none.
+    _block: Option<Arc<Block>>,
 }
 
-impl<T: Copy + Default> Aligned<T> {
+// SAFETY: it owns its elements; the block is only kept and given back.
+unsafe impl<T: Send> Send for Aligned<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Aligned<T> {}
+
+impl<T: Copy + Zeroable> Aligned<T> {
+    /// Zeros.
     pub(crate) fn new(len: usize) -> Self {
-        if len == 0 {
-            return Aligned { memory: Vec::new(), start: 0, len };
-        }
-        let memory = vec![T::default(); len + LINE / size_of::<T>()];
-        let start = memory.as_ptr().align_offset(LINE).min(LINE / size_of::<T>());
-        Aligned { memory, start, len }
+        Memory::default().take(len)
     }
 
     /// Changes the length; what was there is lost.
@@ -33,7 +46,7 @@ impl<T: Copy + Default> Aligned<T> {
     }
 }
 
-impl<T: Copy + Default> Clone for Aligned<T> {
+impl<T: Copy + Zeroable> Clone for Aligned<T> {
     fn clone(&self) -> Self {
         let mut copy = Aligned::new(self.len);
         copy.copy_from_slice(self);
@@ -41,7 +54,7 @@ impl<T: Copy + Default> Clone for Aligned<T> {
     }
 }
 
-impl<T: Copy + Default> Default for Aligned<T> {
+impl<T: Copy + Zeroable> Default for Aligned<T> {
     fn default() -> Self {
         Aligned::new(0)
     }
@@ -51,13 +64,15 @@ impl<T> Deref for Aligned<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.memory[self.start..self.start + self.len]
+        // SAFETY: these elements of the block, which is kept, were zeroed and are nobody else's.
+        unsafe { slice::from_raw_parts(self.elements.as_ptr(), self.len) }
     }
 }
 
 impl<T> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.memory[self.start..self.start + self.len]
+        // SAFETY: as in `deref`; the borrow is exclusive.
+        unsafe { slice::from_raw_parts_mut(self.elements.as_ptr(), self.len) }
     }
 }
 
@@ -67,17 +82,137 @@ impl<T> fmt::Debug for Aligned<T> {
     }
 }
 
+/// Where the parts of a plan are taken from, one behind the other. A page of 4 KiB is a miss in the processor's table of
+/// pages and, when it is new, an interruption; a network of some megabytes is a few pages of 2 MiB.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    block: Option<Arc<Block>>,
+    taken: Cell<usize>,
+}
+
+impl Memory {
+    /// Room for at most so many bytes in one piece, of which only what is taken is touched. What does not fit, or all of
+    /// it where large pages cannot be asked for, is allocated by itself.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let piece = PAGE.filter(|&page| bytes >= page).and_then(|page| Block::large(bytes, page));
+        Memory { block: piece.map(Arc::new), taken: Cell::new(0) }
+    }
+
+    /// Zeros.
+    pub(crate) fn take<T: Copy + Zeroable>(&self, len: usize) -> Aligned<T> {
+        if len == 0 {
+            return Aligned { elements: NonNull::dangling(), len, _block: None };
+        }
+        let layout = Layout::array::<T>(len).and_then(|layout| layout.align_to(LINE));
+        let layout = layout.expect("elements that fit the address space");
+        let from = self.taken.get();
+        let to = from.checked_add(layout.size()).map(|to| to.next_multiple_of(LINE));
+        if let (Some(block), Some(to)) = (&self.block, to)
+            && to <= block.layout.size()
+        {
+            self.taken.set(to);
+            // SAFETY: from..to lies in the block and was not taken before; `from` is a multiple of 64.
+            let elements = unsafe {
+                let start = block.start.add(from);
+                start.write_bytes(0, layout.size());
+                start.cast()
+            };
+            return Aligned { elements, len, _block: Some(Arc::clone(block)) };
+        }
+        let block = Block::zeroed(layout);
+        Aligned { elements: block.start.cast(), len, _block: Some(Arc::new(block)) }
+    }
+}
+
+/// Bytes from the allocator.
+#[derive(Debug)]
+struct Block {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: it gives access to nothing; whoever takes a part of it says what that part allows.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// `layout.size()` must not be 0.
+    fn zeroed(layout: Layout) -> Self {
+        assert_ne!(layout.size(), 0, "an allocation of nothing");
+        if let Some(block) = PAGE.and_then(|page| Block::large(layout.size(), page)) {
+            // SAFETY: the block has that many bytes.
+            unsafe { block.start.write_bytes(0, layout.size()) };
+            return block;
+        }
+        // SAFETY: the size is not 0.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
+        Block { start: start.unwrap_or_else(|| handle_alloc_error(layout)), layout }
+    }
+
+    /// At least a page of uninitialized bytes, in large pages if the system has them.
+    fn large(bytes: usize, page: usize) -> Option<Self> {
+        let layout = Layout::from_size_align(bytes, page).ok().filter(|_| bytes >= page)?;
+        // SAFETY: the size is not 0.
+        let start = NonNull::new(unsafe { alloc(layout) })?;
+        ask_for_large_pages(start, bytes);
+        Some(Block { start, layout })
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout; nobody has a part of it any more.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+/// A hint: where the system has no such pages the memory is as good.
+#[cfg(all(feature = "std", target_os = "linux", not(miri)))]
+fn ask_for_large_pages(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: these bytes are ours, and the advice does not change them.
+    let _refused = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(all(feature = "std", target_os = "linux", not(miri))))]
+fn ask_for_large_pages(_: NonNull<u8>, _: usize) {}
+
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
     fn it_starts_a_line_and_keeps_its_values_when_cloned() {
         let mut words: Aligned<u64> = Aligned::new(5);
+        assert_eq!(words[..], [0; 5]);
         words.copy_from_slice(&[1, 2, 3, 4, 5]);
         for words in [&words, &words.clone()] {
             assert_eq!(words.as_ptr().align_offset(LINE), 0);
             assert_eq!(words[..], [1, 2, 3, 4, 5]);
+        }
+        assert!(Aligned::<f32>::new(0).is_empty());
+    }
+
+    #[test]
+    fn parts_of_one_memory_do_not_touch() {
+        for bytes in [0, 1 << 10, 3 << 20] {
+            let memory = Memory::new(bytes);
+            let mut parts: Vec<Aligned<u8>> =
+                [1, 64, 65, 1 << 20, 0, 1 << 20, 1 << 20].map(|len| memory.take(len)).into();
+            let floats: Aligned<f32> = memory.take(7);
+            assert_eq!(floats[..], [0.0; 7]);
+            for (part, value) in parts.iter_mut().zip(1..) {
+                assert!(part.is_empty() || part.as_ptr().align_offset(LINE) == 0);
+                assert!(part.iter().all(|&byte| byte == 0));
+                part.fill(value);
+            }
+            drop(memory);
+            for (part, value) in parts.iter().zip(1..) {
+                assert!(part.iter().all(|&byte| byte == value), "part {value} of {bytes}");
+            }
+            assert_eq!(floats[..], [0.0; 7]);
         }
     }
 }

@@ -1,6 +1,6 @@
 use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 use crate::kernel::{Filters, Kernels, select};
 use crate::op::{Band, BitMap, ConvBin};
 use crate::{EngineError, Isa};
@@ -46,7 +46,7 @@ impl BinaryConvolution {
         let extent = |input| geometry.output_extent(input).expect("the window fits the input");
         let y = Shape::float(geometry.out_channels, extent(x.height), extent(x.width));
         let layout = (kernels.conv_bin_layout)(Filters::of(geometry, x.channels));
-        let conv = ConvBin::new(weight, geometry, x.channels, pad, layout);
+        let conv = ConvBin::new(weight, geometry, x.channels, pad, layout, &Memory::default());
         Ok(BinaryConvolution { kernels, conv, x, y })
     }
 

@@ -1,7 +1,7 @@
 use onebit_model::Geometry;
 
 use super::{Window, band::sums_stride};
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 
 /// Weights of a filter that are repacked before those of the next: a cache line.
 const TOGETHER: usize = 16;
@@ -21,13 +21,19 @@ pub(crate) struct Conv {
 }
 
 impl Conv {
-    /// Repacks `weight` `[O, k, k, I/groups]`; missing lanes of the last block are zero.
-    pub(crate) fn new(weight: &[f32], geometry: Geometry, channels: usize, lanes: usize) -> Self {
+    /// Repacks `weight` `[O, k, k, I/groups]` into `memory`; missing lanes of the last block are zero.
+    pub(crate) fn new(
+        weight: &[f32],
+        geometry: Geometry,
+        channels: usize,
+        lanes: usize,
+        memory: &Memory,
+    ) -> Self {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
         let (inputs, outputs) = (channels / groups, out_channels / groups);
         let len = kernel * kernel * inputs;
         let blocks = outputs.div_ceil(lanes);
-        let mut weights = Aligned::new(groups * blocks * len * lanes);
+        let mut weights = memory.take(groups * blocks * len * lanes);
         for (block, packed) in weights.chunks_exact_mut(len * lanes).enumerate() {
             let (group, channel) = (block / blocks, block % blocks * lanes);
             let rows = &weight[(group * outputs + channel) * len..];

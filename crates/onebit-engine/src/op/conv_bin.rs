@@ -5,7 +5,7 @@ use bytemuck::Pod;
 use onebit_model::{Geometry, PadValue, bits};
 
 use super::{Window, band::sums_stride};
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 
 /// How a kernel wants the weights of binary convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +57,14 @@ enum Preparation {
 }
 
 impl ConvBin {
-    /// Repacks `weight` `[O, k, k, words]`; missing lanes of the last block are zero.
+    /// Repacks `weight` `[O, k, k, words]` into `memory`; missing lanes of the last block are zero.
     pub(crate) fn new(
         weight: &[u64],
         geometry: Geometry,
         channels: usize,
         pad: PadValue,
         layout: Layout,
+        memory: &Memory,
     ) -> Self {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
         let Layout { lanes, bits: lane_bits } = layout;
@@ -83,7 +84,7 @@ impl ConvBin {
             }
         };
         let mut conv = ConvBin {
-            weights: Aligned::new((blocks * taps * words * lanes * lane_bits.max(8)).div_ceil(64)),
+            weights: memory.take((blocks * taps * words * lanes * lane_bits.max(8)).div_ceil(64)),
             lanes,
             window: Window { kernel, stride, padding },
             groups,

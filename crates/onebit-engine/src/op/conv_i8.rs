@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use onebit_model::{Geometry, int8};
 
 use super::{CHANNEL_ALIGN, Window};
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 
 /// Inputs that are moved at once; behind every row there is room for so many.
 pub(crate) const MOVED: usize = 32;
@@ -64,12 +64,13 @@ pub(crate) struct TensorsI8<'a> {
 }
 
 impl ConvI8 {
-    /// Repacks the tensors for `inputs` channels; steps of fewer channels are repeated.
+    /// Repacks the tensors for `inputs` channels into `memory`; steps of fewer channels are repeated.
     pub(crate) fn new(
         tensors: TensorsI8<'_>,
         geometry: Geometry,
         inputs: usize,
         layout: LayoutI8,
+        memory: &Memory,
     ) -> Self {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let channels = tensors.input_scale.len().max(1);
@@ -77,11 +78,11 @@ impl ConvI8 {
         let repeated = repeated.unwrap_or(1) * inputs;
         let mut conv = ConvI8 {
             weights: Aligned::new(0),
-            first: Aligned::new(out_channels.next_multiple_of(layout.lanes)),
-            scale: Aligned::new(out_channels.next_multiple_of(layout.lanes)),
-            shift: Aligned::new(out_channels.next_multiple_of(layout.lanes)),
-            inverse: Aligned::new(repeated),
-            offset: Aligned::new(repeated),
+            first: memory.take(out_channels.next_multiple_of(layout.lanes)),
+            scale: memory.take(out_channels.next_multiple_of(layout.lanes)),
+            shift: memory.take(out_channels.next_multiple_of(layout.lanes)),
+            inverse: memory.take(repeated),
+            offset: memory.take(repeated),
             zeros: Vec::with_capacity(inputs),
             layout,
             window: Window { kernel, stride, padding },
@@ -93,7 +94,7 @@ impl ConvI8 {
             conv.offset[i] = tensors.input_offset[i % inputs % channels];
         }
         conv.zeros.extend(conv.offset[..inputs].iter().map(|&offset| int8::zero_point(offset)));
-        conv.weights = Aligned::new(conv.first.len() * conv.groups() * layout.together);
+        conv.weights = memory.take(conv.first.len() * conv.groups() * layout.together);
         let products = kernel * kernel * inputs;
         for (o, filter) in tensors.weight.chunks_exact(products).enumerate() {
             conv.pack(o, filter);

@@ -1,5 +1,5 @@
 use super::CHANNEL_ALIGN;
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 
 /// `y = W x + b` with 8-bit weights in the kernels' order: `[block of outputs][input][lane]`. A weight is its integer
 /// times the factor of its output, rounded once; inputs that are 0 take no part.
@@ -16,19 +16,20 @@ pub(crate) struct LinearI8 {
 }
 
 impl LinearI8 {
-    /// Repacks `integers` `[O, I]` in the largest blocks, of at most `most_lanes` outputs, that leave no rest; outputs
+    /// Repacks `integers` `[O, I]` into `memory`, in the largest blocks, of at most `most_lanes` outputs, that leave no rest; outputs
     /// up to a whole stride, there in `scale` and `bias`, are zero.
     pub(crate) fn new(
         integers: &[i8],
         [scale, bias]: [Aligned<f32>; 2],
         inputs: usize,
         most_lanes: usize,
+        memory: &Memory,
     ) -> Self {
         let mut lanes = CHANNEL_ALIGN;
         while 2 * lanes <= most_lanes && scale.len().is_multiple_of(2 * lanes) {
             lanes *= 2;
         }
-        let mut weights = Aligned::new(scale.len() * inputs);
+        let mut weights = memory.take(scale.len() * inputs);
         for (o, row) in integers.chunks_exact(inputs).enumerate() {
             let block = &mut weights[o / lanes * lanes * inputs..][..lanes * inputs];
             for (vector, &q) in block.chunks_exact_mut(lanes).zip(row) {

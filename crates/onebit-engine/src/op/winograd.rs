@@ -2,7 +2,7 @@ use onebit_model::Geometry;
 
 use super::Window;
 use super::band::stride;
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 
 /// Taps of a row of the window.
 const KERNEL: usize = 7;
@@ -78,9 +78,15 @@ impl Winograd {
         geometry.kernel == KERNEL && geometry.stride == 2 && geometry.groups == 1
     }
 
-    /// Transforms `weight` `[O, 7, 7, I]`; missing lanes of the last block are zero.
+    /// Transforms `weight` `[O, 7, 7, I]` into `memory`; missing lanes of the last block are zero.
     #[allow(clippy::needless_range_loop, reason = "a point is the index of several tables")]
-    pub(crate) fn new(weight: &[f32], geometry: Geometry, channels: usize, lanes: usize) -> Self {
+    pub(crate) fn new(
+        weight: &[f32],
+        geometry: Geometry,
+        channels: usize,
+        lanes: usize,
+        memory: &Memory,
+    ) -> Self {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let mut winograd = Winograd {
             weights: Aligned::new(0),
@@ -90,7 +96,7 @@ impl Winograd {
             outputs: out_channels,
         };
         let block = winograd.block();
-        winograd.weights = Aligned::new(out_channels.div_ceil(lanes) * block);
+        winograd.weights = memory.take(out_channels.div_ceil(lanes) * block);
         for (o, filter) in weight.chunks_exact(KERNEL * KERNEL * channels).enumerate() {
             let lane = o / lanes * block + o % lanes;
             for (ky, row) in filter.chunks_exact(KERNEL * channels).enumerate() {

@@ -7,11 +7,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use onebit_model::{Model, Shape, Verified};
+use onebit_model::{Data, Model, Shape, Verified};
 
 use self::places::{Places, Reserved, real_len};
 use self::planner::Planner;
 use crate::EngineError;
+use crate::aligned::Memory;
 use crate::arena::Span;
 use crate::fuse::groups;
 use crate::kernel::Kernels;
@@ -98,6 +99,7 @@ impl Plan {
             kernels,
             places: vec![Source::Image; shapes.len()],
             sums: vec![None; shapes.len()],
+            memory: Memory::new(largest_weights(model)),
         };
         let mut plan = Plan {
             steps: Vec::new(),
@@ -159,6 +161,17 @@ impl Plan {
         self.infos.push(info);
         self.steps.push(step);
     }
+}
+
+/// Bytes that the parameters take at most in the kernels' order, but for what fills vectors up: the bits of a filter
+/// take a byte for each four, the values of a stem at the points of minimal filtering are twice as many.
+fn largest_weights(model: &Model) -> usize {
+    let bytes = |data: &Data| match data {
+        Data::U64(words) => size_of_val(&words[..]),
+        Data::F32(floats) => size_of_val(&floats[..]),
+        Data::I8(integers) => size_of_val(&integers[..]),
+    };
+    2 * model.tensors.values().map(|tensor| bytes(&tensor.data)).sum::<usize>()
 }
 
 const TOO_LARGE: EngineError = EngineError::TooLarge { limit: MAX_SCRATCH_BYTES };

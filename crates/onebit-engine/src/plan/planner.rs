@@ -13,7 +13,7 @@ use onebit_model::{
 
 use super::StepInfo;
 use crate::EngineError;
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, Memory};
 use crate::arena::Span;
 use crate::fuse::Group;
 use crate::kernel::{Filters, Kernels};
@@ -32,6 +32,8 @@ pub(super) struct Planner<'a> {
     pub(super) places: Vec<Source>,
     /// Where the sums of their rows live.
     pub(super) sums: Vec<Option<Span>>,
+    /// Where the parameters go.
+    pub(super) memory: Memory,
 }
 
 impl Planner<'_> {
@@ -69,7 +71,7 @@ impl Planner<'_> {
         for &id in ids {
             values.extend_from_slice(self.floats(id, tensor, channels / ids.len())?);
         }
-        Ok(padded(&values, 0.0))
+        Ok(padded(&values, 0.0, &self.memory))
     }
 
     /// Whether anything but a convolution or a classifier reads the image, whose pixels lie side by side.
@@ -159,12 +161,16 @@ impl Planner<'_> {
                 let geometry =
                     Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
                 let lanes = (self.kernels.conv_lanes)(outputs);
-                Layer::F32 { weight: Conv::new(weight, geometry, inputs, lanes), bias }
+                Layer::F32 {
+                    weight: Conv::new(weight, geometry, inputs, lanes, &self.memory),
+                    bias,
+                }
             }
             Precision::I8 => {
                 let (integers, scale) = self.integers(id, inputs, outputs)?;
-                let vectors = [padded(scale, 0.0), bias];
-                Layer::I8(LinearI8::new(integers, vectors, inputs, self.kernels.linear_i8_lanes))
+                let vectors = [padded(scale, 0.0, &self.memory), bias];
+                let lanes = self.kernels.linear_i8_lanes;
+                Layer::I8(LinearI8::new(integers, vectors, inputs, lanes, &self.memory))
             }
         };
         Ok(Linear { x: self.source(id, 0), channels: self.input_shape(id).channels, layer })
@@ -194,7 +200,7 @@ impl Planner<'_> {
         let input_offset = self.floats(id, INPUT_OFFSET, channels)?;
         let tensors = TensorsI8 { weight, weight_scale, input_scale, input_offset, bias };
         let layout = (self.kernels.conv_i8_layout)(out_channels);
-        Ok(ConvI8::new(tensors, geometry, inputs, layout))
+        Ok(ConvI8::new(tensors, geometry, inputs, layout, &self.memory))
     }
 
     /// The 8-bit `weight` `[rows, columns]` and the factors of its rows.
@@ -272,11 +278,11 @@ impl Planner<'_> {
                 let weight = self.floats(id, "weight", len)?;
                 let lanes = (self.kernels.conv_lanes)(geometry.out_channels / geometry.groups);
                 if Winograd::suits(&geometry) {
-                    let conv = Winograd::new(weight, geometry, shape.channels, lanes);
+                    let conv = Winograd::new(weight, geometry, shape.channels, lanes, &self.memory);
                     let Shape { height, width, .. } = shape;
                     return Ok(Producer::Winograd { x, height, width, conv });
                 }
-                let conv = Conv::new(weight, geometry, shape.channels, lanes);
+                let conv = Conv::new(weight, geometry, shape.channels, lanes, &self.memory);
                 Producer::Conv {
                     x,
                     channels: shape.channels,
@@ -297,7 +303,8 @@ impl Planner<'_> {
                 };
                 let geometry = both(geometry, group);
                 let layout = (self.kernels.conv_bin_layout)(Filters::of(geometry, shape.channels));
-                let conv = ConvBin::new(&words, geometry, shape.channels, pad, layout);
+                let conv =
+                    ConvBin::new(&words, geometry, shape.channels, pad, layout, &self.memory);
                 Producer::ConvBin { x, height: shape.height, width: shape.width, conv }
             }
             Op::Concat => {
@@ -350,7 +357,7 @@ impl Planner<'_> {
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<Prelu, EngineError> {
         let floats = |name| self.padded(ids, name, channels);
-        let filled = |value: f32| padded(&vec![value; channels], 0.0);
+        let filled = |value: f32| padded(&vec![value; channels], 0.0, &self.memory);
         let (slope_pos, slope_neg) = match slope {
             Slope::Relu => (filled(1.0), filled(0.0)),
             Slope::Negative => (filled(1.0), floats("slope_neg")?),
@@ -379,7 +386,7 @@ impl Planner<'_> {
         };
         let offsets = (threshold == Threshold::Dynamic)
             .then(|| Offsets { values: self.source(id, 1), at: reserve(stride(channels)) });
-        Ok(SignStage { threshold: padded(&values, f32::INFINITY), offsets })
+        Ok(SignStage { threshold: padded(&values, f32::INFINITY, &self.memory), offsets })
     }
 
     pub(super) fn info(&self, group: &Group) -> StepInfo {
@@ -436,8 +443,8 @@ fn both(geometry: Geometry, group: &Group) -> Geometry {
 }
 
 /// Values of the channels, then `fill` up to a whole stride.
-fn padded(values: &[f32], fill: f32) -> Aligned<f32> {
-    let mut padded = Aligned::new(stride(values.len()));
+fn padded(values: &[f32], fill: f32, memory: &Memory) -> Aligned<f32> {
+    let mut padded = memory.take(stride(values.len()));
     padded.fill(fill);
     padded[..values.len()].copy_from_slice(values);
     padded

@@ -182,7 +182,7 @@ pub struct HyperConfig {
 pub enum Sharing {
     /// None: each reads the map that its sign or rectifier reads.
     None,
-    /// Those of a block: all read the block's input.
+    /// Those of a block (in ReActNet-A's layout of both its halves): all read the block's input.
     Block,
 }
 

@@ -171,7 +171,8 @@ fn largest_weights(model: &Model) -> usize {
         Data::F32(floats) => size_of_val(&floats[..]),
         Data::I8(integers) => size_of_val(&integers[..]),
     };
-    2 * model.tensors.values().map(|tensor| bytes(&tensor.data)).sum::<usize>()
+    let stored: usize = model.tensors.values().map(|tensor| bytes(&tensor.data)).sum();
+    stored.saturating_mul(2)
 }
 
 const TOO_LARGE: EngineError = EngineError::TooLarge { limit: MAX_SCRATCH_BYTES };

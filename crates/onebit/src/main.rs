@@ -60,3 +60,25 @@ fn main() -> ExitCode {
         Err(error) => failure::from_arguments(&error),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Columns of help that is piped.
+    const WIDTH: usize = 100;
+
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let wide = help.lines().find(|line| line.chars().count() > WIDTH);
+        assert_eq!(wide, None, "{} would be wrapped in the middle", command.get_name());
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn help_is_wrapped_by_hand() {
+        check(&Command::command());
+    }
+}

@@ -25,11 +25,13 @@ Examples:
 
 A run is one batch. Every run must give the logits of the first.
 
-Models that are compared take turns, run by run, so that what else the machine does slows all of them. Under
-'of first' stands the median over the turns of a model's time over that of the first in the same turn.
+Models that are compared take turns, run by run, so that what else the machine does slows all of
+them. Under 'of first' stands the median over the turns of a model's time over that of the first in
+the same turn.
 
-A step of the profile is a layer with what is computed in the same pass. Its binary multiply-accumulates are
-counted as one operation (G binary MAC/s), real ones as two (GFLOP/s), padded taps included.";
+A step of the profile is a layer with what is computed in the same pass. Its binary
+multiply-accumulates are counted as one operation (G binary MAC/s), real ones as two (GFLOP/s),
+padded taps included.";
 
 const WARM_UP: Duration = Duration::from_millis(300);
 const MEASURED: Duration = Duration::from_secs(2);

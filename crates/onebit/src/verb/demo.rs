@@ -21,8 +21,8 @@ use crate::training;
 
 const EXAMPLES: &str = "\
 Trains recipes/demo.toml on 10,000 images that are part of onebit, packs the network, proves on the
-2,000 test images that the packed file computes what was trained, times both, and draws what it sees.
-Nothing is downloaded. A few minutes on two cores.
+2,000 test images that the packed file computes what was trained, times both, and draws what it
+sees. Nothing is downloaded. A few minutes on two cores.
 
 Example:
   onebit demo --out /tmp/demo";

@@ -23,10 +23,10 @@ Examples:
 --verify runs trainer and engine on every image, compares all signs and logits, and writes the file
 only if they agree (exit code 65 if not).
 
---int8 stores the convolutions of the image and the classifier as 8-bit integers, which is smaller and
-faster, and no longer computes exactly what was trained. The classifier's input is measured on up to
-1,024 images of the data; then all of its images are predicted with and without, and the file is
-written only if no more than 1% of the predictions changed (--int8-max-changed), one always being
+--int8 stores the convolutions of the image and the classifier as 8-bit integers, which is smaller
+and faster, and no longer computes exactly what was trained. The classifier's input is measured on
+up to 1,024 images of the data; then all of its images are predicted with and without, and the file
+is written only if no more than 1% of the predictions changed (--int8-max-changed), one always being
 allowed. Rounding the first layer flips signs behind it; --int8-layers last keeps it as it was.";
 
 /// Makes the packed file of a trained network

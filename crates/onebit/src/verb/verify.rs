@@ -11,8 +11,8 @@ const EXAMPLES: &str = "\
 Example:
   onebit verify a.onebit && cp a.onebit /srv/models/
 
-Checks the lengths, every checksum, that the file is written in the only form allowed, and the graph.
-Nothing is run. Exit code 65 if anything is wrong.";
+Checks the lengths, every checksum, that the file is written in the only form allowed, and the
+graph. Nothing is run. Exit code 65 if anything is wrong.";
 
 /// Checks a packed model without running it
 #[derive(clap::Args)]

@@ -16,7 +16,7 @@ const LINE: usize = 64;
 
 /// Bytes of a large page, where the system can be asked for them.
 const PAGE: Option<usize> =
-    if cfg!(all(feature = "std", target_os = "linux", not(miri))) { Some(2 << 20) } else { None };
+    if cfg!(all(feature = "std", target_os = "linux")) { Some(2 << 20) } else { None };
 
 /// A fixed number of elements that start at a multiple of 64 bytes.
 pub(crate) struct Aligned<T> {
@@ -94,8 +94,7 @@ impl Memory {
     /// Room for at most so many bytes in one piece, of which only what is taken is touched. What does not fit, or all of
     /// it where large pages cannot be asked for, is allocated by itself.
     pub(crate) fn new(bytes: usize) -> Self {
-        let piece = PAGE.filter(|&page| bytes >= page).and_then(|page| Block::large(bytes, page));
-        Memory { block: piece.map(Arc::new), taken: Cell::new(0) }
+        Memory { block: Block::large(bytes).map(Arc::new), taken: Cell::new(0) }
     }
 
     /// Zeros.
@@ -105,22 +104,29 @@ impl Memory {
         }
         let layout = Layout::array::<T>(len).and_then(|layout| layout.align_to(LINE));
         let layout = layout.expect("elements that fit the address space");
+        let (start, block) = self.part(layout.size()).unwrap_or_else(|| {
+            let block = Block::zeroed(layout);
+            (block.start, Arc::new(block))
+        });
+        Aligned { elements: start.cast(), len, _block: Some(block) }
+    }
+
+    /// The next zeros of the piece, if so many are left.
+    fn part(&self, bytes: usize) -> Option<(NonNull<u8>, Arc<Block>)> {
+        let block = self.block.as_ref()?;
         let from = self.taken.get();
-        let to = from.checked_add(layout.size()).map(|to| to.next_multiple_of(LINE));
-        if let (Some(block), Some(to)) = (&self.block, to)
-            && to <= block.layout.size()
-        {
-            self.taken.set(to);
-            // SAFETY: from..to lies in the block and was not taken before; `from` is a multiple of 64.
-            let elements = unsafe {
-                let start = block.start.add(from);
-                start.write_bytes(0, layout.size());
-                start.cast()
-            };
-            return Aligned { elements, len, _block: Some(Arc::clone(block)) };
+        let to = from.checked_add(bytes)?.checked_next_multiple_of(LINE)?;
+        if to > block.layout.size() {
+            return None;
         }
-        let block = Block::zeroed(layout);
-        Aligned { elements: block.start.cast(), len, _block: Some(Arc::new(block)) }
+        self.taken.set(to);
+        // SAFETY: from..to lies in the block and was not taken before; `from` is a multiple of 64.
+        let start = unsafe {
+            let start = block.start.add(from);
+            start.write_bytes(0, bytes);
+            start
+        };
+        Some((start, Arc::clone(block)))
     }
 }
 
@@ -140,7 +146,7 @@ impl Block {
     /// `layout.size()` must not be 0.
     fn zeroed(layout: Layout) -> Self {
         assert_ne!(layout.size(), 0, "an allocation of nothing");
-        if let Some(block) = PAGE.and_then(|page| Block::large(layout.size(), page)) {
+        if let Some(block) = Block::large(layout.size()) {
             // SAFETY: the block has that many bytes.
             unsafe { block.start.write_bytes(0, layout.size()) };
             return block;
@@ -151,8 +157,9 @@ impl Block {
     }
 
     /// At least a page of uninitialized bytes, in large pages if the system has them.
-    fn large(bytes: usize, page: usize) -> Option<Self> {
-        let layout = Layout::from_size_align(bytes, page).ok().filter(|_| bytes >= page)?;
+    fn large(bytes: usize) -> Option<Self> {
+        let page = PAGE.filter(|&page| bytes >= page)?;
+        let layout = Layout::from_size_align(bytes, page).ok()?;
         // SAFETY: the size is not 0.
         let start = NonNull::new(unsafe { alloc(layout) })?;
         ask_for_large_pages(start, bytes);

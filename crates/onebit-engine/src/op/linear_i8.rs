@@ -16,8 +16,8 @@ pub(crate) struct LinearI8 {
 }
 
 impl LinearI8 {
-    /// Repacks `integers` `[O, I]` into `memory`, in the largest blocks, of at most `most_lanes` outputs, that leave no rest; outputs
-    /// up to a whole stride, there in `scale` and `bias`, are zero.
+    /// Repacks `integers` `[O, I]` into `memory`, in the largest blocks, of at most `most_lanes` outputs, that leave no
+    /// rest; outputs up to a whole stride, there in `scale` and `bias`, are zero.
     pub(crate) fn new(
         integers: &[i8],
         [scale, bias]: [Aligned<f32>; 2],

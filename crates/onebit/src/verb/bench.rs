@@ -149,7 +149,7 @@ fn run_in_turns(args: &Args) -> anyhow::Result<()> {
         file_bytes,
         ..course.times(args.batch)
     });
-    let Some(first) = times.next() else { return Ok(()) };
+    let first = times.next().context("nothing was measured")?;
     let others = args.against.iter().zip(&ratios[1..]).zip(times);
     let against =
         others.map(|((file, &ratio), times)| Against { file: file.clone(), ratio, times });

@@ -123,6 +123,7 @@ impl From<&FileError> for ErrorKind {
             FileError::NoCheckpoint { .. } => Self::MissingInput,
             FileError::Read { .. } | FileError::Write { .. } => Self::Io,
             FileError::TooLarge { .. }
+            | FileError::NotText { .. }
             | FileError::BadManifest { .. }
             | FileError::Damaged { .. }
             | FileError::Format { .. }

@@ -30,6 +30,14 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// A text file that is not UTF-8.
+    #[error("{}: line {line} is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line with the first byte that is wrong, counted from 1.
+        line: usize,
+    },
     /// A `manifest.json` that is none.
     #[error("{}: is not a checkpoint's manifest: {reason}", path.display())]
     BadManifest {

@@ -6,6 +6,8 @@ use onebit_model::file::{FileError, Source};
 
 use crate::Error;
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Reads a whole file that must not be longer than `limit` bytes.
 ///
 /// # Errors
@@ -13,6 +15,26 @@ use crate::Error;
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let (file, announced) = open(path, limit)?;
     read_all(&file, announced, path, limit)
+}
+
+/// Reads a whole text file that must not be longer than `limit` bytes; a byte order mark at its start is left out.
+///
+/// # Errors
+/// Unreadable, longer, or not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+    let bytes = read_limited(path, limit)?;
+    let mut text = String::from_utf8(bytes).map_err(|error| Error::NotText {
+        path: path.to_owned(),
+        line: 1 + newlines(&error.as_bytes()[..error.utf8_error().valid_up_to()]),
+    })?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    Ok(text)
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
 /// Parses a file in one of the onebit formats, of no more than `limit` bytes, without a copy of the whole file in memory.

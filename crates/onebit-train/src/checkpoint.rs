@@ -268,6 +268,9 @@ impl From<onebit_files::Error> for TrainError {
             Error::TooLarge { path, limit } => {
                 Self::damaged(&path, format!("is larger than the {limit} bytes allowed"))
             }
+            Error::NotText { path, line } => {
+                Self::damaged(&path, format!("line {line} is not UTF-8 text"))
+            }
             Error::BadManifest { path, reason }
             | Error::NoIntactCheckpoint { path, reasons: reason } => Self::Damaged { path, reason },
             Error::Format { path, source } => Self::damaged(&path, source),

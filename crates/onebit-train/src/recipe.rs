@@ -3,7 +3,6 @@
 mod parse;
 mod validate;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use onebit_data::{Augment, Split};
@@ -15,6 +14,9 @@ use crate::TrainError;
 use crate::binarize::{Estimator, WeightEstimator};
 use crate::optim::AdamConfig;
 use crate::schedule::{Granularity, Schedule};
+
+/// A recipe is some kilobytes of text; what is longer is something else.
+const MAX_RECIPE_BYTES: u64 = 1 << 20;
 
 /// A recipe. The same recipe and images give the same network, bit for bit, on the same kind of CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,7 +211,7 @@ impl Recipe {
     /// A file that cannot be read, is not TOML, lacks a key or has an unknown one, or a value that is not allowed;
     /// each names the key.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
-        let text = fs::read_to_string(path).map_err(TrainError::read(path))?;
+        let text = onebit_files::read_text(path, MAX_RECIPE_BYTES)?;
         Self::from_toml(&text, &path.display().to_string())
     }
 

@@ -296,3 +296,13 @@ fn the_places_of_weights_and_images_do_not_make_another_run_but_their_presence_d
     assert_ne!(with(&here), with(&here[..1]));
     assert_ne!(with(&here[..1]), with(&[]));
 }
+
+#[test]
+fn a_recipe_that_is_not_text_is_bad_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.toml");
+    std::fs::write(&path, b"[data]\ntrain = \"\xe9\"\n").unwrap();
+    let error = Recipe::load(&path).unwrap_err();
+    assert_eq!(error.kind(), onebit_data::ErrorKind::BadData);
+    assert!(error.to_string().ends_with("r.toml: line 2 is not UTF-8 text"), "{error}");
+}

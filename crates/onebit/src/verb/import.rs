@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use onebit_model::arch::{self, Task};
@@ -152,9 +151,11 @@ fn graph(args: &Args, input: [usize; 3], classes: usize) -> anyhow::Result<Verif
     Ok(arch::build(&set::network(&args.arch, &args.set)?, &task)?)
 }
 
+/// The longest file that a list of class names may be.
+const MAX_NAMES_BYTES: u64 = 16 << 20;
+
 fn names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
-    let failed = |source| onebit_files::Error::Read { path: path.to_path_buf(), source };
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let text = onebit_files::read_text(path, MAX_NAMES_BYTES)?;
     let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if names.len() != classes {
         return Err(Failure::bad_data(format!(

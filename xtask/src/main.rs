@@ -10,6 +10,7 @@ mod peers;
 mod python;
 mod smoke;
 mod statistics;
+mod tally;
 
 use std::env;
 use std::ffi::OsString;
@@ -18,14 +19,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use tally::Tally;
 
 const HELP: &str = "\
-cargo xtask demo [ARGS]   builds onebit and runs `onebit demo` with ARGS
-cargo xtask test          all tests; in a release build those of onebit without the trainer, and the speed of kernels
+cargo xtask demo [ARGS]   builds onebit, which takes minutes the first time, and runs `onebit demo` with ARGS
+cargo xtask test          all tests, and at the end how many; in a release build those of onebit without the trainer, and the speed of kernels
 cargo xtask check         format, lints, documentation, dependencies
 cargo xtask test-isa neon|simd128
                           tests of the engine in an emulator that has these instructions (needs rustup, and
                           qemu-aarch64 or Node)
+cargo xtask check-emulator neon|simd128
+                          says at once whether the emulator is there that test-isa runs it in
 cargo xtask check-targets engine and model compile for bare metal, WebAssembly, 32 bits, big-endian (needs rustup)
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
 cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
@@ -47,7 +51,8 @@ fn main() -> ExitCode {
         Some("demo") => demo(&rest),
         Some("test") => none(&rest).and_then(|()| test()),
         Some("check") => none(&rest).and_then(|()| check()),
-        Some("test-isa") => test_isa(&rest),
+        Some("test-isa") => isa_of(&rest, "test-isa").and_then(isa::test),
+        Some("check-emulator") => isa_of(&rest, "check-emulator").and_then(isa::check_emulator),
         Some("check-targets") => none(&rest).and_then(|()| isa::check_targets()),
         Some("bench") => bench(&rest),
         Some("check-export") => export::check_export(&rest),
@@ -71,21 +76,25 @@ fn demo(arguments: &[OsString]) -> Result<()> {
 }
 
 fn test() -> Result<()> {
-    let mut workspace = cargo("test --workspace");
+    let mut tally = Tally::default();
+    let mut workspace = cargo("test --no-fail-fast --workspace");
     if env::var_os("ONEBIT_REQUIRE_ISA").is_none() {
         workspace.env("ONEBIT_REQUIRE_ISA", isa::required_here());
     }
-    run(workspace, "a test failed; its name and output stand above")?;
-    run(
-        cargo("test --release --package onebit --no-default-features"),
+    tally::test(workspace, &mut tally, "a test failed; its name and output stand above")?;
+    tally::test(
+        cargo("test --no-fail-fast --release --package onebit --no-default-features"),
+        &mut tally,
         "onebit does not work without the trainer (feature `train`), or slower kernels are chosen than this CPU could use",
-    )
+    )?;
+    tally.report();
+    Ok(())
 }
 
-fn test_isa(arguments: &[OsString]) -> Result<()> {
+fn isa_of(arguments: &[OsString], task: &str) -> Result<isa::Emulated> {
     match arguments {
-        [isa] => isa::test(&isa.to_string_lossy()),
-        _ => bail!("name the instruction set: cargo xtask test-isa neon|simd128"),
+        [isa] => isa.to_string_lossy().parse(),
+        _ => bail!("name the instruction set: cargo xtask {task} neon|simd128"),
     }
 }
 
@@ -145,15 +154,21 @@ fn root() -> &'static Path {
 }
 
 fn run(mut command: Command, advice: &str) -> Result<()> {
-    let name = Path::new(command.get_program()).file_stem().unwrap_or_default().to_owned();
-    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-    let line = format!("{} {}", name.to_string_lossy(), words.join(" "));
-    say(&format!("\n> {line}"));
+    let line = announce(&command);
     let status = command.status().with_context(|| format!("{line} cannot be started"))?;
     if !status.success() {
         bail!("`{line}` failed: {advice}");
     }
     Ok(())
+}
+
+/// Prints the command line that is about to run, and returns it.
+fn announce(command: &Command) -> String {
+    let name = Path::new(command.get_program()).file_stem().unwrap_or_default().to_owned();
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let line = format!("{} {}", name.to_string_lossy(), words.join(" "));
+    say(&format!("\n> {line}"));
+    line
 }
 
 fn none(arguments: &[OsString]) -> Result<()> {

@@ -80,11 +80,17 @@ fn rectify_pixels<V: Vector, const P: usize>(
     P
 }
 
-/// The bits `x > threshold` of whole pixels, so many `words` each.
+/// The bits `x > threshold` of whole pixels of `stride` floats, so many `words` each.
 #[inline(always)]
-pub(super) fn signs<V: Vector>(x: &[f32], threshold: &[f32], out: &mut [u64], words: usize) {
-    let threshold = threshold.as_chunks::<CHANNEL_ALIGN>().0;
-    let pixels = x.as_chunks::<CHANNEL_ALIGN>().0.chunks_exact(threshold.len());
+pub(super) fn signs<V: Vector>(
+    x: &[f32],
+    stride: usize,
+    threshold: &[f32],
+    out: &mut [u64],
+    words: usize,
+) {
+    let threshold = threshold[..stride].as_chunks::<CHANNEL_ALIGN>().0;
+    let pixels = x.as_chunks::<CHANNEL_ALIGN>().0.chunks_exact(stride / CHANNEL_ALIGN);
     for (x, out) in pixels.zip(out.chunks_exact_mut(words)) {
         let (x, x_rest) = x.as_chunks::<CHUNKS>();
         let (threshold, threshold_rest) = threshold.as_chunks::<CHUNKS>();

@@ -16,6 +16,7 @@ struct Input {
 /// `out = W x + b`.
 #[inline(always)]
 pub(super) fn linear_i8<V: Vector>(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
+    let out = &mut out[..layer.bias.len()];
     out.fill(0.0);
     for (chunk, x) in x.chunks(CHUNK).enumerate() {
         let mut inputs = [Input { value: 0.0, index: 0 }; CHUNK];

@@ -214,11 +214,11 @@ pub(crate) struct Kernels {
     pub(crate) concat: fn([FloatMap<'_>; 2], usize, &mut Band<'_>),
     /// The map with its groups of channels, this many, shuffled.
     pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
-    /// Adds a moment over pixels (with the means) to the sums of a whole stride of channels.
-    pub(crate) moment: fn(Moment, &[f32], &[f32], &mut [f32]),
+    /// Adds a moment over pixels of so many floats each (with the means) to the sums of as many.
+    pub(crate) moment: fn(Moment, &[f32], usize, &[f32], &mut [f32]),
     /// Most lanes of a block of 8-bit weights, so that sums and factors take half of the registers.
     pub(crate) linear_i8_lanes: usize,
-    /// The layer of a vector, a whole stride of outputs.
+    /// The layer of a vector; as many outputs as the layer has biases, a whole stride.
     pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),
     /// `lambda * (2 * sigmoid(v) - 1)` for every value `v`.
     pub(crate) bound: fn(f32, &mut [f32]),

@@ -276,9 +276,9 @@ pub(super) fn copy<V: Vector>(x: FloatMap<'_>, band: &mut Band<'_>) {
     if let Band { stages: [], floats: None, sums: None, bits: Some((threshold, words)), .. } = band
         && x.stride == band.stride
     {
-        let row = band.width * x.stride;
+        let (x_stride, row) = (x.stride, band.width * x.stride);
         let x = &x.values[band.rows.start * row..][..band.rows.len() * row];
-        return dynamic::signs::<V>(x, threshold, words, bits::words(band.channels));
+        return dynamic::signs::<V>(x, x_stride, threshold, words, bits::words(band.channels));
     }
     let channels = band.channels;
     if x.stride < stride(band.channels) {
@@ -345,12 +345,18 @@ fn moved<V: Vector>(band: &mut Band<'_>, value: impl Fn(usize, usize) -> V) {
     }
 }
 
-/// Adds a moment over pixels `x` to the sums, a whole stride of channels.
+/// Adds a moment over pixels `x`, `stride` floats from one to the next, to the sums of as many.
 #[inline(always)]
-pub(super) fn moment<V: Vector>(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
-    for channel in (0..sums.len()).step_by(V::LANES) {
+pub(super) fn moment<V: Vector>(
+    moment: Moment,
+    x: &[f32],
+    stride: usize,
+    mean: &[f32],
+    sums: &mut [f32],
+) {
+    for channel in (0..stride).step_by(V::LANES) {
         let mut sum = V::load(&sums[channel..]);
-        for pixel in x.chunks_exact(sums.len()) {
+        for pixel in x.chunks_exact(stride) {
             let x = V::load(&pixel[channel..]);
             sum = match moment {
                 Moment::First => sum.add(x),

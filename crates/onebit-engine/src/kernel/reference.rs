@@ -250,14 +250,13 @@ fn tap_position(
     (y < height && x < width).then_some(y * width + x)
 }
 
-fn moment(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
-    let channels = sums.len();
+fn moment(moment: Moment, x: &[f32], stride: usize, mean: &[f32], sums: &mut [f32]) {
     for (i, &value) in x.iter().enumerate() {
-        let sum = &mut sums[i % channels];
+        let sum = &mut sums[i % stride];
         *sum = match moment {
             Moment::First => *sum + value,
             Moment::Centred => {
-                let d = value - mean[i % channels];
+                let d = value - mean[i % stride];
                 fma(d, d, *sum)
             }
             Moment::Third => fma(value * value, value, *sum),
@@ -267,7 +266,7 @@ fn moment(moment: Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
 
 fn linear_i8(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
     let lanes = layer.lanes;
-    for (o, out) in out.iter_mut().enumerate() {
+    for (o, out) in out[..layer.bias.len()].iter_mut().enumerate() {
         let row = &layer.weights[o / lanes * lanes * layer.inputs + o % lanes..];
         let mut sum = 0.0;
         for (&q, &x) in row.iter().step_by(lanes).zip(x) {

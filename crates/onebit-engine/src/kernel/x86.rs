@@ -43,7 +43,7 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            moment: |m, x, mean, sums| unsafe { moment(m, x, mean, sums) },
+            moment: |m, x, stride, mean, sums| unsafe { moment(m, x, stride, mean, sums) },
             linear_i8_lanes: $i8_lanes,
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             linear_i8: |layer, x, out| unsafe { linear_i8(layer, x, out) },
@@ -115,8 +115,14 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn moment(moment: $crate::kernel::Moment, x: &[f32], mean: &[f32], sums: &mut [f32]) {
-            $crate::kernel::real::moment::<$vector>(moment, x, mean, sums);
+        fn moment(
+            moment: $crate::kernel::Moment,
+            x: &[f32],
+            stride: usize,
+            mean: &[f32],
+            sums: &mut [f32],
+        ) {
+            $crate::kernel::real::moment::<$vector>(moment, x, stride, mean, sums);
         }
 
         $(#[target_feature(enable = $feature)])*

@@ -73,14 +73,15 @@ impl Linear {
     pub(crate) fn apply(&self, kernels: &Kernels, x: &[f32], rounded: &mut [f32], out: &mut [f32]) {
         match &self.layer {
             Layer::F32 { weight, bias } => {
-                let stages = [StageView::Add { other: pixel(bias) }];
-                (kernels.conv)(weight, pixel(x), &mut band(weight.outputs, &stages, out));
+                let stages = [StageView::Add { other: pixel(bias, stride(weight.outputs)) }];
+                let x = pixel(x, weight.inputs);
+                (kernels.conv)(weight, x, &mut band(weight.outputs, &stages, out));
             }
             Layer::I8(layer) => (kernels.linear_i8)(layer, x, out),
             Layer::Dot(conv) => {
                 let memory = bytemuck::cast_slice_mut(rounded);
                 let band = &mut band(conv.outputs, &[], out);
-                (kernels.conv_i8)(conv, pixel(x), memory, &mut 0, band);
+                (kernels.conv_i8)(conv, pixel(x, conv.inputs), memory, &mut 0, band);
             }
         }
     }
@@ -94,9 +95,9 @@ impl Linear {
     }
 }
 
-/// A vector as a map of one pixel.
-fn pixel(values: &[f32]) -> FloatMap<'_> {
-    FloatMap { values, height: 1, width: 1, stride: values.len() }
+/// A vector as a map of one pixel of `stride` floats.
+fn pixel(values: &[f32], stride: usize) -> FloatMap<'_> {
+    FloatMap { values, height: 1, width: 1, stride }
 }
 
 /// Such a map, to be computed.

@@ -14,8 +14,8 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Means of the channels, in a whole [`stride`] each. Pixels are added up row by row, then the rows, then
-    /// comes one product with `1 / pixels`. `row` is working memory of a stride.
+    /// Means of the channels into the first [`stride`] of `out`. Pixels are added up row by row, then the rows, then
+    /// comes one product with `1 / pixels`. `row` is working memory of at least a stride.
     pub(crate) fn means(
         &self,
         kernels: &Kernels,
@@ -26,8 +26,10 @@ impl Channels {
         let Some(sums) = self.sums else {
             return self.moments(kernels, read, Moment::First, &[], row, out);
         };
+        let stride = stride(self.channels);
+        let out = &mut out[..stride];
         out.fill(0.0);
-        (kernels.moment)(Moment::First, read.sums.get(sums), &[], out);
+        (kernels.moment)(Moment::First, read.sums.get(sums), stride, &[], out);
         self.divide(out);
     }
 
@@ -41,10 +43,12 @@ impl Channels {
         row: &mut [f32],
         out: &mut [f32],
     ) {
+        let stride = stride(self.channels);
+        let (row, out) = (&mut row[..stride], &mut out[..stride]);
         out.fill(0.0);
-        for pixels in read.floats(self.x).chunks_exact(self.width * stride(self.channels)) {
+        for pixels in read.floats(self.x).chunks_exact(self.width * stride) {
             row.fill(0.0);
-            (kernels.moment)(moment, pixels, center, row);
+            (kernels.moment)(moment, pixels, stride, center, row);
             add(row, out);
         }
         self.divide(out);

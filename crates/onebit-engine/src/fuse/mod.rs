@@ -9,6 +9,11 @@
 //! Two binary convolutions of the same bits whose results are concatenated (how ReActNet doubles its channels) are
 //! one convolution with the filters of both: no copy, and the nodes behind the concatenation follow in the same
 //! pass.
+//!
+//! What each of these assumes is said where it is decided, here; [`sound`] checks the outcome against what the planner
+//! makes of it.
+
+mod sound;
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -44,6 +49,22 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// A group of nothing but its root, which gives nothing yet.
+    fn of(graph: &Graph, root: usize) -> Self {
+        let is_stage = is_elementwise(&graph.nodes[root].op);
+        Group {
+            root,
+            stages: if is_stage { vec![root] } else { Vec::new() },
+            twins: Vec::new(),
+            concat: None,
+            inner: None,
+            value: None,
+            value_is_read: false,
+            sums_are_read: false,
+            sign: None,
+        }
+    }
+
     /// Position in the graph of the last real value, or of the sign where there is none.
     pub(crate) fn position(&self) -> usize {
         self.value.unwrap_or(self.root)
@@ -59,14 +80,17 @@ impl Group {
     }
 }
 
-/// Groups of a graph in the order in which they run.
+/// Groups of a graph in the order in which they run: fused, or, were they to read anything before it is there, each
+/// node by itself.
 pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
-    for (id, node) in graph.nodes.iter().enumerate() {
-        for input in &node.inputs {
-            readers[input.0].push(id);
-        }
-    }
+    let fused = fused(graph);
+    let is_sound = sound::is_sound(graph, &fused);
+    debug_assert!(is_sound, "{fused:?}");
+    if is_sound { fused } else { single(graph) }
+}
+
+fn fused(graph: &Graph) -> Vec<Group> {
+    let readers = readers(graph);
     let ready = ready(graph);
     let mut taken = vec![false; graph.nodes.len()];
     let mut groups = Vec::new();
@@ -77,18 +101,40 @@ pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
         }
     }
     groups.sort_by_key(|group| (ready[group.position()], group.position()));
-    while let Some((concat, twins)) = find_twins(graph, &readers, &groups) {
-        join(&mut groups, concat, twins);
+    let mut merging = Merging::new(graph, &readers, groups);
+    merging.each(Merging::twins);
+    merging.each(Merging::pooled);
+    merging.each(Merging::signed);
+    merging.groups.into_iter().flatten().collect()
+}
+
+/// A group for each node.
+fn single(graph: &Graph) -> Vec<Group> {
+    let nodes = graph.nodes.iter().enumerate();
+    nodes
+        .filter(|(_, node)| !matches!(node.op, Op::Input { .. }))
+        .map(|(id, node)| {
+            let is_sign = matches!(node.op, Op::Sign { .. });
+            Group {
+                value_is_read: !is_sign,
+                sums_are_read: false,
+                value: (!is_sign).then_some(id),
+                sign: is_sign.then_some(id),
+                ..Group::of(graph, id)
+            }
+        })
+        .collect()
+}
+
+/// For each node, those that read it, as often as they do.
+fn readers(graph: &Graph) -> Vec<Vec<usize>> {
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        for input in &node.inputs {
+            readers[input.0].push(id);
+        }
     }
-    while let Some((pool, inner)) = find_pooled(graph, &readers, &groups) {
-        groups[pool].inner = Some(Box::new(groups[inner].clone()));
-        groups.remove(inner);
-    }
-    while let Some((pool, sign)) = find_signed(graph, &groups) {
-        groups[pool].inner = Some(Box::new(groups[sign].clone()));
-        groups.remove(sign);
-    }
-    groups
+    readers
 }
 
 /// The node behind which each one is computed: itself, but for a hyper function the map that it reads.
@@ -102,54 +148,133 @@ fn ready(graph: &Graph) -> Vec<usize> {
     ready
 }
 
-/// Position among the groups of a pooling, and of the convolution whose values only it reads.
-fn find_pooled(graph: &Graph, readers: &[Vec<usize>], groups: &[Group]) -> Option<(usize, usize)> {
-    groups.iter().enumerate().find_map(|(index, group)| {
-        let node = &graph.nodes[group.root];
-        let overlaps = match node.op {
-            Op::MaxPool { kernel, stride, .. } | Op::AvgPool { kernel, stride } => kernel >= stride,
-            _ => return None,
-        };
-        let x = node.inputs.first()?.0;
-        let position = groups.iter().position(|group| group.value == Some(x))?;
-        let inner = &groups[position];
-        let whole = match &graph.nodes[inner.root].op {
-            Op::Conv { geometry } | Op::ConvI8 { geometry } | Op::ConvBin { geometry, .. } => {
-                geometry.groups == 1
-            }
-            _ => false,
-        };
-        let is_static = !inner.members().iter().any(|&id| is_dynamic(&graph.nodes[id].op));
-        let reads_sign = |group: &Group| inner.sign.is_some_and(|sign| reads(graph, group, sign));
-        let alone = readers[x].iter().all(|&id| id == group.root || Some(id) == inner.sign);
-        let in_time = inner.sign.is_none() || overlaps && !groups[..index].iter().any(reads_sign);
-        (whole && is_static && alone && in_time).then_some((index, position))
-    })
+/// Groups that become parts of others.
+struct Merging<'a> {
+    graph: &'a Graph,
+    readers: &'a [Vec<usize>],
+    /// In the order in which they run; those that have become parts of others are gone.
+    groups: Vec<Option<Group>>,
+    /// For each node, the position of its group.
+    of: Vec<usize>,
 }
 
-/// Position among the groups of a pooling, and of a sign of the same map that it can give while it reads the rows.
-fn find_signed(graph: &Graph, groups: &[Group]) -> Option<(usize, usize)> {
-    groups.iter().enumerate().find_map(|(index, group)| {
-        let node = &graph.nodes[group.root];
-        let x = match node.op {
-            Op::MaxPool { kernel, stride, .. } | Op::AvgPool { kernel, stride }
-                if kernel >= stride && group.inner.is_none() =>
-            {
-                node.inputs.first()?.0
+impl<'a> Merging<'a> {
+    fn new(graph: &'a Graph, readers: &'a [Vec<usize>], groups: Vec<Group>) -> Self {
+        let mut of = vec![usize::MAX; graph.nodes.len()];
+        for (index, group) in groups.iter().enumerate() {
+            for id in group.members() {
+                of[id] = index;
             }
-            _ => return None,
+        }
+        Merging { graph, readers, groups: groups.into_iter().map(Some).collect(), of }
+    }
+
+    /// Tries to `merge` something into each group, until nothing more can be: a group that has moved may have made
+    /// way for another.
+    fn each(&mut self, merge: fn(&mut Self, usize) -> Option<()>) {
+        while (0..self.groups.len()).filter(|&index| merge(self, index).is_some()).count() > 0 {}
+    }
+
+    /// Position of the group whose last real value this is.
+    fn of_value(&self, value: usize) -> Option<usize> {
+        let index = *self.of.get(value)?;
+        let group = self.groups.get(index)?.as_ref()?;
+        (group.value == Some(value)).then_some(index)
+    }
+
+    /// Whether a group before `index` reads a value.
+    fn is_read_before(&self, index: usize, value: usize) -> bool {
+        self.readers[value].iter().any(|&id| self.of[id] < index)
+    }
+
+    /// Takes a group out, to become a part of the one at `index`.
+    fn take(&mut self, from: usize, index: usize) -> Option<Group> {
+        let group = self.groups[from].take()?;
+        for id in group.members() {
+            self.of[id] = index;
+        }
+        Some(group)
+    }
+
+    /// Joins two binary convolutions in front of the concatenation that alone reads them. They must differ in nothing
+    /// but parameters, and each register must belong to one of them; the stages behind them stay within the limit.
+    fn twins(&mut self, index: usize) -> Option<()> {
+        let group = self.groups[index].as_ref()?;
+        let node = &self.graph.nodes[group.root];
+        let (Op::Concat, [a, b]) = (&node.op, &node.inputs[..]) else { return None };
+        let twins = [self.of_value(a.0)?, self.of_value(b.0)?];
+        let [first, second] = [self.groups[twins[0]].as_ref()?, self.groups[twins[1]].as_ref()?];
+        let single = self.readers[a.0].len() == 1 && self.readers[b.0].len() == 1 && a != b;
+        let short = first.stages.len() + group.stages.len() <= MAX_STAGES;
+        if !(single && short && are_twins(self.graph, first, second)) {
+            return None;
+        }
+        let [first, second] = [self.take(twins[0], index)?, self.take(twins[1], index)?];
+        let group = self.groups[index].as_mut()?;
+        let mut stages = first.stages;
+        stages.append(&mut group.stages);
+        group.concat = Some(group.root);
+        group.twins = [second.root].into_iter().chain(second.stages).collect();
+        (group.root, group.stages) = (first.root, stages);
+        Some(())
+    }
+
+    /// Computes the rows that a pooling reads as it reads them. Nothing else may read them but their own sign, whose bits
+    /// are there only behind the pooling, and all of them only where its windows leave no gaps. What depends on the image
+    /// would have to be there before, and groups that end inside a register need the whole map.
+    fn pooled(&mut self, index: usize) -> Option<()> {
+        let group = self.groups[index].as_ref()?;
+        let (x, overlaps) = pooling(&self.graph.nodes[group.root])?;
+        let position = self.of_value(x)?;
+        let inner = self.groups[position].as_ref()?;
+        let (Op::Conv { geometry } | Op::ConvI8 { geometry } | Op::ConvBin { geometry, .. }) =
+            self.graph.nodes[inner.root].op
+        else {
+            return None;
         };
-        let before = &groups[..index];
-        let is_sign = |group: &Group| group.value.is_none() && reads(graph, group, x);
-        let sign = before.iter().position(is_sign)?;
-        let in_time = !before.iter().any(|group| reads(graph, group, groups[sign].root));
-        in_time.then_some((index, sign))
-    })
+        let is_static = !inner.members().iter().any(|&id| is_dynamic(&self.graph.nodes[id].op));
+        let alone = self.readers[x].iter().all(|&id| id == group.root || Some(id) == inner.sign);
+        let in_time = inner.sign.is_none_or(|sign| overlaps && !self.is_read_before(index, sign));
+        if !(geometry.groups == 1 && is_static && alone && in_time && group.inner.is_none()) {
+            return None;
+        }
+        let inner = self.take(position, index)?;
+        self.groups[index].as_mut()?.inner = Some(Box::new(inner));
+        Some(())
+    }
+
+    /// Lets a pooling give a sign of the map that it reads: one that compares this very map, whose bits nothing reads
+    /// before, and windows without gaps.
+    fn signed(&mut self, index: usize) -> Option<()> {
+        let group = self.groups[index].as_ref()?;
+        let (x, overlaps) = pooling(&self.graph.nodes[group.root])?;
+        if !overlaps || group.inner.is_some() {
+            return None;
+        }
+        let is_sign = |&id: &usize| {
+            let node = &self.graph.nodes[id];
+            let compares = matches!(node.op, Op::Sign { .. }) && node.inputs[0].0 == x;
+            let group = self.groups[self.of[id]].as_ref();
+            compares && group.is_some_and(|group| group.root == id)
+        };
+        let signs = self.readers[x].iter().copied().filter(is_sign);
+        let sign = signs.min_by_key(|&id| self.of[id])?;
+        let position = self.of[sign];
+        if position >= index || self.is_read_before(index, sign) {
+            return None;
+        }
+        let inner = self.take(position, index)?;
+        self.groups[index].as_mut()?.inner = Some(Box::new(inner));
+        Some(())
+    }
 }
 
-/// Whether a node of the group reads a value.
-fn reads(graph: &Graph, group: &Group, value: usize) -> bool {
-    group.members().iter().any(|&id| graph.nodes[id].inputs.iter().any(|x| x.0 == value))
+/// The map that a pooling reads, and whether its windows leave no gaps.
+fn pooling(node: &Node) -> Option<(usize, bool)> {
+    let (Op::MaxPool { kernel, stride, .. } | Op::AvgPool { kernel, stride }) = node.op else {
+        return None;
+    };
+    Some((node.inputs.first()?.0, kernel >= stride))
 }
 
 /// Whether an operation has parameters that depend on the image.
@@ -158,24 +283,6 @@ fn is_dynamic(op: &Op) -> bool {
         op,
         Op::Prelu { shift: Shift::Dynamic, .. } | Op::Sign { threshold: Threshold::Dynamic }
     )
-}
-
-/// Position of a concatenation among the groups, and of the two that it joins.
-fn find_twins(
-    graph: &Graph,
-    readers: &[Vec<usize>],
-    groups: &[Group],
-) -> Option<(usize, [usize; 2])> {
-    let of_value = |value: usize| groups.iter().position(|group| group.value == Some(value));
-    groups.iter().enumerate().find_map(|(index, group)| {
-        let node = &graph.nodes[group.root];
-        let (Op::Concat, [a, b]) = (&node.op, &node.inputs[..]) else { return None };
-        let twins = [of_value(a.0)?, of_value(b.0)?];
-        let [first, second] = twins.map(|twin| &groups[twin]);
-        let single = readers[a.0].len() == 1 && readers[b.0].len() == 1 && a != b;
-        let short = first.stages.len() + group.stages.len() <= MAX_STAGES;
-        (single && short && are_twins(graph, first, second)).then_some((index, twins))
-    })
 }
 
 /// Whether two groups are binary convolutions of the same bits that differ in nothing but parameters.
@@ -207,17 +314,6 @@ fn other(node: &Node, value: usize) -> Option<usize> {
     }
 }
 
-fn join(groups: &mut Vec<Group>, concat: usize, [first, second]: [usize; 2]) {
-    let (root, mut stages) = (groups[first].root, groups[first].stages.clone());
-    let twins =
-        [groups[second].root].into_iter().chain(groups[second].stages.iter().copied()).collect();
-    let group = &mut groups[concat];
-    stages.append(&mut group.stages);
-    (group.concat, group.root, group.stages, group.twins) = (Some(group.root), root, stages, twins);
-    groups.remove(first.max(second));
-    groups.remove(first.min(second));
-}
-
 fn group(
     graph: &Graph,
     readers: &[Vec<usize>],
@@ -226,31 +322,12 @@ fn group(
     root: usize,
 ) -> Group {
     let op = &graph.nodes[root].op;
+    let mut group = Group::of(graph, root);
     if matches!(op, Op::Sign { .. }) {
-        let (stages, value) = (Vec::new(), None);
-        return Group {
-            root,
-            stages,
-            twins: Vec::new(),
-            concat: None,
-            inner: None,
-            value,
-            value_is_read: false,
-            sums_are_read: false,
-            sign: Some(root),
-        };
+        group.sign = Some(root);
+        return group;
     }
-    let mut group = Group {
-        root,
-        stages: if is_elementwise(op) { vec![root] } else { Vec::new() },
-        twins: Vec::new(),
-        concat: None,
-        inner: None,
-        value: Some(root),
-        value_is_read: true,
-        sums_are_read: false,
-        sign: None,
-    };
+    (group.value, group.value_is_read) = (Some(root), true);
     if makes_vector(op) {
         return group;
     }

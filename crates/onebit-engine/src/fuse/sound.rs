@@ -1,0 +1,146 @@
+//! Whether groups compute what the graph says, each from what is there by then.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use onebit_model::{Graph, NodeId, Op};
+
+use super::{Group, is_dynamic, is_elementwise, pooling, reads_sums_only};
+use crate::op::MAX_STAGES;
+
+/// Checks groups in the order in which they run.
+pub(super) fn is_sound(graph: &Graph, groups: &[Group]) -> bool {
+    let nodes = graph.nodes.len();
+    let mut there = There {
+        graph,
+        values: vec![false; nodes],
+        sums: vec![false; nodes],
+        computed: vec![false; nodes],
+    };
+    for made in [&mut there.values, &mut there.computed] {
+        made[..nodes.min(1)].fill(true);
+    }
+    groups.iter().all(|group| there.compute(group))
+        && there.computed.iter().all(|&computed| computed)
+        && there.values.last() == Some(&true)
+}
+
+/// What there is after some of the groups.
+struct There<'a> {
+    graph: &'a Graph,
+    /// Real values and bits in memory.
+    values: Vec<bool>,
+    /// Values of whose rows there are sums.
+    sums: Vec<bool>,
+    /// Nodes that a group has computed.
+    computed: Vec<bool>,
+}
+
+impl There<'_> {
+    fn compute(&mut self, group: &Group) -> bool {
+        let sound = self.reads(group)
+            && group
+                .members()
+                .into_iter()
+                .all(|id| !core::mem::replace(&mut self.computed[id], true));
+        if let Some(value) = group.value {
+            self.values[value] = group.value_is_read;
+            self.sums[value] = group.sums_are_read;
+        }
+        for sign in group.sign.into_iter().chain(group.inner.as_ref().and_then(|inner| inner.sign))
+        {
+            self.values[sign] = true;
+        }
+        sound
+    }
+
+    /// Whether everything that a group reads is there, and each of its values where the next node expects it.
+    fn reads(&self, group: &Group) -> bool {
+        let root = &self.graph.nodes[group.root];
+        let produced = match &group.inner {
+            Some(inner) => self.pools(group.root, inner),
+            None => root.inputs.iter().all(|&x| self.has(group.root, x)),
+        };
+        let is_stage = is_elementwise(&root.op);
+        let first = if is_stage { root.inputs[0].0 } else { group.root };
+        let Some(value) = self.through_stages(group, first) else { return false };
+        let gives = match group.value {
+            Some(given) => {
+                given == value && (!is_stage || group.stages.first() == Some(&group.root))
+            }
+            None => group.sign == Some(group.root) && group.stages.is_empty(),
+        };
+        let signs = group.sign.is_none_or(|sign| {
+            let inputs = &self.graph.nodes[sign].inputs;
+            let compares = inputs[0].0 == value || sign == group.root;
+            compares && inputs[1..].iter().all(|&d| self.has(sign, d))
+        });
+        produced && gives && signs && group.stages.len() <= MAX_STAGES
+    }
+
+    /// The last value of a group whose stages begin with `value`, if each has its operands.
+    fn through_stages(&self, group: &Group, mut value: usize) -> Option<usize> {
+        let mut twin = group.twins.first().copied();
+        if let Some(twin) = twin {
+            let [a, b] = [group.root, twin].map(|id| &self.graph.nodes[id]);
+            let alike = a.op == b.op && a.inputs == b.inputs && matches!(a.op, Op::ConvBin { .. });
+            alike.then_some(())?;
+        }
+        let twin_stages = group.twins.get(1..).unwrap_or_default();
+        for i in 0..=group.stages.len() {
+            if let (Some(concat), Some(twin_value)) = (group.concat, twin)
+                && i == twin_stages.len()
+            {
+                let joined = [NodeId(value), NodeId(twin_value)];
+                (self.graph.nodes[concat].inputs == joined).then_some(())?;
+                (value, twin) = (concat, None);
+            }
+            let Some(&stage) = group.stages.get(i) else { break };
+            let other = self.stage(stage, value)?;
+            if let Some(twin_value) = twin {
+                let twin_stage = *twin_stages.get(i)?;
+                let alike = self.graph.nodes[stage].op == self.graph.nodes[twin_stage].op;
+                (alike && self.stage(twin_stage, twin_value)? == other).then_some(())?;
+                twin = Some(twin_stage);
+            }
+            value = stage;
+        }
+        twin.is_none().then_some(value)
+    }
+
+    /// The other operand of a stage of `value`, if it has one, where both are there.
+    fn stage(&self, id: usize, value: usize) -> Option<Option<NodeId>> {
+        let node = &self.graph.nodes[id];
+        let other = match (&node.op, &node.inputs[..]) {
+            (Op::Add, &[a, b]) if a.0 == value => Some(b),
+            (Op::Add, &[a, b]) if b.0 == value => Some(a),
+            (op, &[x, ref offsets @ ..])
+                if is_elementwise(op) && x.0 == value && *op != Op::Add =>
+            {
+                offsets.first().copied()
+            }
+            _ => return None,
+        };
+        other.is_none_or(|other| self.has(id, other)).then_some(other)
+    }
+
+    /// Whether the pooling `root` can compute what it reads, or give its sign, on the way.
+    fn pools(&self, root: usize, inner: &Group) -> bool {
+        let Some((x, overlaps)) = pooling(&self.graph.nodes[root]) else { return false };
+        let is_static = || !inner.members().iter().any(|&id| is_dynamic(&self.graph.nodes[id].op));
+        let reads = match inner.value {
+            Some(value) => value == x && is_static(),
+            None => {
+                let map = self.graph.nodes[inner.root].inputs[0];
+                map.0 == x && self.has(root, map)
+            }
+        };
+        reads && inner.inner.is_none() && (inner.sign.is_none() || overlaps) && self.reads(inner)
+    }
+
+    /// Whether what `node` needs of a value is there: sums are enough for means.
+    fn has(&self, node: usize, NodeId(value): NodeId) -> bool {
+        let means = reads_sums_only(&self.graph.nodes[node].op) && self.sums[value];
+        self.values[value] || means
+    }
+}

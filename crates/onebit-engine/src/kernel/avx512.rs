@@ -2,12 +2,12 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{
-    __m512, __m512i, _CMP_GT_OQ, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_ps,
+    __m512, __m512i, _CMP_GT_OQ, _CMP_ORD_Q, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_ps,
     _mm512_cmp_ps_mask, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
     _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_epi8, _mm512_loadu_epi32, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_popcnt_epi32, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_sub_ps,
-    _mm512_xor_si512,
+    _mm512_mask_blend_ps, _mm512_mask_max_ps, _mm512_mul_ps, _mm512_popcnt_epi32,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
+    _mm512_sub_ps, _mm512_xor_si512,
 };
 
 use super::conv_i8::Dot;
@@ -108,7 +108,10 @@ impl Vector for __m512 {
     #[inline(always)]
     fn larger(self, y: Self) -> Self {
         // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm512_max_ps(self, y) }
+        unsafe {
+            let ordered = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self, self);
+            _mm512_mask_max_ps(self, ordered, self, y)
+        }
     }
 
     #[inline(always)]

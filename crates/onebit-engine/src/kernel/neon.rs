@@ -3,10 +3,11 @@
 
 use core::arch::aarch64::{
     float32x4_t, int16x8_t, int32x4_t, uint16x8_t, vaddq_f32, vaddvq_u16, vandq_u16, vbslq_f32,
-    vcgtq_f32, vcgtzq_f32, vcntq_u8, vcvtq_f32_s32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_u16,
-    veorq_u16, vfmaq_f32, vfmsq_f32, vget_low_s16, vget_low_u16, vld1_s8, vld1q_f32, vld1q_s32,
-    vld1q_u16, vmlal_high_n_s16, vmlal_n_s16, vmovl_high_u16, vmovl_s8, vmovl_u16, vmulq_f32,
-    vpadalq_u8, vreinterpretq_u8_u16, vreinterpretq_u16_u32, vst1q_f32, vsubq_f32, vuzp1q_u16,
+    vcgeq_f32, vcgtq_f32, vcgtzq_f32, vcntq_u8, vcvtq_f32_s32, vcvtq_f32_u32, vdupq_n_f32,
+    vdupq_n_u16, veorq_u16, vfmaq_f32, vfmsq_f32, vget_low_s16, vget_low_u16, vld1_s8, vld1q_f32,
+    vld1q_s32, vld1q_u16, vmaxq_f32, vmlal_high_n_s16, vmlal_n_s16, vmovl_high_u16, vmovl_s8,
+    vmovl_u16, vmulq_f32, vpadalq_u8, vreinterpretq_u8_u16, vreinterpretq_u16_u32, vst1q_f32,
+    vsubq_f32, vuzp1q_u16,
 };
 use core::array;
 
@@ -124,7 +125,10 @@ impl Vector for Floats {
     #[inline(always)]
     fn larger(self, y: Self) -> Self {
         // SAFETY: the target has NEON.
-        Self::each(|i| unsafe { vbslq_f32(vcgtq_f32(self.0[i], y.0[i]), self.0[i], y.0[i]) })
+        Self::each(|i| unsafe {
+            let (x, y) = (self.0[i], y.0[i]);
+            vbslq_f32(vcgeq_f32(y, x), y, vmaxq_f32(x, y))
+        })
     }
 
     #[inline(always)]

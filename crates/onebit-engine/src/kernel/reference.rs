@@ -190,7 +190,7 @@ fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, _: &mut [f32], band: &m
     let k = pool.window.kernel;
     let (start, pooled): (f32, fn(f32, f32) -> f32) = match pool.kind {
         PoolKind::Average => (0.0, |sum, v| sum + v),
-        PoolKind::Max => (f32::NEG_INFINITY, |max, v| if v > max { v } else { max }),
+        PoolKind::Max => (f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
     };
     each(band, |y, x, c| {
         let value = |tap: usize| {

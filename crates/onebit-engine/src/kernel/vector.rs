@@ -28,7 +28,7 @@ pub(super) trait Vector: Copy {
     /// `self * y + z`.
     fn mul_add(self, y: Self, z: Self) -> Self;
 
-    /// `self` in the lanes where `self > y`, `y` in the others.
+    /// `self` in the lanes where `self > y` or it is a NaN, `y` in the others: a NaN where either is.
     fn larger(self, y: Self) -> Self;
 
     /// `yes` in the lanes above zero, `no` in the others.
@@ -85,7 +85,9 @@ impl Vector for [f32; 4] {
 
     #[inline(always)]
     fn larger(self, y: Self) -> Self {
-        core::array::from_fn(|lane| if self[lane] > y[lane] { self[lane] } else { y[lane] })
+        core::array::from_fn(|lane| {
+            if self[lane] > y[lane] || self[lane].is_nan() { self[lane] } else { y[lane] }
+        })
     }
 
     #[inline(always)]

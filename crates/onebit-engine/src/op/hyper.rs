@@ -38,7 +38,7 @@ impl HyperTrunk {
         }
         self.hidden.apply(kernels, statistics, &mut [], out);
         for unit in out {
-            *unit = unit.max(0.0);
+            *unit = if *unit > 0.0 || unit.is_nan() { *unit } else { 0.0 };
         }
     }
 

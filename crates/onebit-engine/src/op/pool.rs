@@ -12,5 +12,6 @@ pub(crate) struct Pool {
 pub(crate) enum PoolKind {
     /// The sum in order of rows and columns, times `1 / kernel^2`.
     Average,
+    /// A NaN where one is in the window.
     Max,
 }

@@ -95,7 +95,8 @@ impl HyperTrunk {
     /// Hidden units `[H]` of one image.
     fn units(&self, params: &Params, statistics: &[f32], hidden: &mut [f32]) {
         self.layer.forward(params, statistics, hidden);
-        hidden.iter_mut().for_each(|h| *h = h.max(0.0));
+        // A NaN must survive to be seen by the loss.
+        hidden.iter_mut().for_each(|h| *h = if *h > 0.0 || h.is_nan() { *h } else { 0.0 });
     }
 
     /// Gradient of the map from those of the statistics `gs`, added to `gx`.

@@ -193,7 +193,7 @@ fn sums(group: &mut BenchmarkGroup<'_, WallTime>, layer: Layer, rows: &mut [Row]
     let (mut workspace, mut y) = (Workspace::default(), vec![0.0; layer.output().len()]);
     let expected = LazyCell::new(|| {
         let mut y = vec![0.0; layer.output().len()];
-        convolution(Isa::Reference).run(&x, &mut Workspace::default(), &mut y);
+        convolution(Isa::Reference).run(&x, &mut Workspace::default(), &mut y).unwrap();
         y
     });
     for row in rows {
@@ -201,14 +201,14 @@ fn sums(group: &mut BenchmarkGroup<'_, WallTime>, layer: Layer, rows: &mut [Row]
         group.bench_function(format!("{} sums", row.isa), |bencher| {
             let convolution = checked.get_or_insert_with(|| {
                 let convolution = convolution(row.isa);
-                convolution.run(&x, &mut workspace, &mut y);
+                convolution.run(&x, &mut workspace, &mut y).unwrap();
                 assert!(y == *expected, "{layer}: wrong sums by {}", row.isa);
                 convolution
             });
             bencher.iter_custom(|runs| {
                 repeat(runs, &mut row.sums, || {
                     let start = Instant::now();
-                    convolution.run(black_box(&x), &mut workspace, black_box(&mut y));
+                    convolution.run(black_box(&x), &mut workspace, black_box(&mut y)).unwrap();
                     start.elapsed()
                 })
             });
@@ -238,7 +238,7 @@ struct Profile {
 
 impl Profile {
     fn new(engine: Engine) -> Profile {
-        let (scratch, logits) = (engine.scratch(), vec![0.0; engine.classes()]);
+        let (scratch, logits) = (engine.scratch().unwrap(), vec![0.0; engine.classes()]);
         let times = vec![0; engine.steps().len()];
         Profile { engine, scratch, logits, times, start: Instant::now() }
     }

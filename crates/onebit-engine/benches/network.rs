@@ -35,7 +35,7 @@ fn main() {
 
     let mut best = vec![u64::MAX; engine.steps().len()];
     let mut times = best.clone();
-    let (mut scratch, mut logits) = (engine.scratch(), vec![0.0; 1000]);
+    let (mut scratch, mut logits) = (engine.scratch().unwrap(), vec![0.0; 1000]);
     let start = Instant::now();
     let mut clock = || u64::try_from(start.elapsed().as_nanos()).unwrap();
     let mut fastest = u64::MAX;

@@ -2,7 +2,7 @@
 //! one piece, which the system is asked to give in large pages.
 #![allow(unsafe_code)]
 
-use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
@@ -10,6 +10,8 @@ use core::ptr::NonNull;
 use core::{fmt, slice};
 
 use bytemuck::Zeroable;
+
+use crate::EngineError;
 
 /// Bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
@@ -34,29 +36,22 @@ unsafe impl<T: Sync> Sync for Aligned<T> {}
 
 impl<T: Copy + Zeroable> Aligned<T> {
     /// Zeros.
-    pub(crate) fn new(len: usize) -> Self {
+    pub(crate) fn new(len: usize) -> Result<Self, EngineError> {
         Memory::default().take(len)
     }
 
     /// Changes the length; what was there is lost.
-    pub(crate) fn resize(&mut self, len: usize) {
+    pub(crate) fn resize(&mut self, len: usize) -> Result<(), EngineError> {
         if len != self.len {
-            *self = Aligned::new(len);
+            *self = Aligned::new(len)?;
         }
+        Ok(())
     }
 }
 
-impl<T: Copy + Zeroable> Clone for Aligned<T> {
-    fn clone(&self) -> Self {
-        let mut copy = Aligned::new(self.len);
-        copy.copy_from_slice(self);
-        copy
-    }
-}
-
-impl<T: Copy + Zeroable> Default for Aligned<T> {
+impl<T> Default for Aligned<T> {
     fn default() -> Self {
-        Aligned::new(0)
+        Aligned { elements: NonNull::dangling(), len: 0, _block: None }
     }
 }
 
@@ -82,6 +77,11 @@ impl<T> fmt::Debug for Aligned<T> {
     }
 }
 
+/// A number of elements: so large that there is no such memory where it overflows.
+pub(crate) fn product(factors: &[usize]) -> usize {
+    factors.iter().fold(1, |product, &factor| product.saturating_mul(factor))
+}
+
 /// Where the parts of a plan are taken from, one behind the other. A page of 4 KiB is a miss in the processor's table of
 /// pages and, when it is new, an interruption; a network of some megabytes is a few pages of 2 MiB.
 #[derive(Debug, Default)]
@@ -98,17 +98,22 @@ impl Memory {
     }
 
     /// Zeros.
-    pub(crate) fn take<T: Copy + Zeroable>(&self, len: usize) -> Aligned<T> {
+    pub(crate) fn take<T: Copy + Zeroable>(&self, len: usize) -> Result<Aligned<T>, EngineError> {
         if len == 0 {
-            return Aligned { elements: NonNull::dangling(), len, _block: None };
+            return Ok(Aligned::default());
         }
+        let bytes = len.saturating_mul(size_of::<T>());
+        let refused = EngineError::OutOfMemory { bytes };
         let layout = Layout::array::<T>(len).and_then(|layout| layout.align_to(LINE));
-        let layout = layout.expect("elements that fit the address space");
-        let (start, block) = self.part(layout.size()).unwrap_or_else(|| {
-            let block = Block::zeroed(layout);
-            (block.start, Arc::new(block))
-        });
-        Aligned { elements: start.cast(), len, _block: Some(block) }
+        let Ok(layout) = layout else { return Err(refused) };
+        let (start, block) = match self.part(layout.size()) {
+            Some(part) => part,
+            None => {
+                let block = Block::zeroed(layout).ok_or(refused)?;
+                (block.start, Arc::new(block))
+            }
+        };
+        Ok(Aligned { elements: start.cast(), len, _block: Some(block) })
     }
 
     /// The next zeros of the piece, if so many are left.
@@ -143,17 +148,17 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// `layout.size()` must not be 0.
-    fn zeroed(layout: Layout) -> Self {
+    /// None where the system has no such memory. `layout.size()` must not be 0.
+    fn zeroed(layout: Layout) -> Option<Self> {
         assert_ne!(layout.size(), 0, "an allocation of nothing");
         if let Some(block) = Block::large(layout.size()) {
             // SAFETY: the block has that many bytes.
             unsafe { block.start.write_bytes(0, layout.size()) };
-            return block;
+            return Some(block);
         }
         // SAFETY: the size is not 0.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
-        Block { start: start.unwrap_or_else(|| handle_alloc_error(layout)), layout }
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Block { start, layout })
     }
 
     /// At least a page of uninitialized bytes, in large pages if the system has them.
@@ -191,15 +196,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_starts_a_line_and_keeps_its_values_when_cloned() {
-        let mut words: Aligned<u64> = Aligned::new(5);
+    fn it_starts_a_line_and_keeps_its_values() {
+        let mut words: Aligned<u64> = Aligned::new(5).unwrap();
         assert_eq!(words[..], [0; 5]);
         words.copy_from_slice(&[1, 2, 3, 4, 5]);
-        for words in [&words, &words.clone()] {
-            assert_eq!(words.as_ptr().align_offset(LINE), 0);
-            assert_eq!(words[..], [1, 2, 3, 4, 5]);
+        assert_eq!(words.as_ptr().align_offset(LINE), 0);
+        assert_eq!(words[..], [1, 2, 3, 4, 5]);
+        assert!(Aligned::<f32>::new(0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn memory_that_there_is_not_is_an_error() {
+        let memory = Memory::new(3 << 20);
+        for len in [usize::MAX, usize::MAX / 4, usize::MAX / 64] {
+            let bytes = len.saturating_mul(4);
+            let refused = EngineError::OutOfMemory { bytes };
+            assert_eq!(memory.take::<f32>(len).err(), Some(refused.clone()));
+            assert_eq!(Aligned::<f32>::default().resize(len), Err(refused));
         }
-        assert!(Aligned::<f32>::new(0).is_empty());
+        assert!(memory.take::<f32>(5).is_ok());
     }
 
     #[test]
@@ -208,8 +223,8 @@ mod tests {
         for bytes in [0, 1 << 10, 3 << 20] {
             let memory = Memory::new(bytes);
             let lens = [1, 64, 65, 1 << 20, 0, 1 << 20, 1 << 20];
-            let mut parts: Vec<Aligned<u8>> = lens.map(|len| memory.take(len)).into();
-            let floats: Aligned<f32> = memory.take(7);
+            let mut parts: Vec<Aligned<u8>> = lens.map(|len| memory.take(len).unwrap()).into();
+            let floats: Aligned<f32> = memory.take(7).unwrap();
             assert_eq!(floats[..], [0.0; 7]);
             for (part, value) in parts.iter_mut().zip(1..) {
                 let Some(last) = part.len().checked_sub(1) else { continue };

@@ -1,6 +1,6 @@
 use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
-use crate::aligned::{Aligned, Memory};
+use crate::aligned::{Aligned, Memory, product};
 use crate::kernel::{Filters, Kernels, select};
 use crate::op::{Band, BitMap, ConvBin};
 use crate::{EngineError, Isa};
@@ -25,7 +25,7 @@ impl BinaryConvolution {
     /// Repacks `weight` `[O, k, k, words]` for an input map of the shape `x`.
     ///
     /// # Errors
-    /// The instruction set is not available, or `weight` has another length.
+    /// The instruction set is not available, there is no memory, or `weight` has another length.
     ///
     /// # Panics
     /// If the window does not fit the input (shape inference refuses such a graph).
@@ -46,16 +46,24 @@ impl BinaryConvolution {
         let extent = |input| geometry.output_extent(input).expect("the window fits the input");
         let y = Shape::float(geometry.out_channels, extent(x.height), extent(x.width));
         let layout = (kernels.conv_bin_layout)(Filters::of(geometry, x.channels));
-        let conv = ConvBin::new(weight, geometry, x.channels, pad, layout, &Memory::default());
+        let conv = ConvBin::new(weight, geometry, x.channels, pad, layout, &Memory::default())?;
         Ok(BinaryConvolution { kernels, conv, x, y })
     }
 
     /// Exact sums of products of one image's bits `x` (pixel by pixel, each starting a new word):
     /// integers, `[height, width, O]`.
     ///
+    /// # Errors
+    /// There is no memory for the workspace.
+    ///
     /// # Panics
     /// If `x` or `y` does not have the length of its map.
-    pub fn run(&self, x: &[u64], workspace: &mut Workspace, y: &mut [f32]) {
+    pub fn run(
+        &self,
+        x: &[u64],
+        workspace: &mut Workspace,
+        y: &mut [f32],
+    ) -> Result<(), EngineError> {
         assert_eq!(x.len(), self.x.pixels() * bits::words(self.x.channels), "length of x");
         assert_eq!(y.len(), self.y.len(), "length of y");
         let stride = self.conv.sums_stride();
@@ -63,15 +71,22 @@ impl BinaryConvolution {
             return self.sums(x, &mut workspace.prepared, stride, y);
         }
         let Workspace { prepared, sums } = workspace;
-        sums.resize(self.y.pixels() * stride);
-        self.sums(x, prepared, stride, sums);
+        sums.resize(product(&[self.y.pixels(), stride]))?;
+        self.sums(x, prepared, stride, sums)?;
         for (y, sums) in y.chunks_exact_mut(self.y.channels).zip(sums.chunks_exact(stride)) {
             y.copy_from_slice(&sums[..self.y.channels]);
         }
+        Ok(())
     }
 
-    fn sums(&self, x: &[u64], prepared: &mut Aligned<u64>, stride: usize, y: &mut [f32]) {
-        prepared.resize(self.conv.prepared_words(self.x.pixels()));
+    fn sums(
+        &self,
+        x: &[u64],
+        prepared: &mut Aligned<u64>,
+        stride: usize,
+        y: &mut [f32],
+    ) -> Result<(), EngineError> {
+        prepared.resize(self.conv.prepared_words(self.x.pixels()))?;
         self.conv.prepare(x, prepared);
         let words = self.conv.prepared(x, prepared);
         let map = BitMap { words, height: self.x.height, width: self.x.width };
@@ -86,5 +101,6 @@ impl BinaryConvolution {
             sums: None,
         };
         (self.kernels.conv_bin)(&self.conv, map, &mut band);
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::kernel::{self, Kernels};
 use crate::op::{Buffers, MAX_PARTS, Outputs, Read, Source, Spread, Temp, Work, stride};
-use crate::plan::{Plan, Sizes, Step};
+use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
 /// Choices of [`Engine::new`].
@@ -34,7 +34,7 @@ pub struct Engine {
 }
 
 /// Working memory of one run at a time; made by [`Engine::scratch`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Scratch {
     sizes: Sizes,
     floats: Aligned<f32>,
@@ -81,34 +81,58 @@ impl Engine {
     }
 
     /// Working memory for this engine.
-    #[must_use]
-    pub fn scratch(&self) -> Scratch {
+    ///
+    /// # Errors
+    /// The system has no such memory.
+    pub fn scratch(&self) -> Result<Scratch, EngineError> {
         self.scratch_for(1)
     }
 
     /// Working memory with which so many threads can compute an image together, at most 32 (`Team::MAX_THREADS`).
-    #[must_use]
-    pub fn scratch_for(&self, threads: usize) -> Scratch {
+    ///
+    /// # Errors
+    /// The system has no such memory, or it is more than one program may take.
+    pub fn scratch_for(&self, threads: usize) -> Result<Scratch, EngineError> {
+        let threads = threads.clamp(1, MAX_PARTS);
+        check_together(threads, self.plan.sizes.bytes(threads))?;
+        self.allocate(threads)
+    }
+
+    /// Working memory for each of so many threads that compute images of their own.
+    ///
+    /// # Errors
+    /// The system has no such memory, or all of it is more than one program may take.
+    pub fn scratches(&self, threads: usize) -> Result<Vec<Scratch>, EngineError> {
+        check_together(
+            threads,
+            self.plan.sizes.bytes(1).and_then(|bytes| bytes.checked_mul(threads)),
+        )?;
+        (0..threads).map(|_| self.allocate(1)).collect()
+    }
+
+    fn allocate(&self, threads: usize) -> Result<Scratch, EngineError> {
         let sizes = self.plan.sizes;
-        let buffers = || Buffers {
-            transformed: Aligned::new(sizes.transformed),
-            next: 0,
-            rounded: Aligned::new(sizes.rounded),
-            ragged: Aligned::new(sizes.ragged),
-            pooled: Aligned::new(sizes.pooled),
-            pool_row: Aligned::new(sizes.pool_row),
+        let buffers = |_| {
+            Ok(Buffers {
+                transformed: Aligned::new(sizes.transformed)?,
+                next: 0,
+                rounded: Aligned::new(sizes.rounded)?,
+                ragged: Aligned::new(sizes.ragged)?,
+                pooled: Aligned::new(sizes.pooled)?,
+                pool_row: Aligned::new(sizes.pool_row)?,
+            })
         };
-        Scratch {
+        Ok(Scratch {
             sizes,
-            floats: Aligned::new(sizes.floats),
-            bits: Aligned::new(sizes.bits),
-            sums: Aligned::new(sizes.sums),
+            floats: Aligned::new(sizes.floats)?,
+            bits: Aligned::new(sizes.bits)?,
+            sums: Aligned::new(sizes.sums)?,
             temp: Temp {
-                vectors: Aligned::new(sizes.vectors),
-                prepared: Aligned::new(sizes.prepared),
-                buffers: (0..threads.clamp(1, MAX_PARTS)).map(|_| buffers()).collect(),
+                vectors: Aligned::new(sizes.vectors)?,
+                prepared: Aligned::new(sizes.prepared)?,
+                buffers: (0..threads).map(buffers).collect::<Result<_, EngineError>>()?,
             },
-        }
+        })
     }
 
     /// Computes the logits of one normalised image, NHWC (`height x width x channels`). Allocates nothing.
@@ -236,7 +260,7 @@ impl Engine {
     /// Bytes in use.
     #[must_use]
     pub fn memory(&self) -> Memory {
-        Memory { scratch: self.plan.sizes.bytes(), weights: self.weights }
+        Memory { scratch: self.plan.sizes.bytes(1).unwrap_or(usize::MAX), weights: self.weights }
     }
 
     fn check(&self, image: &[f32], logits: &[f32], scratch: &Scratch) -> Result<(), EngineError> {
@@ -298,5 +322,13 @@ impl Engine {
             }
             Source::Bits(_) | Source::Image => logits.copy_from_slice(image),
         }
+    }
+}
+
+/// The working memory of all threads, `bytes` unless that overflows, is within the limit.
+fn check_together(threads: usize, bytes: Option<usize>) -> Result<(), EngineError> {
+    match bytes {
+        Some(bytes) if bytes <= MAX_SCRATCH_BYTES => Ok(()),
+        _ => Err(EngineError::TooLargeTogether { threads, limit: MAX_SCRATCH_BYTES }),
     }
 }

@@ -40,6 +40,23 @@ pub enum EngineError {
         /// The limit.
         limit: usize,
     },
+    /// More working memory for all threads than the limit.
+    #[error(
+        "{threads} threads need more than {limit} bytes of working memory together for images of this size: use \
+         fewer threads, or smaller images"
+    )]
+    TooLargeTogether {
+        /// Threads.
+        threads: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The system has not so much memory left.
+    #[error("out of memory: the system refuses {bytes} bytes more")]
+    OutOfMemory {
+        /// Bytes asked for at once.
+        bytes: usize,
+    },
     /// An instruction set that this CPU or this build does not have.
     #[error("this CPU or this build has no {isa} kernels; available are: {available}")]
     MissingIsa {

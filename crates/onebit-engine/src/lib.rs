@@ -17,7 +17,7 @@
 //! let engine = Engine::new(&model, Options::default())?;
 //! let image = [1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0]; // 2x2 pixels of 2 channels, normalised
 //! let mut logits = vec![0.0; engine.classes()];
-//! engine.run(&image, &mut logits, &mut engine.scratch())?;
+//! engine.run(&image, &mut logits, &mut engine.scratch()?)?;
 //! assert_eq!(logits, [3.0, 2.5]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

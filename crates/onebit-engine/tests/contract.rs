@@ -66,7 +66,7 @@ fn a_run_allocates_nothing() {
     for (model, isa) in models.iter().flat_map(|model| isas().into_iter().map(move |i| (model, i)))
     {
         let engine = engine(model, isa);
-        let mut scratch = engine.scratch();
+        let mut scratch = engine.scratch().unwrap();
         let mut logits = vec![0.0; engine.classes()];
         let before = ALLOCATIONS.with(Cell::get);
         engine.run(&image, &mut logits, &mut scratch).unwrap();
@@ -102,7 +102,7 @@ fn a_scratch_carries_nothing_from_one_image_to_the_next() {
     for (model, isa) in models.iter().flat_map(|model| isas().into_iter().map(move |i| (model, i)))
     {
         let engine = engine(model, isa);
-        let mut scratch = engine.scratch();
+        let mut scratch = engine.scratch().unwrap();
         let mut logits = vec![0.0; 10];
         for seed in 0..3 {
             let image = Random(seed).floats(3 * 16 * 16, -1.0, 1.0);
@@ -120,7 +120,7 @@ fn wrong_lengths_are_one_clear_error() {
         let error = engine.run(&vec![0.0; image], &mut vec![0.0; logits], scratch).unwrap_err();
         error.to_string()
     };
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch().unwrap();
     assert_eq!(
         try_run(767, 10, &mut scratch),
         "the image has 767 values, expected 16x16x3 = 768 (NHWC)"
@@ -130,7 +130,7 @@ fn wrong_lengths_are_one_clear_error() {
         "the slice for the logits has 9 places, the network has 10 classes"
     );
     let options = Options { input: Some([8, 8]), isa: None };
-    let mut foreign = Engine::new(&model, options).unwrap().scratch();
+    let mut foreign = Engine::new(&model, options).unwrap().scratch().unwrap();
     assert_eq!(
         try_run(768, 10, &mut foreign),
         "the scratch memory belongs to another engine; get it from `scratch()` of this one"
@@ -251,7 +251,7 @@ fn convolutions_are_fused_with_what_follows_them() {
         ticks
     };
     let (image, mut logits) = ([0.5; 192], [0.0; 10]);
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch().unwrap();
     engine.run_profiled(&image, &mut logits, &mut scratch, &mut clock, &mut times).unwrap();
     assert_eq!(times, [7; 6]);
     assert_eq!(logits[..], run(&engine, &image));

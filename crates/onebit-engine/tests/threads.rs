@@ -20,9 +20,9 @@ fn logits(model: &Verified<Model>, isa: Isa, image: &[f32], team: Option<&Team>)
     let engine = Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap();
     let mut logits = vec![0.0; engine.classes()];
     match team {
-        None => engine.run(image, &mut logits, &mut engine.scratch()).unwrap(),
+        None => engine.run(image, &mut logits, &mut engine.scratch().unwrap()).unwrap(),
         Some(team) => {
-            let mut scratch = engine.scratch_for(team.threads());
+            let mut scratch = engine.scratch_for(team.threads()).unwrap();
             for _ in 0..2 {
                 engine.run_with(image, &mut logits, &mut scratch, team).unwrap();
             }
@@ -68,8 +68,8 @@ fn a_scratch_for_one_thread_serves_a_team() {
     let image = random.floats(3 * 64 * 64, -1.5, 1.5);
     let engine = Engine::new(&model, Options::default()).unwrap();
     let [mut alone, mut together] = [[0.0; 10]; 2];
-    engine.run(&image, &mut alone, &mut engine.scratch()).unwrap();
+    engine.run(&image, &mut alone, &mut engine.scratch().unwrap()).unwrap();
     let team = Team::new(2).unwrap();
-    engine.run_with(&image, &mut together, &mut engine.scratch(), &team).unwrap();
+    engine.run_with(&image, &mut together, &mut engine.scratch().unwrap(), &team).unwrap();
     assert_eq!(alone, together);
 }

@@ -29,7 +29,7 @@ fn main() {
 fn load(path: &Path) -> (Engine, Scratch) {
     let model = read_model_file(path).unwrap();
     let engine = Engine::new(&model, Options::default()).unwrap();
-    let scratch = engine.scratch();
+    let scratch = engine.scratch().unwrap();
     (engine, scratch)
 }
 

@@ -48,7 +48,7 @@ fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
     let front = int8::features(model).unwrap().unwrap();
     let mut ranges = Ranges::new(front.graph.classes.len());
     let engine = Engine::new(&front, Options::default()).unwrap();
-    let (mut scratch, mut values) = (engine.scratch(), vec![0.0; engine.classes()]);
+    let (mut scratch, mut values) = (engine.scratch().unwrap(), vec![0.0; engine.classes()]);
     for image in images {
         engine.run(image, &mut values, &mut scratch).unwrap();
         ranges.add(&values);
@@ -100,7 +100,7 @@ fn mean_features(model: &Model, images: &[Vec<f32>]) -> Vec<f64> {
     model.graph.classes = (0..features).map(|feature| feature.to_string()).collect();
     let model = Verified::<Model>::new(model).unwrap();
     let engine = Engine::new(&model, Options::default()).unwrap();
-    let (mut scratch, mut values) = (engine.scratch(), vec![0.0; features]);
+    let (mut scratch, mut values) = (engine.scratch().unwrap(), vec![0.0; features]);
     let mut mean = vec![0.0; features];
     for image in images {
         engine.run(image, &mut values, &mut scratch).unwrap();

@@ -23,7 +23,7 @@ fn main() {
     let options = Options { input: Some([height, width]), isa: None };
     let engine = Engine::new(&model, options).unwrap();
     let shapes = infer::shapes_for(&model.graph, [channels, height, width]).unwrap();
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch().unwrap();
     let mut logits = vec![0.0; engine.classes()];
     let mut signs = Vec::new();
     for image in values.chunks(channels * height * width) {

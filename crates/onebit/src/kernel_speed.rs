@@ -57,7 +57,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Speed>> {
     while rounds < LEAST_ROUNDS || started.elapsed() < MEASURED {
         for convolution in 0..CONVOLUTIONS.len() {
             for (_, trials) in &mut candidates {
-                trials[convolution].run();
+                trials[convolution].run()?;
             }
         }
         rounds += 1;
@@ -83,12 +83,14 @@ impl Trial {
         })
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> anyhow::Result<()> {
         for _ in 0..RUNS_IN_A_ROW {
             let before = Instant::now();
-            self.convolution.run(black_box(&self.x), &mut self.workspace, black_box(&mut self.y));
+            let (x, y) = (black_box(&self.x), black_box(&mut self.y));
+            self.convolution.run(x, &mut self.workspace, y)?;
             self.best = self.best.min(before.elapsed());
         }
+        Ok(())
     }
 }
 

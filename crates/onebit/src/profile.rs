@@ -135,7 +135,7 @@ impl Profile {
 
 /// Nanoseconds of each step.
 fn medians(engine: &Engine, image: &[f32], runs: usize) -> anyhow::Result<Vec<f64>> {
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch()?;
     let mut logits = vec![0.0; engine.classes()];
     let started = Instant::now();
     let mut clock = || started.elapsed().as_nanos() as u64;

@@ -38,7 +38,8 @@ impl Runner {
         let threads = threads.unwrap_or_else(machine::threads);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
         let team = Team::new(threads.min(Team::MAX_THREADS))?;
-        let shared = engine.scratch_for(team.threads());
+        let shared =
+            engine.scratch_for(team.threads()).with_context(|| path.display().to_string())?;
         Ok(Runner { engine, team, shared, pool, scratches: Vec::new() })
     }
 
@@ -70,7 +71,7 @@ impl Runner {
             return Ok(pairs.try_for_each(&mut run)?);
         }
         if scratches.is_empty() {
-            scratches.extend((0..threads).map(|_| engine.scratch()));
+            *scratches = engine.scratches(threads)?;
         }
         let share = count.div_ceil(threads);
         let run = |((images, logits), scratch): ((&[f32], &mut [f32]), &mut Scratch)| {

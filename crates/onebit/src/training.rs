@@ -123,5 +123,12 @@ fn observe_engine(engine: &Engine, batch: &Batch) -> anyhow::Result<Vec<Observed
         })?;
         Ok(Observed { logits, signs })
     };
-    batch.images.par_chunks_exact(image).map_init(|| engine.scratch(), observe).collect()
+    let threads = rayon::current_num_threads();
+    let images: Vec<&[f32]> = batch.images.chunks_exact(image).collect();
+    let share = images.len().div_ceil(threads).max(1);
+    let shares = images.par_chunks(share).zip(engine.scratches(threads)?);
+    let observed = shares.map(|(images, mut scratch)| {
+        images.iter().map(|image| observe(&mut scratch, image)).collect::<anyhow::Result<Vec<_>>>()
+    });
+    Ok(observed.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }

@@ -1,7 +1,8 @@
 use onebit_model::Geometry;
 
 use super::{Window, band::sums_stride};
-use crate::aligned::{Aligned, Memory};
+use crate::EngineError;
+use crate::aligned::{Aligned, Memory, product};
 
 /// Weights of a filter that are repacked before those of the next: a cache line.
 const TOGETHER: usize = 16;
@@ -28,12 +29,12 @@ impl Conv {
         channels: usize,
         lanes: usize,
         memory: &Memory,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
         let (inputs, outputs) = (channels / groups, out_channels / groups);
         let len = kernel * kernel * inputs;
         let blocks = outputs.div_ceil(lanes);
-        let mut weights = memory.take(groups * blocks * len * lanes);
+        let mut weights = memory.take(product(&[groups, blocks, len, lanes]))?;
         for (block, packed) in weights.chunks_exact_mut(len * lanes).enumerate() {
             let (group, channel) = (block / blocks, block % blocks * lanes);
             let rows = &weight[(group * outputs + channel) * len..];
@@ -48,7 +49,7 @@ impl Conv {
             }
         }
         let window = Window { kernel, stride, padding };
-        Conv { weights, lanes, window, groups, inputs, outputs }
+        Ok(Conv { weights, lanes, window, groups, inputs, outputs })
     }
 
     /// Floats from one pixel to the next of the map that the kernel writes.

@@ -1,11 +1,9 @@
-use alloc::vec;
-use alloc::vec::Vec;
-
 use bytemuck::Pod;
 use onebit_model::{Geometry, PadValue, bits};
 
 use super::{Window, band::sums_stride};
-use crate::aligned::{Aligned, Memory};
+use crate::EngineError;
+use crate::aligned::{Aligned, Memory, product};
 
 /// How a kernel wants the weights of binary convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub(crate) struct ConvBin {
     pub(crate) group: usize,
     /// Sum of the weights (+1, -1) of each tap, `[group][block][tap][lane]`, when padded taps count as +1;
     /// empty when they count nothing.
-    pub(crate) tap_sums: Vec<f32>,
+    pub(crate) tap_sums: Aligned<f32>,
     preparation: Preparation,
 }
 
@@ -65,7 +63,7 @@ impl ConvBin {
         pad: PadValue,
         layout: Layout,
         memory: &Memory,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
         let Layout { lanes, bits: lane_bits } = layout;
         let (inputs, outputs) = (channels / groups, out_channels / groups);
@@ -84,7 +82,8 @@ impl ConvBin {
             }
         };
         let mut conv = ConvBin {
-            weights: memory.take((blocks * taps * words * lanes * lane_bits.max(8)).div_ceil(64)),
+            weights: memory
+                .take(product(&[blocks, taps, words, lanes, lane_bits.max(8)]).div_ceil(64))?,
             lanes,
             window: Window { kernel, stride, padding },
             groups,
@@ -94,13 +93,13 @@ impl ConvBin {
             pixel,
             group,
             tap_sums: match pad {
-                PadValue::Zero => Vec::new(),
-                PadValue::One => vec![0.0; blocks * taps * lanes],
+                PadValue::Zero => Aligned::default(),
+                PadValue::One => memory.take(product(&[blocks, taps, lanes]))?,
             },
             preparation,
         };
         conv.pack(weight, layout);
-        conv
+        Ok(conv)
     }
 
     fn pack(&mut self, weight: &[u64], Layout { lanes, bits }: Layout) {

@@ -1,9 +1,8 @@
-use alloc::vec::Vec;
-
 use onebit_model::{Geometry, int8};
 
 use super::{CHANNEL_ALIGN, Window};
-use crate::aligned::{Aligned, Memory};
+use crate::EngineError;
+use crate::aligned::{Aligned, Memory, product};
 
 /// Inputs that are moved at once; behind every row there is room for so many.
 pub(crate) const MOVED: usize = 32;
@@ -41,7 +40,7 @@ pub(crate) struct ConvI8 {
     /// Repeated likewise.
     pub(crate) offset: Aligned<f32>,
     /// The integer of 0 for each input channel.
-    pub(crate) zeros: Vec<u8>,
+    pub(crate) zeros: Aligned<u8>,
     pub(crate) layout: LayoutI8,
     pub(crate) window: Window,
     pub(crate) inputs: usize,
@@ -71,19 +70,19 @@ impl ConvI8 {
         inputs: usize,
         layout: LayoutI8,
         memory: &Memory,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let channels = tensors.input_scale.len().max(1);
         let repeated = (1..=CHANNEL_ALIGN).find(|n| (n * inputs).is_multiple_of(CHANNEL_ALIGN));
         let repeated = repeated.unwrap_or(1) * inputs;
         let mut conv = ConvI8 {
-            weights: Aligned::new(0),
-            first: memory.take(out_channels.next_multiple_of(layout.lanes)),
-            scale: memory.take(out_channels.next_multiple_of(layout.lanes)),
-            shift: memory.take(out_channels.next_multiple_of(layout.lanes)),
-            inverse: memory.take(repeated),
-            offset: memory.take(repeated),
-            zeros: Vec::with_capacity(inputs),
+            weights: Aligned::default(),
+            first: memory.take(out_channels.next_multiple_of(layout.lanes))?,
+            scale: memory.take(out_channels.next_multiple_of(layout.lanes))?,
+            shift: memory.take(out_channels.next_multiple_of(layout.lanes))?,
+            inverse: memory.take(repeated)?,
+            offset: memory.take(repeated)?,
+            zeros: memory.take(inputs)?,
             layout,
             window: Window { kernel, stride, padding },
             inputs,
@@ -93,8 +92,10 @@ impl ConvI8 {
             conv.inverse[i] = 1.0 / tensors.input_scale[i % inputs % channels];
             conv.offset[i] = tensors.input_offset[i % inputs % channels];
         }
-        conv.zeros.extend(conv.offset[..inputs].iter().map(|&offset| int8::zero_point(offset)));
-        conv.weights = memory.take(conv.first.len() * conv.groups() * layout.together);
+        for (zero, &offset) in conv.zeros.iter_mut().zip(conv.offset.iter()) {
+            *zero = int8::zero_point(offset);
+        }
+        conv.weights = memory.take(product(&[conv.first.len(), conv.groups(), layout.together]))?;
         let products = kernel * kernel * inputs;
         for (o, filter) in tensors.weight.chunks_exact(products).enumerate() {
             conv.pack(o, filter);
@@ -105,7 +106,7 @@ impl ConvI8 {
             conv.scale[o] = scale;
             conv.shift[o] = int8::shift(filter, scale, &conv.offset[..inputs], bias);
         }
-        conv
+        Ok(conv)
     }
 
     fn pack(&mut self, o: usize, filter: &[i8]) {

@@ -1,5 +1,6 @@
 use super::CHANNEL_ALIGN;
-use crate::aligned::{Aligned, Memory};
+use crate::EngineError;
+use crate::aligned::{Aligned, Memory, product};
 
 /// `y = W x + b` with 8-bit weights in the kernels' order: `[block of outputs][input][lane]`. A weight is its integer
 /// times the factor of its output, rounded once; inputs that are 0 take no part.
@@ -24,19 +25,19 @@ impl LinearI8 {
         inputs: usize,
         most_lanes: usize,
         memory: &Memory,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         let mut lanes = CHANNEL_ALIGN;
         while 2 * lanes <= most_lanes && scale.len().is_multiple_of(2 * lanes) {
             lanes *= 2;
         }
-        let mut weights = memory.take(scale.len() * inputs);
+        let mut weights = memory.take(product(&[scale.len(), inputs]))?;
         for (o, row) in integers.chunks_exact(inputs).enumerate() {
             let block = &mut weights[o / lanes * lanes * inputs..][..lanes * inputs];
             for (vector, &q) in block.chunks_exact_mut(lanes).zip(row) {
                 vector[o % lanes] = q;
             }
         }
-        LinearI8 { weights, lanes, inputs, scale, bias }
+        Ok(LinearI8 { weights, lanes, inputs, scale, bias })
     }
 
     pub(crate) fn bytes(&self) -> usize {

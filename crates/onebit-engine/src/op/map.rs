@@ -8,6 +8,7 @@ use super::{
     Affine, Band, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, Pool, Prelu, Read,
     SignStage, Source, Spread, StageView, Temp, Window, Winograd, stride,
 };
+use crate::aligned::product;
 use crate::kernel::Kernels;
 
 /// Floats of the rows that are computed at once where a pooling reads them, so that they stay in the second-level
@@ -364,7 +365,7 @@ impl Map {
     pub(crate) fn ragged(&self) -> usize {
         match self.sums_stride() {
             own if own == stride(self.channels) => 0,
-            wider => self.height * self.width * wider,
+            wider => product(&[self.height, self.width, wider]),
         }
     }
 
@@ -400,7 +401,7 @@ impl Map {
     /// Floats of [`Buffers::pool_row`] in use.
     pub(crate) fn pool_row(&self) -> usize {
         match &self.producer {
-            Producer::Pool { width, .. } => width * stride(self.channels),
+            Producer::Pool { width, .. } => product(&[*width, stride(self.channels)]),
             _ => 0,
         }
     }
@@ -411,7 +412,7 @@ impl Map {
             Producer::Pool { pool, inner: Some(inner), .. } if inner.there().is_none() => {
                 let Window { kernel, stride: step, .. } = pool.window;
                 let rows = inner.pooled_rows(*pool) * step + kernel;
-                rows.min(inner.height) * inner.width * stride(inner.channels)
+                product(&[rows.min(inner.height), inner.width, stride(inner.channels)])
             }
             _ => 0,
         }

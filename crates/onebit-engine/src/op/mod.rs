@@ -76,7 +76,7 @@ impl<'a> Read<'a> {
 }
 
 /// Memory that a step uses only while it runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Temp {
     /// Dynamic thresholds and shifts, statistics.
     pub(crate) vectors: Aligned<f32>,
@@ -87,7 +87,7 @@ pub(crate) struct Temp {
 }
 
 /// Memory that some rows of a map need only while they are computed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Buffers {
     /// Rows of the input of a convolution by minimal filtering.
     pub(crate) transformed: Aligned<f32>,

@@ -2,7 +2,8 @@ use onebit_model::Geometry;
 
 use super::Window;
 use super::band::stride;
-use crate::aligned::{Aligned, Memory};
+use crate::EngineError;
+use crate::aligned::{Aligned, Memory, product};
 
 /// Taps of a row of the window.
 const KERNEL: usize = 7;
@@ -86,17 +87,17 @@ impl Winograd {
         channels: usize,
         lanes: usize,
         memory: &Memory,
-    ) -> Self {
+    ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let mut winograd = Winograd {
-            weights: Aligned::new(0),
+            weights: Aligned::default(),
             lanes,
             window: Window { kernel, stride, padding },
             inputs: channels,
             outputs: out_channels,
         };
         let block = winograd.block();
-        winograd.weights = memory.take(out_channels.div_ceil(lanes) * block);
+        winograd.weights = memory.take(product(&[out_channels.div_ceil(lanes), block]))?;
         for (o, filter) in weight.chunks_exact(KERNEL * KERNEL * channels).enumerate() {
             let lane = o / lanes * block + o % lanes;
             for (ky, row) in filter.chunks_exact(KERNEL * channels).enumerate() {
@@ -114,7 +115,7 @@ impl Winograd {
                 }
             }
         }
-        winograd
+        Ok(winograd)
     }
 
     /// First product of a point in a block.

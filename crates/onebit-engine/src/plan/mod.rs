@@ -18,7 +18,7 @@ use crate::fuse::groups;
 use crate::kernel::Kernels;
 use crate::op::{Source, Work};
 
-/// Most bytes of working memory for one image.
+/// Most bytes of working memory for one image, and for all threads that have some.
 pub(crate) const MAX_SCRATCH_BYTES: usize = 1 << 31;
 
 /// What one step of the plan computes.
@@ -143,8 +143,10 @@ impl Plan {
         plan.sizes.floats = places.floats.len();
         plan.sizes.bits = places.bits.len();
         plan.sizes.sums = places.sums.len();
-        plan.sizes.check()?;
-        Ok(plan)
+        match plan.sizes.bytes(1) {
+            Some(bytes) if bytes <= MAX_SCRATCH_BYTES => Ok(plan),
+            _ => Err(TOO_LARGE),
+        }
     }
 
     fn push(&mut self, info: StepInfo, step: Step) {
@@ -178,31 +180,25 @@ fn largest_weights(model: &Model) -> usize {
 const TOO_LARGE: EngineError = EngineError::TooLarge { limit: MAX_SCRATCH_BYTES };
 
 impl Sizes {
-    fn check(&self) -> Result<(), EngineError> {
-        let bytes = |n: usize, size: usize| n.checked_mul(size);
-        let areas = [
-            bytes(self.floats, 4),
-            bytes(self.bits, 8),
-            bytes(self.sums, 4),
-            bytes(self.vectors, 4),
-            bytes(self.prepared, 8),
-            bytes(self.rounded, 8),
-            bytes(self.ragged, 4),
-            bytes(self.transformed, 4),
-            bytes(self.pooled, 4),
-            bytes(self.pool_row, 4),
-        ];
-        let total = areas.into_iter().try_fold(0usize, |sum, area| sum.checked_add(area?));
-        match total {
-            Some(total) if total <= MAX_SCRATCH_BYTES => Ok(()),
-            _ => Err(TOO_LARGE),
-        }
-    }
-
-    /// Bytes of a scratch memory.
-    pub(crate) fn bytes(&self) -> usize {
-        let buffers = self.ragged + self.transformed + self.pooled + self.pool_row;
-        4 * (self.floats + self.sums + self.vectors + buffers)
-            + 8 * (self.bits + self.prepared + self.rounded)
+    /// Bytes of a scratch memory for so many threads, `None` where that overflows.
+    pub(crate) fn bytes(&self, threads: usize) -> Option<usize> {
+        let sum = |areas: &[(usize, usize)]| {
+            areas.iter().try_fold(0usize, |sum, &(n, size)| sum.checked_add(n.checked_mul(size)?))
+        };
+        let common = sum(&[
+            (self.floats, 4),
+            (self.bits, 8),
+            (self.sums, 4),
+            (self.vectors, 4),
+            (self.prepared, 8),
+        ]);
+        let of_each = sum(&[
+            (self.rounded, 8),
+            (self.ragged, 4),
+            (self.transformed, 4),
+            (self.pooled, 4),
+            (self.pool_row, 4),
+        ]);
+        of_each?.checked_mul(threads)?.checked_add(common?)
     }
 }

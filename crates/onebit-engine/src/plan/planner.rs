@@ -67,11 +67,20 @@ impl Planner<'_> {
         tensor: &'static str,
         channels: usize,
     ) -> Result<Aligned<f32>, EngineError> {
-        let mut values = Vec::new();
-        for &id in ids {
-            values.extend_from_slice(self.floats(id, tensor, channels / ids.len())?);
+        let mut padded = self.memory.take(stride(channels))?;
+        let each = channels / ids.len();
+        for (&id, values) in ids.iter().zip(padded.chunks_exact_mut(each)) {
+            values.copy_from_slice(self.floats(id, tensor, each)?);
         }
-        Ok(padded(&values, 0.0, &self.memory))
+        Ok(padded)
+    }
+
+    /// The same number for each channel, then `rest` up to a whole stride.
+    fn filled(&self, value: f32, channels: usize, rest: f32) -> Result<Aligned<f32>, EngineError> {
+        let mut filled = self.memory.take(stride(channels))?;
+        filled.fill(rest);
+        filled[..channels].fill(value);
+        Ok(filled)
     }
 
     /// Whether anything but a convolution or a classifier reads the image, whose pixels lie side by side.
@@ -162,15 +171,17 @@ impl Planner<'_> {
                     Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
                 let lanes = (self.kernels.conv_lanes)(outputs);
                 Layer::F32 {
-                    weight: Conv::new(weight, geometry, inputs, lanes, &self.memory),
+                    weight: Conv::new(weight, geometry, inputs, lanes, &self.memory)?,
                     bias,
                 }
             }
             Precision::I8 => {
                 let (integers, scale) = self.integers(id, inputs, outputs)?;
-                let vectors = [padded(scale, 0.0, &self.memory), bias];
+                let mut factors = self.filled(0.0, outputs, 0.0)?;
+                factors[..outputs].copy_from_slice(scale);
                 let lanes = self.kernels.linear_i8_lanes;
-                Layer::I8(LinearI8::new(integers, vectors, inputs, lanes, &self.memory))
+                let vectors = [factors, bias];
+                Layer::I8(LinearI8::new(integers, vectors, inputs, lanes, &self.memory)?)
             }
         };
         Ok(Linear { x: self.source(id, 0), channels: self.input_shape(id).channels, layer })
@@ -200,7 +211,7 @@ impl Planner<'_> {
         let input_offset = self.floats(id, INPUT_OFFSET, channels)?;
         let tensors = TensorsI8 { weight, weight_scale, input_scale, input_offset, bias };
         let layout = (self.kernels.conv_i8_layout)(out_channels);
-        Ok(ConvI8::new(tensors, geometry, inputs, layout, &self.memory))
+        ConvI8::new(tensors, geometry, inputs, layout, &self.memory)
     }
 
     /// The 8-bit `weight` `[rows, columns]` and the factors of its rows.
@@ -278,11 +289,12 @@ impl Planner<'_> {
                 let weight = self.floats(id, "weight", len)?;
                 let lanes = (self.kernels.conv_lanes)(geometry.out_channels / geometry.groups);
                 if Winograd::suits(&geometry) {
-                    let conv = Winograd::new(weight, geometry, shape.channels, lanes, &self.memory);
+                    let conv =
+                        Winograd::new(weight, geometry, shape.channels, lanes, &self.memory)?;
                     let Shape { height, width, .. } = shape;
                     return Ok(Producer::Winograd { x, height, width, conv });
                 }
-                let conv = Conv::new(weight, geometry, shape.channels, lanes, &self.memory);
+                let conv = Conv::new(weight, geometry, shape.channels, lanes, &self.memory)?;
                 Producer::Conv {
                     x,
                     channels: shape.channels,
@@ -298,13 +310,13 @@ impl Planner<'_> {
             Op::ConvBin { geometry, pad, .. } => {
                 let words = |id| self.model.words(self.node(id), "weight");
                 let words = match group.twins.first() {
-                    Some(&twin) => Cow::from([words(id), words(twin)].concat()),
+                    Some(&twin) => Cow::from(one_behind_the_other(words(id), words(twin))?),
                     None => Cow::from(words(id)),
                 };
                 let geometry = both(geometry, group);
                 let layout = (self.kernels.conv_bin_layout)(Filters::of(geometry, shape.channels));
                 let conv =
-                    ConvBin::new(&words, geometry, shape.channels, pad, layout, &self.memory);
+                    ConvBin::new(&words, geometry, shape.channels, pad, layout, &self.memory)?;
                 Producer::ConvBin { x, height: shape.height, width: shape.width, conv }
             }
             Op::Concat => {
@@ -357,14 +369,14 @@ impl Planner<'_> {
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<Prelu, EngineError> {
         let floats = |name| self.padded(ids, name, channels);
-        let filled = |value: f32| padded(&vec![value; channels], 0.0, &self.memory);
+        let filled = |value: f32| self.filled(value, channels, 0.0);
         let (slope_pos, slope_neg) = match slope {
-            Slope::Relu => (filled(1.0), filled(0.0)),
-            Slope::Negative => (filled(1.0), floats("slope_neg")?),
+            Slope::Relu => (filled(1.0)?, filled(0.0)?),
+            Slope::Negative => (filled(1.0)?, floats("slope_neg")?),
             Slope::Both => (floats("slope_pos")?, floats("slope_neg")?),
         };
         let (shift_x, shift_y) = match shift {
-            Shift::None => (filled(0.0), filled(0.0)),
+            Shift::None => (filled(0.0)?, filled(0.0)?),
             Shift::Static | Shift::Dynamic => (floats("shift_x")?, floats("shift_y")?),
         };
         let offsets = (shift == Shift::Dynamic)
@@ -378,15 +390,16 @@ impl Planner<'_> {
         channels: usize,
         reserve: &mut impl FnMut(usize) -> usize,
     ) -> Result<SignStage, EngineError> {
-        let (values, threshold) = match self.node(id).op {
-            Op::Sign { threshold: threshold @ (Threshold::Static | Threshold::Dynamic) } => {
-                (Cow::from(self.floats(id, "threshold", channels)?), threshold)
-            }
-            _ => (Cow::from(vec![0.0; channels]), Threshold::Zero),
-        };
-        let offsets = (threshold == Threshold::Dynamic)
-            .then(|| Offsets { values: self.source(id, 1), at: reserve(stride(channels)) });
-        Ok(SignStage { threshold: padded(&values, f32::INFINITY, &self.memory), offsets })
+        let mut threshold = self.filled(0.0, channels, f32::INFINITY)?;
+        let mut offsets = None;
+        if let Op::Sign { threshold: kind @ (Threshold::Static | Threshold::Dynamic) } =
+            self.node(id).op
+        {
+            threshold[..channels].copy_from_slice(self.floats(id, "threshold", channels)?);
+            offsets = (kind == Threshold::Dynamic)
+                .then(|| Offsets { values: self.source(id, 1), at: reserve(stride(channels)) });
+        }
+        Ok(SignStage { threshold, offsets })
     }
 
     pub(super) fn info(&self, group: &Group) -> StepInfo {
@@ -442,12 +455,13 @@ fn both(geometry: Geometry, group: &Group) -> Geometry {
     Geometry { out_channels: filters * geometry.out_channels, ..geometry }
 }
 
-/// Values of the channels, then `fill` up to a whole stride.
-fn padded(values: &[f32], fill: f32, memory: &Memory) -> Aligned<f32> {
-    let mut padded = memory.take(stride(values.len()));
-    padded.fill(fill);
-    padded[..values.len()].copy_from_slice(values);
-    padded
+fn one_behind_the_other(a: &[u64], b: &[u64]) -> Result<Vec<u64>, EngineError> {
+    let mut words = Vec::new();
+    let bytes = size_of_val(a) + size_of_val(b);
+    words.try_reserve_exact(a.len() + b.len()).map_err(|_| EngineError::OutOfMemory { bytes })?;
+    words.extend_from_slice(a);
+    words.extend_from_slice(b);
+    Ok(words)
 }
 
 fn window_name(op: &str, geometry: &Geometry) -> String {

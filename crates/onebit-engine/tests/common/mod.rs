@@ -120,7 +120,7 @@ fn random_floats(
 pub(crate) fn observe(engine: &Engine, image: &[f32]) -> (Vec<f32>, BTreeMap<String, Vec<u64>>) {
     let mut signs = BTreeMap::new();
     let mut logits = vec![f32::NAN; engine.classes()];
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch().unwrap();
     let mut observer = |name: &str, words: &[u64]| {
         assert!(signs.insert(name.to_string(), words.to_vec()).is_none());
     };
@@ -131,7 +131,7 @@ pub(crate) fn observe(engine: &Engine, image: &[f32]) -> (Vec<f32>, BTreeMap<Str
 /// Logits.
 pub(crate) fn run(engine: &Engine, image: &[f32]) -> Vec<f32> {
     let mut logits = vec![f32::NAN; engine.classes()];
-    engine.run(image, &mut logits, &mut engine.scratch()).unwrap();
+    engine.run(image, &mut logits, &mut engine.scratch().unwrap()).unwrap();
     logits
 }
 

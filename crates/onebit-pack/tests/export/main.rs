@@ -154,7 +154,7 @@ fn run(engine: &Engine, image: &[f32]) -> Observed {
     let mut observed = Observed { logits: vec![0.0; engine.classes()], signs: Vec::new() };
     let signs = &mut observed.signs;
     let mut observer = |node: &str, bits: &[u64]| signs.push((node.to_string(), bits.to_vec()));
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch().unwrap();
     engine.run_observed(image, &mut observed.logits, &mut scratch, &mut observer).unwrap();
     observed
 }

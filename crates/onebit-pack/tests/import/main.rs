@@ -167,7 +167,9 @@ fn run(engine: &Engine, model: &Verified<Model>, image: &[f32]) -> Found {
         let bytes = channels[node] / 8;
         signs.extend(words.iter().flat_map(|word| word.to_le_bytes().into_iter().take(bytes)));
     };
-    engine.run_observed(image, &mut found.logits, &mut engine.scratch(), &mut observer).unwrap();
+    engine
+        .run_observed(image, &mut found.logits, &mut engine.scratch().unwrap(), &mut observer)
+        .unwrap();
     found
 }
 

@@ -57,7 +57,7 @@ fn trainer(weights: &Verified<Weights>, model: &Verified<Model>, image: &[f32]) 
 }
 
 fn run(engine: &Engine, image: &[f32]) -> Observed {
-    let mut scratch = engine.scratch();
+    let mut scratch = engine.scratch().unwrap();
     let mut observed = Observed { logits: vec![0.0; engine.classes()], signs: Vec::new() };
     let signs = &mut observed.signs;
     let mut observer = |node: &str, bits: &[u64]| signs.push((node.to_string(), bits.to_vec()));

@@ -90,7 +90,10 @@ impl Layer for ConvBin {
             let words = io.x_bits.len() / io.images;
             let images =
                 io.x_bits.chunks_exact(words).zip(io.y.chunks_exact_mut(self.window.y.len()));
-            images.for_each(|(x, y)| popcount.run(x, &mut io.workspace.popcount, y));
+            images.for_each(|(x, y)| {
+                let done = popcount.run(x, &mut io.workspace.popcount, y);
+                done.expect("memory for a map that is there twice already");
+            });
             return scale_channels(io.y, &self.scale);
         }
         let (x, scale) = (Source::Bits(io.x_bits), Some(self.scale.as_slice()));
@@ -143,7 +146,9 @@ impl ConvBin {
             bits::pack(tap, words);
         }
         let kernel = BinaryConvolution::new(&packed, geometry, self.pad, x, None);
-        kernel.expect("a verified graph gives the kernel what it needs")
+        kernel.expect(
+            "memory for the weights, and a verified graph that gives the kernel what it needs",
+        )
     }
 
     /// Sum over each filter of gradient times sign.

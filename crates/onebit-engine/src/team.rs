@@ -4,6 +4,8 @@
 //! them would come too late.
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
@@ -20,7 +22,14 @@ use crate::op::MAX_PARTS;
 /// How often a thread looks for work before it sleeps: for some 50 microseconds.
 const PATIENCE: u32 = 2000;
 
+/// Most threads of a team. Most of so many have nothing to do, and a program that asks for thousands is stopped by the
+/// system before it can be told.
+const MOST_THREADS: usize = 256;
+
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
+
+/// Starts a thread.
+type Spawn<'a> = dyn FnMut(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> + 'a;
 
 /// Threads that compute one image together; see [`Engine::run_with`](crate::Engine::run_with).
 pub struct Team {
@@ -75,8 +84,16 @@ impl Team {
     /// Starts `threads` less one: the caller of [`Engine::run_with`](crate::Engine::run_with) is one of them.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// More than 256 threads, or the system gives no thread; those that it has given have ended then.
     pub fn new(threads: usize) -> io::Result<Self> {
+        Team::start(threads, &mut |serve| thread::Builder::new().spawn(serve))
+    }
+
+    fn start(threads: usize, spawn: &mut Spawn<'_>) -> io::Result<Self> {
+        if threads > MOST_THREADS {
+            let refused = format!("a team of {threads} threads, expected at most {MOST_THREADS}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
+        }
         let shared = Arc::new(Shared {
             tickets: AtomicU64::new(0),
             work: UnsafeCell::new(None),
@@ -90,7 +107,7 @@ impl Team {
         let mut team = Team { shared, threads: Vec::new(), turn: Mutex::new(()) };
         for _ in 1..threads {
             let shared = Arc::clone(&team.shared);
-            team.threads.push(thread::Builder::new().spawn(move || shared.serve())?);
+            team.threads.push(spawn(Box::new(move || shared.serve()))?);
         }
         Ok(team)
     }
@@ -237,6 +254,7 @@ impl fmt::Debug for Team {
 
 #[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
+    use alloc::string::ToString;
     use core::time::Duration;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -259,6 +277,36 @@ mod tests {
                 assert_eq!(counts, core::array::from_fn(|i| usize::from(i < parts)));
             }
         }
+    }
+
+    #[test]
+    fn a_team_that_cannot_be_is_an_error() {
+        for threads in [257, 20_000, usize::MAX] {
+            let error = Team::new(threads).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(
+                error.to_string(),
+                format!("a team of {threads} threads, expected at most 256")
+            );
+        }
+    }
+
+    #[test]
+    fn threads_end_where_the_system_gives_no_more() {
+        let (running, mut given) = (Arc::new(()), 0);
+        let refused = Team::start(9, &mut |serve| {
+            given += 1;
+            if given > 4 {
+                return Err(io::Error::from(io::ErrorKind::WouldBlock));
+            }
+            let running = Arc::clone(&running);
+            thread::Builder::new().spawn(move || {
+                let _running = running;
+                serve();
+            })
+        });
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!((given, Arc::strong_count(&running)), (5, 1));
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub fn parse_limited<T>(
     };
     parse(opened).map_err(|refused| match refused {
         Refused::Read(source) => Error::read(path)(source),
+        Refused::Format(FileError::OutOfMemory { .. }) => {
+            Error::read(path)(io::ErrorKind::OutOfMemory.into())
+        }
         Refused::Format(source) => Error::Format { path: path.to_path_buf(), source },
     })
 }

@@ -139,6 +139,34 @@ fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
     }
 }
 
+/// Elementary operations of a node on one image: products of convolutions and layers, real or binary, places of pooling
+/// windows, elements of everything else.
+#[must_use]
+pub fn operations(op: &Op, x: Shape, output: Shape) -> u64 {
+    let [read, written] = [x, output].map(|shape| shape.len() as u64);
+    match *op {
+        Op::Conv { geometry } | Op::ConvBin { geometry, .. } | Op::ConvI8 { geometry } => {
+            geometry.macs(x, output)
+        }
+        Op::AvgPool { kernel, .. } | Op::MaxPool { kernel, .. } => {
+            written * (kernel * kernel) as u64
+        }
+        Op::Linear { .. } | Op::LinearI8 { .. } | Op::HyperHead { .. } => read * written,
+        Op::HyperTrunk { statistics, .. } => {
+            statistics.count() as u64 * (read + x.channels as u64 * written)
+        }
+        Op::Input { .. }
+        | Op::BatchNorm
+        | Op::Affine
+        | Op::Sign { .. }
+        | Op::Prelu { .. }
+        | Op::Add
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::GlobalAvgPool => read.max(written),
+    }
+}
+
 impl crate::Geometry {
     /// Multiply-accumulates for one image, padded taps included.
     #[must_use]

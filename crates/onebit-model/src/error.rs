@@ -96,6 +96,12 @@ pub enum GraphError {
     /// An activation or parameter larger than the limits.
     #[error("node `{0}`: its output or a parameter is larger than the limits allow")]
     TooLarge(String),
+    /// More work for one image than the limit.
+    #[error(
+        "node `{0}`: with it, one image takes more than {max} elementary operations, the most allowed",
+        max = limits::MAX_OPERATIONS
+    )]
+    TooMuchWork(String),
     /// The number of class names is not the number of logits.
     #[error("the graph names {classes} classes, its last node has {outputs} outputs")]
     Classes {

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::cost::operations;
 use crate::op::window_extent;
 use crate::{Geometry, Graph, GraphError, HyperRange, Node, Op, Shift, Threshold, limits};
 
@@ -80,6 +81,7 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
 /// The first node whose inputs, attributes or sizes do not fit.
 pub fn shapes_for(graph: &Graph, input: [usize; 3]) -> Result<Vec<Shape>, GraphError> {
     let mut shapes: Vec<Shape> = Vec::with_capacity(graph.nodes.len());
+    let mut work = 0;
     for (position, node) in graph.nodes.iter().enumerate() {
         if node.inputs.len() != node.op.arity() {
             return Err(GraphError::Arity {
@@ -96,6 +98,11 @@ pub fn shapes_for(graph: &Graph, input: [usize; 3]) -> Result<Vec<Shape>, GraphE
         let inputs: Vec<Shape> = node.inputs.iter().map(|id| shapes[id.0]).collect();
         let shape = infer(node, &inputs, input)?;
         check_size(node, &inputs, shape)?;
+        let x = inputs.first().copied().unwrap_or(shape);
+        work += operations(&node.op, x, shape);
+        if work > limits::MAX_OPERATIONS {
+            return Err(GraphError::TooMuchWork(node.name.clone()));
+        }
         shapes.push(shape);
     }
     Ok(shapes)
@@ -110,7 +117,15 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
     check_elements(node, inputs)?;
     match node.op {
         Op::Input { .. } | Op::BatchNorm | Op::Affine => Ok(x),
-        Op::Conv { geometry } | Op::ConvBin { geometry, .. } => infer_conv(node, &geometry, x),
+        Op::Conv { geometry } => infer_conv(node, &geometry, x),
+        Op::ConvBin { geometry, .. } => {
+            let Geometry { kernel, groups, .. } = geometry;
+            let shape = infer_conv(node, &geometry, x)?;
+            let products = kernel * kernel * (x.channels / groups);
+            let valid = products <= limits::MAX_BINARY_PRODUCTS;
+            require(node, PRODUCTS, products, valid, "at most 16777216")?;
+            Ok(shape)
+        }
         Op::ConvI8 { geometry } => {
             let Geometry { kernel, groups, .. } = geometry;
             require(node, "groups", groups, groups == 1, "1")?;
@@ -228,10 +243,12 @@ fn require_extent(node: &Node, attribute: &'static str, value: usize) -> Result<
     require(node, attribute, value, valid, "1 to 65536")
 }
 
+const PRODUCTS: &str = "number of products of an output";
+
 /// Any sum of so many products of 8 bits fits in 32 bits.
 fn require_products(node: &Node, products: usize) -> Result<(), GraphError> {
     let valid = products <= limits::MAX_I8_PRODUCTS;
-    require(node, "number of products of an output", products, valid, "at most 65536")
+    require(node, PRODUCTS, products, valid, "at most 65536")
 }
 
 fn require(

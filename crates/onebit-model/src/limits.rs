@@ -18,5 +18,10 @@ pub const MAX_ELEMENTS: usize = 1 << 28;
 pub const MAX_PARAMETERS: usize = 1 << 28;
 /// Most products in a sum of products of 8-bit integers, so that sums fit in 32 bits: `2^16 * 128 * 255 < 2^31`.
 pub const MAX_I8_PRODUCTS: usize = 1 << 16;
+/// Most products in a sum of products of bits, so that sums are exact as 32-bit floats.
+pub const MAX_BINARY_PRODUCTS: usize = 1 << 24;
+/// Most elementary operations of a network on one image, as [`crate::cost::operations`] counts them: some hundred times
+/// those of the largest networks on their own images, and an hour of one CPU.
+pub const MAX_OPERATIONS: u64 = 1 << 42;
 /// Largest convolution or pooling window side.
 pub const MAX_KERNEL: usize = 31;

@@ -353,7 +353,10 @@ fn append(bytes: &mut Vec<u8>, data: &Data) {
 }
 
 /// The elements of a tensor, whose bytes `read` fills, a part at a time.
-fn elements_of<E>(entry: &Entry, read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Data, E> {
+fn elements_of<E: From<FileError>>(
+    entry: &Entry,
+    read: impl FnMut(&mut [u8]) -> Result<(), E>,
+) -> Result<Data, E> {
     let [start, end] = entry.data_offsets;
     let bytes = end - start;
     Ok(match entry.dtype {
@@ -366,12 +369,14 @@ fn elements_of<E>(entry: &Entry, read: impl FnMut(&mut [u8]) -> Result<(), E>) -
 }
 
 /// So many bytes as numbers.
-fn numbers<T: Pod, E>(
+fn numbers<T: Pod, E: From<FileError>>(
     bytes: usize,
     mut read: impl FnMut(&mut [u8]) -> Result<(), E>,
     from_le: impl Fn(T) -> T,
 ) -> Result<Vec<T>, E> {
-    let mut values = vec![T::zeroed(); bytes / size_of::<T>()];
+    let (mut values, len) = (Vec::new(), bytes / size_of::<T>());
+    values.try_reserve_exact(len).map_err(|_| FileError::OutOfMemory { bytes })?;
+    values.resize(len, T::zeroed());
     for part in bytemuck::cast_slice_mut(&mut values).chunks_mut(PART_BYTES) {
         read(part)?;
     }

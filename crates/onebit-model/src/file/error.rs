@@ -25,6 +25,12 @@ pub enum FileError {
         /// Bytes there are.
         found: usize,
     },
+    /// The system has not so much memory left.
+    #[error("out of memory: the system refuses {bytes} bytes more")]
+    OutOfMemory {
+        /// Bytes asked for at once.
+        bytes: usize,
+    },
     /// More bytes than the header announces.
     #[error("the file has {found} bytes, expected {expected}: nothing may follow the tensors")]
     Trailing {

@@ -10,8 +10,10 @@
 
 mod forward;
 mod network;
+mod number;
 mod random;
 
-pub use forward::{Params, Signs, forward, packed_params};
+pub use forward::{Params, Signs, forward, forward_bounded, packed_params};
 pub use network::{balance_signs, balanced_weights};
+pub use number::{Bounded, Number};
 pub use random::{Random, random_seed};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onebit_model::{Model, Node, Verified, bits};
-use onebit_testing::{forward, packed_params};
+use onebit_testing::{Bounded, forward, forward_bounded, packed_params};
 
 /// What an interpreted network says about an engine's signs and logits.
 pub(crate) struct Report {
@@ -65,4 +65,49 @@ fn compare(
         }
     }
     signs
+}
+
+/// How many times the bound a result may be off: the bound is to first order, and some constants are rounded twice.
+const BOUND: f64 = 8.0;
+
+/// Compares the logits of an image of the model's own size, and each sign, with the graph evaluated in f64, within
+/// what roundings may make of them; says what is wrong.
+pub(crate) fn compare_bounded(
+    model: &Verified<Model>,
+    image: &[f32],
+    logits: &[f32],
+    signs: &BTreeMap<String, Vec<u64>>,
+) -> Result<(), String> {
+    let mut wrong = None;
+    let expected = forward_bounded(
+        &model.graph,
+        model.graph.input_shape(),
+        &|node, suffix| packed_params(model, node, suffix),
+        image,
+        &mut |node, channels, margins: &[Bounded]| {
+            let words = &signs[&node.name];
+            let pixels = margins.chunks(channels).zip(words.chunks(bits::words(channels)));
+            let mut used = Vec::with_capacity(margins.len());
+            for (pixel, words) in pixels {
+                assert_eq!(words[words.len() - 1] & !bits::tail_mask(channels), 0, "tail bits");
+                for (c, margin) in pixel.iter().enumerate() {
+                    let positive = bits::value(words, c) > 0.0;
+                    let near =
+                        margin.error == f64::INFINITY || margin.value.abs() <= BOUND * margin.error;
+                    if !near && positive != (margin.value > 0.0) {
+                        wrong.get_or_insert(format!("{} channel {c}: {margin:?}", node.name));
+                    }
+                    used.push(positive);
+                }
+            }
+            assert_eq!(used.len(), margins.len(), "{}", node.name);
+            used
+        },
+    );
+    assert_eq!(expected.len(), logits.len());
+    let allowed = |(expected, &logit): (&Bounded, &f32)| expected.allows(logit, BOUND);
+    match expected.iter().zip(logits).position(|pair| !allowed(pair)) {
+        Some(i) if wrong.is_none() => Err(format!("logit {i} is {}: {:?}", logits[i], expected[i])),
+        _ => wrong.map_or(Ok(()), Err),
+    }
 }

@@ -1,6 +1,7 @@
 //! Random lowered models, and engines to run them.
 #![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests; each test uses a part")]
 
+pub(crate) mod hostile;
 pub(crate) mod interpret;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,159 @@
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry, FileType};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::error::quote;
+
+/// What the name of an image file ends in, in any case.
+const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp"];
+const MAX_FOLDERS: usize = 1 << 20;
+const MAX_IMAGES: usize = 1 << 28;
+const MAX_NAMED_EXTENSIONS: usize = 8;
+
+/// The image files in a folder and below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageList {
+    /// The files whose names end in `.jpg`, `.jpeg`, `.jpe`, `.jfif`, `.png`, `.webp` or `.bmp`, in any case.
+    pub paths: Vec<PathBuf>,
+    /// How many other files there are, by extension: lower case, without the dot, empty where a name has none.
+    pub passed_over: BTreeMap<String, usize>,
+}
+
+impl ImageList {
+    /// How many files were passed over, in words such as `3 .gif, 1 .tif`; none if there were none.
+    #[must_use]
+    pub fn passed_over_in_words(&self) -> Option<String> {
+        in_words(&self.passed_over)
+    }
+}
+
+/// Lists the image files in `folder` and in the folders below it, in the order of torchvision's `ImageFolder`: folder by
+/// folder, sorted by path, the files of each sorted by name.
+///
+/// Names that begin with a dot are left out. Links to folders are followed, except to one that holds the link.
+///
+/// # Errors
+///
+/// If a folder cannot be read, or there are more than 2^28 images or 2^20 folders.
+pub fn list_images(folder: &Path) -> Result<ImageList, Error> {
+    walk(folder, "a folder of images")
+}
+
+/// Walks `folder`, which is `expected` in an error.
+fn walk(folder: &Path, expected: &str) -> Result<ImageList, Error> {
+    let mut found = ImageList::default();
+    let mut files: Vec<(String, String, PathBuf)> = Vec::new();
+    let mut pending = vec![(String::new(), folder.to_owned())];
+    let mut folders = 0;
+    while let Some((key, path)) = pending.pop() {
+        folders += 1;
+        if folders > MAX_FOLDERS {
+            return Err(Error::limit(folder, "number of folders", folders, MAX_FOLDERS));
+        }
+        for entry in entries(&path, expected)? {
+            match entry.kind {
+                Kind::Folder => {
+                    if !entry.link || !leads_back(folder, &entry.path) {
+                        pending.push((format!("{key}/{}", entry.name), entry.path));
+                    }
+                }
+                Kind::File | Kind::Other if is_image(&entry.path) => {
+                    files.push((key.clone(), entry.name, entry.path));
+                }
+                Kind::File | Kind::Other => {
+                    *found.passed_over.entry(extension(&entry.path)).or_default() += 1;
+                }
+            }
+        }
+        if files.len() > MAX_IMAGES {
+            return Err(Error::limit(folder, "number of images", files.len(), MAX_IMAGES));
+        }
+    }
+    files.sort();
+    found.paths = files.into_iter().map(|(_, _, path)| path).collect();
+    Ok(found)
+}
+
+/// Something in a folder.
+struct Entry {
+    name: String,
+    path: PathBuf,
+    kind: Kind,
+    link: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+    Other,
+}
+
+/// What is in a folder, sorted by name; names that begin with a dot are left out.
+fn entries(folder: &Path, expected: &str) -> Result<Vec<Entry>, Error> {
+    let refused = |source| Error::read(folder, source, expected);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            found.push(classify(&entry, name).map_err(refused)?);
+        }
+    }
+    found.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+    Ok(found)
+}
+
+fn classify(entry: &DirEntry, name: String) -> std::io::Result<Entry> {
+    let kind = |found: FileType| match found {
+        found if found.is_dir() => Kind::Folder,
+        found if found.is_file() => Kind::File,
+        _ => Kind::Other,
+    };
+    let path = entry.path();
+    let found = entry.file_type()?;
+    let link = found.is_symlink();
+    let kind = if link {
+        fs::metadata(&path).map_or(Kind::Other, |target| kind(target.file_type()))
+    } else {
+        kind(found)
+    };
+    Ok(Entry { name, path, kind, link })
+}
+
+/// Whether a link at `link`, reached from `root`, leads to a folder that holds one of those on the way to it.
+fn leads_back(root: &Path, link: &Path) -> bool {
+    let Ok(target) = link.canonicalize() else { return true };
+    let on_the_way = link.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
+    on_the_way
+        .map(Path::canonicalize)
+        .any(|folder| folder.is_ok_and(|folder| folder.starts_with(&target)))
+}
+
+fn is_image(path: &Path) -> bool {
+    EXTENSIONS.contains(&extension(path).as_str())
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// Numbers of files by extension, the largest first.
+fn in_words(passed_over: &BTreeMap<String, usize>) -> Option<String> {
+    let mut counts: Vec<(usize, &String)> = passed_over.iter().map(|(e, &n)| (n, e)).collect();
+    counts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    let named = counts.iter().take(MAX_NAMED_EXTENSIONS).map(|&(count, extension)| {
+        if extension.is_empty() {
+            format!("{count} without extension")
+        } else {
+            format!("{count} .{}", quote(extension))
+        }
+    });
+    let mut words: Vec<String> = named.collect();
+    let rest: usize = counts.iter().skip(MAX_NAMED_EXTENSIONS).map(|(count, _)| count).sum();
+    if rest > 0 {
+        words.push(format!("{rest} others"));
+    }
+    (!words.is_empty()).then(|| words.join(", "))
+}

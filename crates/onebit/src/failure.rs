@@ -12,6 +12,7 @@ use onebit_model::file::FileError;
 use onebit_pack::{Disagreement, PackError};
 
 use crate::output;
+use crate::plain;
 
 /// Exit codes, those of sysexits.h and that of an interrupted command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,19 +119,23 @@ fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(error) as u8)
 }
 
+/// Most characters of each cause in a sentence.
+const CAUSE: usize = 1000;
+
 /// The error and its causes in one line, each said once.
-fn sentence(error: &anyhow::Error) -> String {
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let mut said: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
+        let text = plain::cut(cause.to_string().trim_end(), CAUSE).replace('\n', " ");
         if !said.iter().any(|earlier| earlier.contains(&text)) {
             said.push(text);
         }
     }
-    said.join(": ")
+    plain::cut(&plain::line(&said.join(": ")), output::NOTE).into_owned()
 }
 
-fn code(error: &anyhow::Error) -> Code {
+/// The exit code of an error.
+pub(crate) fn code(error: &anyhow::Error) -> Code {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.code;
     }

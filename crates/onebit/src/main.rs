@@ -13,6 +13,7 @@ mod model_file;
 mod output;
 #[cfg(feature = "train")]
 mod picture;
+mod plain;
 #[cfg(feature = "train")]
 mod probed;
 mod profile;
@@ -45,6 +46,7 @@ Start here:
 
 Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 missing input, 69 not in this build,
 70 a bug in onebit, 74 reading or writing failed, 130 interrupted.";
+
 
 /// Trains, packs and runs 1-bit convolutional networks.
 #[derive(Parser)]

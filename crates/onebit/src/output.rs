@@ -1,19 +1,30 @@
-//! What is printed: results on stdout, everything else on stderr.
+//! What is printed: results on stdout, everything else on stderr, and no hidden character that comes from a file.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::plain;
+
+/// Most characters of a cell.
+const CELL: usize = 1000;
+/// Most characters of a line on stderr, and of a sentence that says what went wrong.
+pub(crate) const NOTE: usize = 2000;
+
 /// Prints one JSON value and a line end on stdout.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut line = serde_json::to_string(value)?;
+    let mut line = plain::json(serde_json::to_string(value)?);
     line.push('\n');
-    text(&line)
+    write(&line)
 }
 
-/// Prints on stdout.
+/// Prints lines on stdout.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+    write(&plain::lines(text))
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
@@ -21,7 +32,7 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
 
 /// Prints a line on stderr; a closed stderr leaves nowhere to say so.
 pub(crate) fn note(line: &str) {
-    _ = writeln!(io::stderr().lock(), "{line}");
+    _ = writeln!(io::stderr().lock(), "{}", plain::cut(&plain::line(line), NOTE));
 }
 
 /// Side on which a column is aligned.
@@ -39,13 +50,12 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new<'a>(header: impl IntoIterator<Item = (&'a str, Align)>) -> Self {
-        let (names, columns) =
-            header.into_iter().map(|(name, align)| (name.to_owned(), align)).unzip();
+        let (names, columns) = header.into_iter().map(|(name, align)| (cell(name), align)).unzip();
         Table { columns, rows: vec![names] }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|text| cell(&text)).collect());
     }
 
     /// The rows, each with a line end; a row of empty cells becomes a rule.
@@ -79,6 +89,10 @@ impl Table {
         }
         line
     }
+}
+
+fn cell(text: &str) -> String {
+    plain::cut(&plain::line(text), CELL).into_owned()
 }
 
 /// Digits in groups of three: `1,234,567`.
@@ -120,6 +134,15 @@ mod tests {
         table.row(["a".to_owned(), "12".to_owned()]);
         table.row([String::new(), String::new()]);
         assert_eq!(table.render(), "name   n\na     12\n--------\n");
+    }
+
+    #[test]
+    fn a_cell_is_a_piece_of_one_line() {
+        let mut table = Table::new([("a\u{1b}b", Align::Left), ("n", Align::Right)]);
+        table.row(["c\nd".to_owned(), "x".repeat(5000)]);
+        let text = table.render();
+        assert!(text.starts_with("a\\u{1b}b  ") && text.contains("\nc\\nd"), "{text}");
+        assert!(text.lines().count() == 2 && text.len() < 2100, "{text}");
     }
 
     #[test]

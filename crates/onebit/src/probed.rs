@@ -8,6 +8,10 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::output::{Align, Table};
+use crate::plain;
+
+/// Most characters of the name of a checkpoint.
+const LABEL: usize = 100;
 
 /// One of the numbers of a layer.
 pub(crate) struct Measure {
@@ -103,7 +107,10 @@ impl Probed {
     pub(crate) fn label(&self) -> String {
         match self.epoch {
             Some(epoch) => format!("epoch {epoch}"),
-            None => self.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            None => {
+                let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+                plain::cut(&plain::line(&name), LABEL).into_owned()
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
+use crate::plain;
 
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -25,7 +26,7 @@ impl Progress {
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total)
                 .with_style(style.progress_chars("=> "))
-                .with_prefix(label.clone())
+                .with_prefix(plain::line(&label).into_owned())
         });
         Progress { label, total, bar, next_line: Instant::now() + PLAIN_INTERVAL }
     }
@@ -34,7 +35,7 @@ impl Progress {
     pub(crate) fn at(&mut self, done: u64, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            bar.set_message(text.to_owned());
+            bar.set_message(plain::line(text).into_owned());
         } else if Instant::now() >= self.next_line {
             self.next_line = Instant::now() + PLAIN_INTERVAL;
             output::note(&format!("{} {done}/{} {text}", self.label, self.total));

@@ -151,7 +151,7 @@ fn eval() {
         onebit(&arguments).json()
     };
     let (one, three) = (eval("1"), eval("3"));
-    assert_eq!(keys(&one), ["n", "seconds", "top1", "top5"]);
+    assert_eq!(keys(&one), ["classes_evaluated", "n", "seconds", "top1", "top5"]);
     assert_eq!(one["n"], 150);
     let (top1, top5) = (one["top1"].as_f64().expect("a number"), one["top5"].as_f64());
     assert!(0.0 <= top1 && Some(top1) <= top5 && top5 <= Some(1.0), "{one}");
@@ -180,7 +180,8 @@ fn predict() {
         assert!(top.windows(2).all(|pair| probability(&pair[0]) >= probability(&pair[1])));
         for choice in top {
             assert_eq!(keys(choice), ["class", "label", "probability"]);
-            assert_eq!(choice["label"], format!("class{}", choice["class"]));
+            let class = choice["class"].as_u64().expect("a number") as usize;
+            assert_eq!(choice["label"], common::CLASSES[class]);
         }
     }
     let all = onebit(&["predict", &path(&file), &path(&a), "--top", "99", "--json"]).json();

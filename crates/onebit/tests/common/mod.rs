@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use onebit_model::arch::{self, Config, Method, Task};
 use onebit_model::file::{self, Weights};
-use onebit_model::{Data, Graph, Tensor, Verified, infer};
+use onebit_model::{Data, Graph, Node, NodeId, Op, Tensor, Verified, infer};
 use serde_json::Value;
 
 /// What a run of the program gave.
@@ -63,10 +63,24 @@ impl Outcome {
     }
 }
 
+/// The classes of `fashion-mnist-sample`.
+pub(crate) const CLASSES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
 /// Weights of a small network for the images and classes of `fashion-mnist-sample`.
 pub(crate) fn weights() -> Verified<Weights> {
     let normalization = onebit_model::Normalization { mean: vec![0.286], std: vec![0.353] };
-    let classes = (0..10).map(|class| format!("class{class}")).collect();
+    let classes = CLASSES.map(str::to_owned).to_vec();
     let task = Task { input: [1, 28, 28], classes, normalization };
     let config = Config {
         widths: Some(vec![8, 16]),
@@ -103,6 +117,52 @@ pub(crate) fn packed(folder: &Path) -> PathBuf {
     let model = onebit_pack::lower(&weights()).expect("lowers");
     std::fs::write(&path, file::write_model(&model).expect("a file")).expect("written");
     path
+}
+
+/// A network that is one linear layer without a bias: `weight` of a class and of the position of a value in the image
+/// (height x width x channels), whose pixels are 0 to 1.
+pub(crate) fn linear(
+    classes: &[&str],
+    [channels, height, width]: [usize; 3],
+    weight: impl Fn(usize, usize) -> f32,
+) -> Verified<Weights> {
+    let input = Op::Input { channels, height, width };
+    let last = Op::Linear { out_features: classes.len() };
+    let nodes = [("input", input, vec![]), ("fc", last, vec![NodeId(0)])];
+    let nodes = nodes.map(|(name, op, inputs)| Node { name: name.to_owned(), op, inputs });
+    let graph = Graph {
+        arch: "linear".to_owned(),
+        normalization: onebit_model::Normalization {
+            mean: vec![0.0; channels],
+            std: vec![1.0; channels],
+        },
+        classes: classes.iter().map(|name| (*name).to_owned()).collect(),
+        nodes: nodes.into(),
+    };
+    let values = channels * height * width;
+    let weights = (0..classes.len() * values).map(|i| weight(i / values, i % values)).collect();
+    let tensors = [
+        ("fc.weight", Tensor { shape: vec![classes.len(), values], data: Data::F32(weights) }),
+        (
+            "fc.bias",
+            Tensor { shape: vec![classes.len()], data: Data::F32(vec![0.0; classes.len()]) },
+        ),
+    ];
+    let tensors = tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into();
+    Verified::<Weights>::new(Weights { graph, tensors }).expect("weights")
+}
+
+/// The packed file of `weights` at `path`.
+pub(crate) fn pack(path: &Path, weights: &Verified<Weights>) {
+    let model = onebit_pack::lower(weights).expect("lowers");
+    std::fs::write(path, file::write_model(&model).expect("a file")).expect("written");
+}
+
+/// A PNG file of one colour.
+pub(crate) fn colour(path: &Path, side: u32, colour: [u8; 3]) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let image = image::RgbImage::from_pixel(side, side, image::Rgb(colour));
+    image.save(path).expect("saved");
 }
 
 /// A NumPy file of `shape` and `dtype` (`<f4` or `<f8`) full of zeros.

@@ -47,10 +47,12 @@ Start here:
 Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 missing input, 69 not in this build,
 70 a bug in onebit, 74 reading or writing failed, 130 interrupted.";
 
+/// Of the package, with the commit it was built from where that is known, and its features.
+pub(crate) const VERSION: &str = env!("ONEBIT_VERSION");
 
 /// Trains, packs and runs 1-bit convolutional networks.
 #[derive(Parser)]
-#[command(name = "onebit", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "onebit", version = VERSION, after_help = EXAMPLES, max_term_width = 110)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,

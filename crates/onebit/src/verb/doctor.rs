@@ -80,7 +80,7 @@ fn report() -> anyhow::Result<Report> {
     let kernel = kernels.last().copied().unwrap_or_default();
     let speed = kernel_speed::measure()?;
     Ok(Report {
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         cpu: machine::cpu(),
         features: features.map(|(name, present)| Feature { name, present }).collect(),
         kernel,

@@ -26,6 +26,11 @@ pub trait Dataset: Send + Sync {
     /// The class of image `i`, or 0 where `i` is not below [`Dataset::len`].
     fn label(&self, i: usize) -> usize;
 
+    /// What image `i` is called in a message: its file, or its number in the set.
+    fn image_name(&self, i: usize) -> String {
+        format!("image {i} (counted from 0) of {}", self.name())
+    }
+
     /// Writes image `i` into `out` as height x width x channels bytes, channels innermost.
     ///
     /// # Errors
@@ -232,6 +237,10 @@ impl<D: std::ops::Deref<Target = dyn Dataset> + Send + Sync> Dataset for Subset<
 
     fn label(&self, i: usize) -> usize {
         self.whole.label(self.index(i))
+    }
+
+    fn image_name(&self, i: usize) -> String {
+        self.whole.image_name(self.index(i))
     }
 
     fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error> {

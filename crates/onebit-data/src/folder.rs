@@ -108,6 +108,13 @@ impl Dataset for Folder {
         self.images.get(i).map_or(0, |&(_, class)| class as usize)
     }
 
+    fn image_name(&self, i: usize) -> String {
+        match self.path(i) {
+            Some(path) => path.display().to_string(),
+            None => format!("image {i} (counted from 0) of {}", self.name),
+        }
+    }
+
     fn read(&self, i: usize, out: &mut [u8]) -> Result<(), Error> {
         let size = CHANNELS * self.size.0 * self.size.1;
         check_read(&self.name, self.len(), size, i, out.len())?;

@@ -19,6 +19,8 @@ pub(crate) struct Measured {
     pub(crate) top5: f64,
     /// Images.
     pub(crate) n: u64,
+    /// Classes of the network that are among those of the data.
+    pub(crate) classes_evaluated: usize,
     /// Time for reading and computing.
     pub(crate) seconds: f64,
 }
@@ -39,13 +41,22 @@ impl Accuracy {
         self.images
     }
 
-    pub(crate) fn measured(&self, seconds: f64) -> Measured {
-        let share = |count: u64| count as f64 / self.images.max(1) as f64;
-        Measured { top1: share(self.first), top5: share(self.among_five), n: self.images, seconds }
+    pub(crate) fn top1(&self) -> f64 {
+        self.share(self.first)
+    }
+
+    /// The numbers, of images of so many of the network's classes, which took so many seconds.
+    pub(crate) fn measured(&self, classes_evaluated: usize, seconds: f64) -> Measured {
+        let top5 = self.share(self.among_five);
+        Measured { top1: self.top1(), top5, n: self.images, classes_evaluated, seconds }
+    }
+
+    fn share(&self, count: u64) -> f64 {
+        count as f64 / self.images.max(1) as f64
     }
 }
 
-/// The classes, largest logit first; of equal ones the lower class first.
+/// The classes, largest logit first; of equal ones the lower class first. The logits are finite.
 pub(crate) fn ranking(logits: &[f32]) -> impl Iterator<Item = usize> {
     let mut classes: Vec<usize> = (0..logits.len()).collect();
     classes.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
@@ -69,7 +80,7 @@ mod tests {
         assert_eq!(ranking(&[0.5, 2.0, 0.5]).collect::<Vec<_>>(), [1, 0, 2]);
         let mut accuracy = Accuracy::default();
         accuracy.add(&[1, 0], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        let Measured { top1, top5, n, .. } = accuracy.measured(1.0);
+        let Measured { top1, top5, n, .. } = accuracy.measured(6, 1.0);
         assert_eq!((top1, top5, n), (0.5, 1.0, 2));
     }
 

@@ -1,15 +1,26 @@
 //! Data sets for a network that exists already.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use onebit_data::{Dataset, Loader, LoaderConfig, Normalization, OpenOptions, Split};
 use onebit_model::Graph;
 
+use crate::classes::{self, Renamed};
 use crate::failure::Failure;
+use crate::finite;
+use crate::output;
 use crate::size::show;
 
-/// Opens `spec`, its test images unless it says otherwise, and refuses images or classes that are not those
-/// of the network.
+/// Images whose labels are classes of the network.
+pub(crate) struct Labelled {
+    pub(crate) images: Arc<dyn Dataset>,
+    /// Classes of the network that are among those of the data.
+    pub(crate) classes: usize,
+}
+
+/// Opens `spec`, its test images unless it says otherwise, for a network that takes images of that size; their labels
+/// are those of the data.
 pub(crate) fn open(
     graph: &Graph,
     spec: &str,
@@ -20,15 +31,44 @@ pub(crate) fn open(
     let options = OpenOptions { image_size, limit, ..OpenOptions::default() };
     let dataset = onebit_data::open(spec, Split::Test, &options)?;
     let (takes, has) = (graph.input_shape(), dataset.shape());
-    let (classes, names) = (graph.classes.len(), dataset.classes().len());
-    if takes != has || classes != names {
+    if takes != has {
         return Err(Failure::bad_data(format!(
-            "data `{spec}` has {} images of {names} classes, but the network takes {} images of {classes} classes",
+            "data `{spec}` has {} images of {} classes, but the network takes {} images of {} classes",
             show(has),
+            dataset.classes().len(),
             show(takes),
+            graph.classes.len(),
         )));
     }
     Ok(Arc::from(dataset))
+}
+
+/// Opens `spec` as [`open`] does, with labels that are the network's classes of the same names, and says on stderr
+/// where these are not all or have no names.
+///
+/// # Errors
+/// Data with a class that the network does not have.
+pub(crate) fn open_labelled(
+    graph: &Graph,
+    spec: &str,
+    limit: Option<usize>,
+) -> anyhow::Result<Labelled> {
+    let images = open(graph, spec, limit)?;
+    let matched = classes::matched(&graph.classes, images.classes())
+        .map_err(|reason| Failure::bad_data(format!("data `{spec}` {reason}")))?;
+    let (classes, all) = (matched.classes(), graph.classes.len());
+    if matched.by_number {
+        output::note(&format!(
+            "note: the classes of data `{spec}` or of the network are numbers, so number n of one is number n of the other"
+        ));
+    }
+    if classes < all {
+        output::note(&format!(
+            "note: data `{spec}` has images of {classes} of the network's {all} classes; the network chooses among all {all}"
+        ));
+    }
+    let images = Arc::new(Renamed::new(images, graph.classes.clone(), matched.class_of));
+    Ok(Labelled { images, classes })
 }
 
 /// Batches of all images in order, normalised as `graph` says.
@@ -37,19 +77,33 @@ pub(crate) fn loader(
     dataset: Arc<dyn Dataset>,
     batch: usize,
 ) -> anyhow::Result<Loader> {
-    let normalization = Normalization {
-        mean: graph.normalization.mean.clone(),
-        std: graph.normalization.std.clone(),
-    };
     let config = LoaderConfig {
         batch,
-        normalization,
+        normalization: normalization(graph),
         augment: None,
         seed: 0,
         shuffle: false,
         drop_last: false,
     };
     Ok(Loader::new(dataset, config)?)
+}
+
+/// Mean and standard deviation that the network's images are normalised with.
+pub(crate) fn normalization(graph: &Graph) -> Normalization {
+    let onebit_model::Normalization { mean, std } = graph.normalization.clone();
+    Normalization { mean, std }
+}
+
+/// Refuses logits that the network at `path` gave for the images `indices` of `dataset` if any is not finite.
+pub(crate) fn check_logits(
+    path: &Path,
+    dataset: &dyn Dataset,
+    indices: &[u32],
+    logits: &[f32],
+) -> anyhow::Result<()> {
+    let classes = logits.len() / indices.len().max(1);
+    let index = |image: usize| indices.get(image).map_or(image, |&index| index as usize);
+    finite::check(path, logits, classes, |image| dataset.image_name(index(image)))
 }
 
 /// A number of images on the command line.

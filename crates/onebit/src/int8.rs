@@ -1,14 +1,17 @@
 //! First and last layers of 8 bits: what they read is measured, and what they change.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use onebit_data::Dataset;
 use onebit_engine::Options;
 use onebit_model::{Model, Verified};
 use onebit_pack::int8::{self, Changes, Comparison, Layers, Ranges};
 use serde::Serialize;
 
-use crate::dataset;
+use crate::dataset::{self, Labelled};
 use crate::failure::Failure;
+use crate::memory;
 use crate::output::thousands;
 use crate::progress::Progress;
 use crate::runner::Runner;
@@ -33,6 +36,8 @@ pub(crate) struct Report {
     nodes: Vec<String>,
     /// Images on which the input of the classifier was measured.
     calibration_images: u64,
+    /// Classes of the network that are among those of the data.
+    classes_evaluated: usize,
     #[serde(flatten)]
     changes: Changes,
     /// Bytes of the file without 8-bit layers, less those with them.
@@ -48,12 +53,13 @@ pub(crate) fn quantize(
     model: &Verified<Model>,
     request: &Request<'_>,
 ) -> anyhow::Result<(Verified<Model>, Report)> {
+    let Labelled { images, classes } = dataset::open_labelled(&model.graph, request.spec, None)?;
     let (ranges, calibration_images) = match request.layers {
         Layers::First => (None, 0),
         Layers::All | Layers::Last => measure(path, model, request.spec)?,
     };
     let quantized = int8::quantize(model, request.layers, ranges.as_ref())?;
-    let comparison = compare(path, [model, &quantized.model], request.spec)?;
+    let comparison = compare(path, [model, &quantized.model], images)?;
     let refused = |error| {
         Failure::bad_data(format!(
             "{error}; --int8-layers last keeps the first layer, --int8-max-changed allows more"
@@ -61,7 +67,8 @@ pub(crate) fn quantize(
     };
     let changes = comparison.verdict(request.max_changed).map_err(refused)?;
     let nodes = quantized.nodes;
-    let report = Report { nodes, calibration_images, changes, bytes_saved: 0 };
+    let report =
+        Report { nodes, calibration_images, classes_evaluated: classes, changes, bytes_saved: 0 };
     Ok((quantized.model, report))
 }
 
@@ -86,22 +93,27 @@ fn measure(
 }
 
 /// Logits of a network and of its form with 8-bit layers, on all images.
-fn compare(path: &Path, models: [&Verified<Model>; 2], spec: &str) -> anyhow::Result<Comparison> {
+fn compare(
+    path: &Path,
+    models: [&Verified<Model>; 2],
+    dataset: Arc<dyn Dataset>,
+) -> anyhow::Result<Comparison> {
     let graph = &models[0].graph;
-    let dataset = dataset::open(graph, spec, None)?;
     let mut progress = Progress::new("compare", dataset.len() as u64);
     let mut float = Runner::new(path, models[0], Options::default(), None)?;
     let mut int8 = Runner::new(path, models[1], Options::default(), None)?;
-    let loader = dataset::loader(graph, dataset, float.batch())?;
+    let loader = dataset::loader(graph, Arc::clone(&dataset), float.batch())?;
     let classes = graph.classes.len();
     let mut logits = [Vec::new(), Vec::new()];
     let mut comparison = Comparison::default();
     let mut images = 0;
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
-        logits.iter_mut().for_each(|logits| logits.resize(batch.labels.len() * classes, 0.0));
-        float.run(&batch.images, &mut logits[0])?;
-        int8.run(&batch.images, &mut logits[1])?;
+        let name = |image: usize| dataset.image_name(batch.indices[image] as usize);
+        for (runner, logits) in [&mut float, &mut int8].into_iter().zip(&mut logits) {
+            memory::grow(logits, batch.labels.len() * classes, "the logits")?;
+            runner.run(&batch.images, logits, name)?;
+        }
         let pairs = logits[0].chunks_exact(classes).zip(logits[1].chunks_exact(classes));
         for (&label, (float, int8)) in batch.labels.iter().zip(pairs) {
             comparison.image(label, float, int8);

@@ -3,6 +3,10 @@
 use std::fs;
 use std::thread;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::failure::{Code, Failure};
+
 /// Name of the CPU; the architecture where the system does not tell.
 pub(crate) fn cpu() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -12,6 +16,15 @@ pub(crate) fn cpu() -> String {
 /// Hardware threads that this process may use.
 pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A pool of so many threads.
+///
+/// # Errors
+/// The system does not start them.
+pub(crate) fn pool(threads: usize) -> anyhow::Result<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|e| Failure::with(Code::Io, format!("{threads} threads cannot be started: {e}")))
 }
 
 /// Installed and available memory in bytes, where the system tells.

@@ -3,12 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod accuracy;
+mod classes;
 mod dataset;
 mod failure;
+mod finite;
 mod int8;
 mod kernel_speed;
 mod layers;
 mod machine;
+mod memory;
 mod model_file;
 mod output;
 #[cfg(feature = "train")]

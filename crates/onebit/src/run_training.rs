@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use onebit_train::checkpoint::Best;
 use onebit_train::metrics::{self, Row};
 use onebit_train::{Event, Recipe, RunPaths, Summary, TrainOptions, train};
-use rayon::ThreadPoolBuilder;
 
 use crate::failure::{Code, Failure};
 use crate::machine;
@@ -26,8 +25,7 @@ pub(crate) fn run(
     threads: Option<usize>,
 ) -> anyhow::Result<Summary> {
     stop_on_signal()?;
-    let pool = ThreadPoolBuilder::new().num_threads(threads.unwrap_or_else(machine::threads));
-    let pool = pool.build()?;
+    let pool = machine::pool(threads.unwrap_or_else(machine::threads))?;
     let (out, data_dir) = (out.to_path_buf(), None);
     let options = TrainOptions { recipe, out, resume, stop: &STOP, data_dir };
     let mut reporter = Reporter::default();

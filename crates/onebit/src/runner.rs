@@ -1,23 +1,29 @@
 //! Runs a packed network on many images, over several threads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use onebit_data::Dataset;
 use onebit_engine::{Engine, Isa, Options, Scratch, Team};
 use onebit_model::{Graph, Model, Verified};
+use rayon::ThreadPool;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::dataset;
+use crate::finite;
 use crate::machine;
+use crate::memory;
 
 const IMAGES_PER_THREAD: usize = 32;
+/// Most bytes of images that are handed over at once, unless a single one has more.
+const BATCH_BYTES: usize = 128 << 20;
 
 /// An engine, and its working memory.
 pub(crate) struct Runner {
     engine: Engine,
+    /// Where the network came from.
+    path: PathBuf,
     /// Threads that share the rows of an image, and their memory.
     team: Team,
     shared: Scratch,
@@ -36,15 +42,20 @@ impl Runner {
     ) -> anyhow::Result<Self> {
         let engine = Engine::new(model, options).with_context(|| path.display().to_string())?;
         let threads = threads.unwrap_or_else(machine::threads);
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let pool = machine::pool(threads)?;
         let team = Team::new(threads.min(Team::MAX_THREADS))?;
         let shared =
             engine.scratch_for(team.threads()).with_context(|| path.display().to_string())?;
-        Ok(Runner { engine, team, shared, pool, scratches: Vec::new() })
+        let path = path.to_path_buf();
+        Ok(Runner { engine, path, team, shared, pool, scratches: Vec::new() })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(crate) fn pool(&self) -> &ThreadPool {
+        &self.pool
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -53,16 +64,44 @@ impl Runner {
 
     /// Images that are worth handing over at once.
     pub(crate) fn batch(&self) -> usize {
-        IMAGES_PER_THREAD * self.threads()
+        let most = BATCH_BYTES / (size_of::<f32>() * self.image_len()).max(1);
+        (IMAGES_PER_THREAD * self.threads()).min(most).max(1)
     }
 
-    /// Logits of whole NHWC images: each thread takes its share of them, or, where they are fewer, its share of each.
-    pub(crate) fn run(&mut self, images: &[f32], logits: &mut [f32]) -> anyhow::Result<()> {
-        let image: usize = self.engine.input_shape().iter().product();
-        let classes = self.engine.classes();
+    fn image_len(&self) -> usize {
+        self.engine.input_shape().iter().product()
+    }
+
+    /// Logits of whole NHWC images; `name` says what the image at a position is called.
+    ///
+    /// # Errors
+    /// An image whose logits are not finite numbers.
+    pub(crate) fn run(
+        &mut self,
+        images: &[f32],
+        logits: &mut [f32],
+        name: impl Fn(usize) -> String,
+    ) -> anyhow::Result<()> {
+        self.compute(images, logits)?;
+        finite::check(&self.path, logits, self.engine.classes(), name)
+    }
+
+    /// Logits of whole NHWC images, and the positions of those whose logits are not finite numbers.
+    pub(crate) fn run_each(
+        &mut self,
+        images: &[f32],
+        logits: &mut [f32],
+    ) -> anyhow::Result<Vec<usize>> {
+        self.compute(images, logits)?;
+        Ok(finite::not_finite(logits, self.engine.classes()))
+    }
+
+    /// Each thread takes its share of the images, or, where they are fewer, its share of each.
+    fn compute(&mut self, images: &[f32], logits: &mut [f32]) -> anyhow::Result<()> {
+        let (image, classes) = (self.image_len(), self.engine.classes());
         let (count, threads) = (images.len() / image, self.threads());
         let mut pairs = images.chunks(image).zip(logits.chunks_mut(classes));
-        let Runner { engine, team, shared, pool, scratches } = self;
+        let Runner { engine, team, shared, pool, scratches, .. } = self;
         if threads == 1 {
             return Ok(pairs.try_for_each(|(image, logits)| engine.run(image, logits, shared))?);
         }
@@ -84,18 +123,23 @@ impl Runner {
 
     /// Runs all images of `dataset`, normalised as `graph` says; `each` gets the labels and logits of some
     /// images in order.
+    ///
+    /// # Errors
+    /// An image that cannot be read, or whose logits are not finite numbers.
     pub(crate) fn run_all(
         &mut self,
         dataset: Arc<dyn Dataset>,
         graph: &Graph,
         each: &mut dyn FnMut(&[u32], &[f32]),
     ) -> anyhow::Result<()> {
-        let loader = dataset::loader(graph, dataset, self.batch())?;
+        let loader = dataset::loader(graph, Arc::clone(&dataset), self.batch())?;
         let mut logits = Vec::new();
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
-            logits.resize(batch.labels.len() * self.engine.classes(), 0.0);
-            self.run(&batch.images, &mut logits)?;
+            memory::grow(&mut logits, batch.labels.len() * self.engine.classes(), "the logits")?;
+            self.run(&batch.images, &mut logits, |image| {
+                dataset.image_name(batch.indices[image] as usize)
+            })?;
             each(&batch.labels, &logits);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What needs the trainer outside of training: accuracy of a run, comparison with the engine.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use onebit_data::Batch;
@@ -10,11 +11,10 @@ use onebit_model::{Graph, Model, Verified};
 use onebit_pack::prove::Report;
 use onebit_pack::{Agreement, Observed};
 use onebit_train::{Net, NetConfig};
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::accuracy::Accuracy;
-use crate::dataset;
+use crate::dataset::{self, Labelled};
 use crate::machine;
 use crate::model_file;
 use crate::progress::Progress;
@@ -23,35 +23,35 @@ const BATCH: usize = 64;
 const MEASURED: Duration = Duration::from_secs(1);
 const LEAST_RUNS: usize = 5;
 
-/// Accuracy of a run or checkpoint on `limit` images of `spec`, by the trainer.
+/// Accuracy of a run or checkpoint on `limit` images of `spec`, by the trainer, and the classes that were evaluated.
 pub(crate) fn eval(
     path: &Path,
     spec: &str,
     limit: Option<usize>,
     threads: Option<usize>,
-) -> anyhow::Result<Accuracy> {
+) -> anyhow::Result<(Accuracy, usize)> {
     let weights = model_file::load_weights(path)?.weights;
-    let dataset = dataset::open(&weights.graph, spec, limit)?;
-    let mut progress = Progress::new("images", dataset.len() as u64);
-    let loader = dataset::loader(&weights.graph, dataset, BATCH)?;
+    let Labelled { images, classes } = dataset::open_labelled(&weights.graph, spec, limit)?;
+    let mut progress = Progress::new("images", images.len() as u64);
+    let loader = dataset::loader(&weights.graph, Arc::clone(&images), BATCH)?;
     let mut net = net(&weights, BATCH)?;
     let mut accuracy = Accuracy::default();
-    let pool = ThreadPoolBuilder::new().num_threads(threads.unwrap_or_else(machine::threads));
-    let pool = pool.build()?;
+    let pool = machine::pool(threads.unwrap_or_else(machine::threads))?;
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
         let logits = pool.install(|| net.predict(&batch.images));
+        dataset::check_logits(path, &*images, &batch.indices, &logits)?;
         accuracy.add(&batch.labels, &logits);
         progress.at(accuracy.images(), "");
     }
-    Ok(accuracy)
+    Ok((accuracy, classes))
 }
 
 /// Median time of the trainer for one image, on one thread.
 pub(crate) fn milliseconds(weights: &Verified<Weights>) -> anyhow::Result<f64> {
     let mut net = net(weights, 1)?;
     let image = vec![0.5; weights.graph.input_shape().iter().product()];
-    let pool = ThreadPoolBuilder::new().num_threads(1).build()?;
+    let pool = machine::pool(1)?;
     let mut times = pool.install(|| {
         let started = Instant::now();
         let mut times = Vec::new();
@@ -66,18 +66,20 @@ pub(crate) fn milliseconds(weights: &Verified<Weights>) -> anyhow::Result<f64> {
     Ok(times[times.len() / 2].as_secs_f64() * 1e3)
 }
 
-/// Compares the trainer with `weights` and the engine with `model` on all images of `spec`.
+/// Compares the trainer with `weights`, which came from `path`, and the engine with `model` on all images of `spec`,
+/// whatever they show.
 ///
 /// # Errors
-/// More than rounding explains.
+/// More than rounding explains, or an image for which either gives logits that are not finite numbers.
 pub(crate) fn agreement(
+    path: &Path,
     weights: &Verified<Weights>,
     model: &Verified<Model>,
     spec: &str,
 ) -> anyhow::Result<Report> {
     let dataset = dataset::open(&weights.graph, spec, None)?;
     let mut progress = Progress::new("verify", dataset.len() as u64);
-    let loader = dataset::loader(&weights.graph, dataset, BATCH)?;
+    let loader = dataset::loader(&weights.graph, Arc::clone(&dataset), BATCH)?;
     let mut net = net(weights, BATCH)?;
     let engine = Engine::new(model, Options::default())?;
     let mut agreement = Agreement::new(&weights.graph)?;
@@ -85,6 +87,10 @@ pub(crate) fn agreement(
         let batch = batch?;
         let trainer = observe_trainer(&mut net, &batch);
         let engine = observe_engine(&engine, &batch)?;
+        for observed in [&trainer, &engine] {
+            let logits: Vec<f32> = observed.iter().flat_map(|image| image.logits.clone()).collect();
+            dataset::check_logits(path, &*dataset, &batch.indices, &logits)?;
+        }
         for (trainer, engine) in trainer.iter().zip(&engine) {
             agreement.image(trainer, engine);
         }

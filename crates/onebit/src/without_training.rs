@@ -9,18 +9,19 @@ use onebit_pack::prove::Report;
 use crate::accuracy::Accuracy;
 use crate::failure::{Code, Failure};
 
-/// Accuracy of a run, by the trainer.
+/// Accuracy of a run, by the trainer, and the classes that were evaluated.
 pub(crate) fn eval(
     _: &Path,
     _: &str,
     _: Option<usize>,
     _: Option<usize>,
-) -> anyhow::Result<Accuracy> {
+) -> anyhow::Result<(Accuracy, usize)> {
     Err(missing("eval of a run"))
 }
 
 /// Comparison of the trainer and the engine on a data set.
 pub(crate) fn agreement(
+    _: &Path,
     _: &Verified<Weights>,
     _: &Verified<Model>,
     _: &str,

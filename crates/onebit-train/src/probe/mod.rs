@@ -39,6 +39,7 @@ pub struct Probe {
     net: Net,
     batch: usize,
     layers: Vec<LayerProbe>,
+    logits: Vec<f32>,
 }
 
 struct LayerProbe {
@@ -107,7 +108,7 @@ impl Probe {
         let config = NetConfig { binarize_weights, ..NetConfig::new(batch) };
         let mut net = Net::observing(graph, config, 0, &observed)?;
         net.load_weights(weights)?;
-        Ok(Probe { net, batch, layers })
+        Ok(Probe { net, batch, layers, logits: Vec::new() })
     }
 
     /// Measures any number of images, NHWC and normalised; running statistics normalize them.
@@ -116,11 +117,19 @@ impl Probe {
     /// If the last image is not whole.
     pub fn add(&mut self, images: &[f32]) {
         let image: usize = self.net.graph().input_shape().iter().product();
+        self.logits.clear();
         for images in images.chunks(self.batch * image) {
-            self.net.predict(images);
+            self.logits.extend(self.net.predict(images));
             let net = &self.net;
             self.layers.par_iter_mut().for_each(|layer| layer.add(net));
         }
+    }
+
+    /// The logits of the images of the last call of [`Probe::add`], image by image. Where they are not finite, what is
+    /// measured means nothing.
+    #[must_use]
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
     }
 
     /// The measures of every binary convolution in graph order, over all images so far.

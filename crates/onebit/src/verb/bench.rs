@@ -7,6 +7,7 @@ use onebit_engine::{Engine, Isa, Options};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
+use crate::memory;
 use crate::model_file::{self, Packed};
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::profile::Profile;
@@ -112,7 +113,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     times.file_bytes = file_bytes;
     if args.profile {
         let runs = times.runs.clamp(LEAST_RUNS, MOST_PROFILED_RUNS);
-        let image = made_up_images(runner.engine(), 1);
+        let image = made_up_images(runner.engine(), 1)?;
         times.profile = Some(Profile::measure(runner.engine(), &image, runs)?);
     }
     if args.json {
@@ -207,18 +208,16 @@ struct Course<'a> {
 
 impl<'a> Course<'a> {
     fn new(runner: &'a mut Runner, batch: usize) -> anyhow::Result<Self> {
-        let images = made_up_images(runner.engine(), batch);
-        let mut logits = vec![0.0; batch * runner.engine().classes()];
-        runner.run(&images, &mut logits)?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Failure::bad_data("the network's logits are not finite numbers"));
-        }
-        Ok(Course { runner, images, first: logits.clone(), logits, turns: Vec::new() })
+        let images = made_up_images(runner.engine(), batch)?;
+        let mut first = memory::zeros(batch * runner.engine().classes(), "the logits")?;
+        let logits = memory::zeros(first.len(), "the logits")?;
+        runner.run(&images, &mut first, made_up_name)?;
+        Ok(Course { runner, images, first, logits, turns: Vec::new() })
     }
 
     fn run(&mut self) -> anyhow::Result<Duration> {
         let before = Instant::now();
-        self.runner.run(&self.images, &mut self.logits)?;
+        self.runner.run(&self.images, &mut self.logits, made_up_name)?;
         let time = before.elapsed();
         if self.logits != self.first {
             return Err(Failure::with(Code::Software, "two runs of the same images give other logits"));
@@ -264,9 +263,17 @@ fn more(done: usize, runs: Option<usize>, started: Instant, longest: Duration) -
     }
 }
 
-fn made_up_images(engine: &Engine, batch: usize) -> Vec<f32> {
-    let len: usize = batch * engine.input_shape().iter().product::<usize>();
-    (0..len).map(|i| ((i as f32) * 0.37).sin() + 0.5 * ((i as f32) * 0.0113).cos()).collect()
+fn made_up_images(engine: &Engine, batch: usize) -> anyhow::Result<Vec<f32>> {
+    let len = batch * engine.input_shape().iter().product::<usize>();
+    let mut images = memory::zeros(len, "the images")?;
+    for (i, value) in images.iter_mut().enumerate() {
+        *value = ((i as f32) * 0.37).sin() + 0.5 * ((i as f32) * 0.0113).cos();
+    }
+    Ok(images)
+}
+
+fn made_up_name(image: usize) -> String {
+    format!("made-up image {image} (counted from 0)")
 }
 
 const COLUMNS: [(&str, Align); 9] = [

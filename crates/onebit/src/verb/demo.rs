@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::bench;
 use crate::accuracy::{Accuracy, ranking, softmax};
-use crate::dataset;
+use crate::dataset::{self, Labelled};
 use crate::model_file;
 use crate::output::{self, Align, Table, thousands};
 use crate::picture::{self, Picture};
@@ -75,7 +75,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = onebit_pack::lower(&loaded.weights)?;
     let content = file::write_model(&model)?;
     let model = file::read_model(&content)?;
-    let report = training::agreement(&loaded.weights, &model, DATA)?;
+    let report = training::agreement(&loaded.path, &loaded.weights, &model, DATA)?;
     let packed_file = out.join("model.onebit");
     onebit_pack::write_atomic(&packed_file, &content)?;
     output::note("packed and verified; timing one image on one thread");
@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut runner = Runner::new(&packed_file, &model, Options::default(), Some(1))?;
     let times = bench::measure(&mut runner, 1, None)?;
     let trainer = Side {
-        top1: training::eval(&run, DATA, None, None)?.measured(0.0).top1,
+        top1: training::eval(&run, DATA, None, None)?.0.top1(),
         bytes: fs::metadata(&loaded.path)?.len(),
         ms: training::milliseconds(&loaded.weights)?,
     };
@@ -124,9 +124,9 @@ fn train(run: &Path) -> anyhow::Result<()> {
 
 fn top1(runner: &mut Runner, model: &Verified<Model>) -> anyhow::Result<f64> {
     let mut accuracy = Accuracy::default();
-    let images = dataset::open(&model.graph, DATA, None)?;
+    let Labelled { images, .. } = dataset::open_labelled(&model.graph, DATA, None)?;
     runner.run_all(images, &model.graph, &mut |labels, logits| accuracy.add(labels, logits))?;
-    Ok(accuracy.measured(0.0).top1)
+    Ok(accuracy.top1())
 }
 
 /// Draws the contact sheet and the learning curve, and saves one test image for `onebit predict`.

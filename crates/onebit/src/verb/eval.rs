@@ -4,7 +4,7 @@ use std::time::Instant;
 use onebit_engine::Options;
 
 use crate::accuracy::{Accuracy, Measured};
-use crate::dataset;
+use crate::dataset::{self, Labelled};
 use crate::model_file::{self, Packed};
 use crate::output::{self, Align, Table, thousands};
 use crate::progress::Progress;
@@ -17,7 +17,12 @@ Examples:
   onebit eval runs/a --data fashion-mnist-sample         the run's best checkpoint, by the trainer
   onebit eval a.onebit --data folder:~/photos --limit 500 --json
 
-The test images are used unless the spec ends in :train.";
+The test images are used unless the spec ends in :train.
+
+Labels are compared by the names of their classes, in whatever order. Data with some of the network's
+classes is evaluated as it is, the network choosing among all of its classes, and `classes_evaluated`
+counts them; data with other classes is refused (exit code 65). Where the classes of the network or
+of the data are named by their numbers, 0 and up, and both have as many, numbers are compared.";
 
 /// Measures accuracy on a data set
 #[derive(clap::Args)]
@@ -42,26 +47,28 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
-    let accuracy = if args.network.is_dir() {
+    let (accuracy, classes) = if args.network.is_dir() {
         training::eval(&args.network, &args.data, args.limit, args.threads)?
     } else {
         eval_file(&args.network, &args)?
     };
-    let measured = accuracy.measured(started.elapsed().as_secs_f64());
+    let measured = accuracy.measured(classes, started.elapsed().as_secs_f64());
     if args.json { output::json(&measured) } else { output::text(&table(&measured)) }
 }
 
-fn eval_file(path: &Path, args: &Args) -> anyhow::Result<Accuracy> {
+/// Accuracy of a packed file, and the classes that were evaluated.
+fn eval_file(path: &Path, args: &Args) -> anyhow::Result<(Accuracy, usize)> {
     let Packed { model, .. } = model_file::read(path)?;
-    let dataset = dataset::open(&model.graph, &args.data, args.limit)?;
+    let Labelled { images, classes } =
+        dataset::open_labelled(&model.graph, &args.data, args.limit)?;
     let mut runner = Runner::new(path, &model, Options::default(), args.threads)?;
     let mut accuracy = Accuracy::default();
-    let mut progress = Progress::new("images", dataset.len() as u64);
-    runner.run_all(dataset, &model.graph, &mut |labels, logits| {
+    let mut progress = Progress::new("images", images.len() as u64);
+    runner.run_all(images, &model.graph, &mut |labels, logits| {
         accuracy.add(labels, logits);
         progress.at(accuracy.images(), "");
     })?;
-    Ok(accuracy)
+    Ok((accuracy, classes))
 }
 
 fn table(measured: &Measured) -> String {
@@ -69,6 +76,7 @@ fn table(measured: &Measured) -> String {
         ("images", Align::Right),
         ("top-1", Align::Right),
         ("top-5", Align::Right),
+        ("classes", Align::Right),
         ("seconds", Align::Right),
         ("images/s", Align::Right),
     ]);
@@ -76,6 +84,7 @@ fn table(measured: &Measured) -> String {
         thousands(measured.n),
         format!("{:.2}%", 100.0 * measured.top1),
         format!("{:.2}%", 100.0 * measured.top5),
+        thousands(measured.classes_evaluated as u64),
         format!("{:.2}", measured.seconds),
         thousands((measured.n as f64 / measured.seconds.max(1e-9)) as u64),
     ]);

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use onebit_model::{Model, Verified, file};
 use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::int8::{self, Request};
-use crate::model_file::{self, Packed};
+use crate::model_file::{self, Packed, is_packed};
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::training;
 
@@ -110,11 +110,6 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     })
 }
 
-/// Whether a path is that of a packed file, by its name.
-fn is_packed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "onebit")
-}
-
 /// A packed file, in which only layers can be rounded.
 fn packed(args: &Args) -> anyhow::Result<Source> {
     if args.verify.is_some() {
@@ -133,7 +128,7 @@ fn trained(args: &Args) -> anyhow::Result<Source> {
     let model = file::read_model(&file::write_model(&model)?)?;
     let verify = args.verify.as_deref();
     let agreement =
-        verify.map(|spec| training::agreement(&loaded.weights, &model, spec)).transpose()?;
+        verify.map(|spec| training::agreement(&loaded.path, &loaded.weights, &model, spec)).transpose()?;
     let failed = |source| onebit_files::Error::Read { path: loaded.path.clone(), source };
     let bytes = fs::metadata(&loaded.path).map_err(failed)?.len();
     Ok(Source { model, path: loaded.path, bytes, agreement })

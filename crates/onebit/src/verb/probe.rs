@@ -1,12 +1,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use onebit_model::Verified;
 use onebit_model::file::Weights;
 use onebit_train::checkpoint::{self, MANIFEST, Stage, WEIGHTS};
 use onebit_train::probe::{Layer, Probe};
 use onebit_train::{RunPaths, TrainError};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 use serde::Serialize;
 
 use crate::dataset;
@@ -14,6 +15,7 @@ use crate::failure::Failure;
 use crate::machine;
 use crate::output::{self, thousands};
 use crate::picture;
+use crate::plain;
 use crate::probed::{Means, Probed, csv, means_table};
 use crate::progress::Progress;
 use crate::runner::parse_threads;
@@ -37,6 +39,8 @@ The test images are used unless the spec ends in :train.";
 const LEGEND: &str = "QE: quantization error; R2: of the binary on the real convolution; before and after the \
     module, block: linearity in the block's input; constant: channels left out of R2.\n";
 const BATCH: usize = 64;
+/// Most characters of the name of the data in the title of a picture.
+const TITLE_CHARS: usize = 80;
 /// Pixels for each channel that a fit should have.
 const FIT_PIXELS: usize = 10;
 
@@ -132,8 +136,7 @@ fn sources(args: &Args) -> anyhow::Result<Vec<Source>> {
 }
 
 fn measure(args: &Args, sources: &[Source]) -> anyhow::Result<Done> {
-    let pool = ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or_else(machine::threads));
-    let pool = pool.build()?;
+    let pool = machine::pool(args.threads.unwrap_or_else(machine::threads))?;
     let (mut arch, mut images, mut checkpoints) = (String::new(), 0, Vec::new());
     let mut damaged = Vec::new();
     for Source { path, of_run } in sources {
@@ -146,7 +149,7 @@ fn measure(args: &Args, sources: &[Source]) -> anyhow::Result<Done> {
             }
             Err(error) => return Err(error),
         };
-        let (count, layers) = measure_one(args, &loaded, &pool)?;
+        let (count, layers) = measure_one(args, path, &loaded, &pool)?;
         images = count;
         arch.clone_from(&loaded.weights.graph.arch);
         checkpoints.push(Probed {
@@ -177,6 +180,7 @@ fn load(path: &Path) -> anyhow::Result<Loaded> {
 /// The number of images and what they show.
 fn measure_one(
     args: &Args,
+    path: &Path,
     loaded: &Loaded,
     pool: &ThreadPool,
 ) -> anyhow::Result<(usize, Vec<Layer>)> {
@@ -187,9 +191,10 @@ fn measure_one(
     let name = loaded.epoch.map_or("images".to_owned(), |epoch| format!("epoch {epoch}"));
     let mut progress = Progress::new(name, images as u64);
     let mut seen = 0;
-    for batch in dataset::loader(graph, dataset, BATCH)?.epoch(0, 0) {
+    for batch in dataset::loader(graph, Arc::clone(&dataset), BATCH)?.epoch(0, 0) {
         let batch = batch?;
         pool.install(|| probe.add(&batch.images));
+        dataset::check_logits(path, &*dataset, &batch.indices, probe.logits())?;
         seen += batch.labels.len();
         progress.at(seen as u64, "");
     }
@@ -204,8 +209,9 @@ fn measure_one(
 fn write(done: &Done, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let failed = |source| TrainError::Write { path: out.to_path_buf(), source };
     fs::create_dir_all(out).map_err(failed)?;
-    let title =
-        format!("{}, {} images of {}", done.arch, thousands(done.images as u64), done.data);
+    let images = thousands(done.images as u64);
+    let title = format!("{}, {images} images of {}", done.arch, plain::cut(&done.data, TITLE_CHARS));
+    let title = plain::line(&title);
     let [table, svg, png] = ["probe.csv", "probe.svg", "probe.png"].map(|name| out.join(name));
     onebit_pack::write_atomic(&table, csv(&done.checkpoints).as_bytes())?;
     picture::probe_svg(&svg, &title, &done.checkpoints)?;

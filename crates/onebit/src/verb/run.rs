@@ -4,6 +4,7 @@ use onebit_engine::{Isa, Options};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::memory;
 use crate::model_file::{self, Packed};
 use crate::output::{self, thousands};
 use crate::progress::Progress;
@@ -60,7 +61,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let options = Options { input: Some([height, width]), isa: args.isa };
     let mut runner = Runner::new(&args.file, &model, options, args.threads)?;
     let (classes, isa) = (runner.engine().classes(), runner.engine().isa().name());
-    let logits = logits(&mut runner, &values, [n, c, height * width])?;
+    let name = |image| format!("image {image} (counted from 0) of {}", args.input.display());
+    let logits = logits(&mut runner, &values, [n, c, height * width], name)?;
     onebit_data::write_npy_f32(&args.output, &[n, classes], &logits)?;
     let done = Done { n, classes, isa, output: args.output };
     if args.json {
@@ -84,18 +86,19 @@ fn logits(
     runner: &mut Runner,
     values: &[f32],
     [n, channels, pixels]: [usize; 3],
+    name: impl Fn(usize) -> String,
 ) -> anyhow::Result<Vec<f32>> {
     let (classes, batch) = (runner.engine().classes(), runner.batch());
     let image = channels * pixels;
-    let mut logits = vec![0.0; n * classes];
-    let mut nhwc = vec![0.0; batch.min(n) * image];
+    let mut logits = memory::zeros(n * classes, "the logits")?;
+    let mut nhwc = memory::zeros(batch.min(n) * image, "a batch of images")?;
     let mut progress = Progress::new("images", n as u64);
     let (mut done, chunks) = (0, values.chunks(batch * image));
     for (nchw, logits) in chunks.zip(logits.chunks_mut(batch * classes)) {
         for (from, to) in nchw.chunks_exact(image).zip(nhwc.chunks_exact_mut(image)) {
             channels_last(from, to, channels);
         }
-        runner.run(&nhwc[..nchw.len()], logits)?;
+        runner.run(&nhwc[..nchw.len()], logits, |image| name(done + image))?;
         done += nchw.len() / image;
         progress.at(done as u64, "");
     }

@@ -1,6 +1,6 @@
 use alloc::string::String;
 
-use crate::limits;
+use crate::{limits, quote};
 
 /// A defect of a graph.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -12,10 +12,14 @@ pub enum GraphError {
     #[error("the graph has {0} nodes, more than {max}", max = limits::MAX_NODES)]
     TooManyNodes(usize),
     /// A name that is empty, too long, or has characters other than letters, digits, `.`, `_`, `-`.
-    #[error("`{0}` is not a valid name: expected 1 to {max} letters, digits, '.', '_' or '-'", max = limits::MAX_NAME_BYTES)]
+    #[error(
+        "`{}` is not a valid name: expected 1 to {max} letters, digits, '.', '_' or '-'",
+        quote::name(.0),
+        max = limits::MAX_NAME_BYTES
+    )]
     BadName(String),
     /// Two nodes of one name.
-    #[error("two nodes are named `{0}`")]
+    #[error("two nodes are named `{}`", quote::name(.0))]
     DuplicateName(String),
     /// The first node is not the input, or a later one is.
     #[error("node `{0}`: the first node, and no other, must be the input")]
@@ -33,7 +37,7 @@ pub enum GraphError {
         found: usize,
     },
     /// An input that does not name an earlier node.
-    #[error("node `{node}`: input `{input}` is not an earlier node")]
+    #[error("node `{}`: input `{}` is not an earlier node", quote::name(.node), quote::name(.input))]
     UnknownInput {
         /// The node.
         node: String,
@@ -114,6 +118,6 @@ pub enum GraphError {
     #[error("the input normalization needs {0} finite means and positive standard deviations")]
     Normalization(usize),
     /// Not the JSON of a graph.
-    #[error("the graph is not valid JSON: {0}")]
+    #[error("the graph is not valid JSON: {}", quote::sentence(.0))]
     Json(String),
 }

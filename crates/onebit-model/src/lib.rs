@@ -35,6 +35,7 @@ mod json;
 pub mod limits;
 mod model;
 pub mod op;
+mod quote;
 mod verify;
 
 pub use error::GraphError;

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::op::{INPUT_OFFSET, INPUT_SCALE, Role};
-use crate::{Graph, GraphError, Node, Op, Shape, Verified, WeightScale, bits, infer};
+use crate::{Graph, GraphError, Node, Op, Shape, Verified, WeightScale, bits, infer, quote};
 
 /// Range of the steps of an 8-bit input, whose reciprocals are finite.
 const MIN_STEP: f32 = 1e-30;
@@ -99,7 +99,7 @@ pub enum ModelError {
     #[error("tensor `{0}` belongs to no node of the graph")]
     ExtraTensor(String),
     /// A tensor of another shape or type.
-    #[error("tensor `{name}` is {found}, expected {expected}")]
+    #[error("tensor `{name}` is {}, expected {expected}", quote::name(.found))]
     WrongTensor {
         /// The tensor.
         name: String,

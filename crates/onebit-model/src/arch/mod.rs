@@ -24,7 +24,7 @@ pub use config::{
 pub use list::{ARCHITECTURES, Architecture};
 pub use options::{Defaults, Options};
 
-use crate::{Graph, GraphError, Normalization, Verified};
+use crate::{Graph, GraphError, Normalization, Verified, quote};
 
 /// What a network is for: the data set decides it, not the architecture.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ impl Task {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ArchError {
     /// No architecture of that name.
-    #[error("there is no architecture `{name}`; choose one of: {known}")]
+    #[error("there is no architecture `{}`; choose one of: {known}", quote::name(.name))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -59,7 +59,7 @@ pub enum ArchError {
         known: String,
     },
     /// An option with an impossible value.
-    #[error("network option `{option}` is {value}, expected {expected}")]
+    #[error("network option `{option}` is {}, expected {expected}", quote::name(.value))]
     Option {
         /// The option.
         option: &'static str,

@@ -2,7 +2,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::VERSION;
-use crate::{GraphError, ModelError, limits};
+use crate::{GraphError, ModelError, limits, quote};
 
 /// Why a file was refused, or could not be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -44,8 +44,9 @@ pub enum FileError {
     HeaderTooLong(u64),
     /// A file of another kind.
     #[error(
-        "this is a file of format `{found}`, expected `{expected}` (`onebit` is a packed model made by \
-         `onebit pack`, `onebit-weights` and `onebit-optimizer` belong to a checkpoint)"
+        "this is a file of format `{}`, expected `{expected}` (`onebit` is a packed model made by \
+         `onebit pack`, `onebit-weights` and `onebit-optimizer` belong to a checkpoint)",
+        quote::name(.found)
     )]
     WrongKind {
         /// What the file says.
@@ -59,33 +60,35 @@ pub enum FileError {
     )]
     NewerVersion(u64),
     /// A version that is no number, or 0.
-    #[error("metadata `version` is `{0}`, expected `{VERSION}`")]
+    #[error("metadata `version` is `{}`, expected `{VERSION}`", quote::name(.0))]
     BadVersion(String),
     /// A header that is not the JSON of a safetensors header.
-    #[error("the header is not valid: {0}")]
+    #[error("the header is not valid: {}", quote::sentence(.0))]
     Header(String),
     /// A metadata key that must be there.
     #[error("metadata `{0}` is missing")]
     MissingMetadata(&'static str),
     /// A metadata key that must not be there.
-    #[error("metadata `{0}` has no place in this format")]
+    #[error("metadata `{}` has no place in this format", quote::name(.0))]
     UnknownMetadata(String),
     /// Too many tensors.
     #[error("the file has {0} tensors, more than the {max} allowed", max = limits::MAX_TENSORS)]
     TooManyTensors(usize),
     /// A tensor's name that is empty, too long, or has other characters.
     #[error(
-        "`{0}` is not a valid tensor name: expected 1 to {max} letters, digits, '.', '_' or '-'",
+        "`{}` is not a valid tensor name: expected 1 to {max} letters, digits, '.', '_' or '-'",
+        quote::name(.0),
         max = super::container::MAX_TENSOR_NAME_BYTES
     )]
     BadTensorName(String),
     /// Two tensors of one name.
-    #[error("two tensors are named `{0}`")]
+    #[error("two tensors are named `{}`", quote::name(.0))]
     DuplicateTensor(String),
     /// Extents that are zero, overflow, or do not fit the elements.
     #[error(
-        "tensor `{name}` has the shape {shape:?}, expected extents of at least 1 whose product is the number of \
-         elements"
+        "tensor `{}` has the shape [{}], expected extents of at least 1 whose product is the number of elements",
+        quote::name(.name),
+        quote::shape(.shape)
     )]
     BadShape {
         /// The tensor.

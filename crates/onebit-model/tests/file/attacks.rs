@@ -490,3 +490,44 @@ fn a_graph_that_does_not_hold_together_is_refused() {
 fn set(model: &mut Model, name: &str, data: Data) {
     model.tensors.get_mut(name).unwrap().data = data;
 }
+
+/// What an error quotes of a file is short, and does not act on a terminal.
+#[test]
+fn errors_quote_little_and_visibly() {
+    let escape = "\u{1b}]0;title\u{7}\u{202e}\u{200b}\u{9b}";
+    let json = "\\u001b]0;title\\u0007\\u202e\\u200b\\u009b";
+    let long = "x".repeat(200_000);
+    let (header, data) = split(&tiny_file());
+    let places =
+        ["\"format\":\"onebit", "\"version\":\"1", "\"arch\\\":\\\"tiny", "\\\"name\\\":\\\"sign"];
+    let names = [
+        "\"__metadata__\":{\"",
+        "\"affine.scale\":",
+        "\"dtype\":\"F32",
+        "\\\"inputs\\\":[\\\"sign",
+        "\\\"op\\\":\\\"affine",
+        "\\\"classes\\\":[\\\"cat",
+    ];
+    for place in places.iter().chain(&names) {
+        assert!(header.contains(place), "{place} is not in {header}");
+        for text in [json, &long] {
+            let inside_json = place.contains('\\');
+            let text = if inside_json { text.replace('\\', "\\\\") } else { text.to_owned() };
+            let inserted = match place.strip_suffix("\":") {
+                Some(name) => format!("{name}{text}\":"),
+                None => format!("{place}{text}"),
+            };
+            let forged = forge(&header.replacen(place, &inserted, 1), &data);
+            let Err(error) = read_model(&forged) else {
+                assert!(place.contains("classes"), "{place}: accepted");
+                continue;
+            };
+            let shown = error.to_string();
+            assert!(shown.chars().count() < 1000, "{place}: {} characters", shown.len());
+            assert!(
+                !shown.chars().any(|c| escape.contains(c) && !c.is_ascii_graphic()),
+                "{shown:?}"
+            );
+        }
+    }
+}

@@ -148,6 +148,19 @@ pub(crate) fn check_targets() -> Result<()> {
     lint(WASM, "--all-targets", SIMD128)
 }
 
+/// Compiles the program for systems on which no test runs.
+///
+/// # Errors
+/// A target that rustup does not have, code that does not compile.
+pub(crate) fn check_systems() -> Result<()> {
+    for target in ["aarch64-apple-darwin", "x86_64-pc-windows-msvc"] {
+        add_target(target)?;
+        let check = format!("check --target {target} --package onebit --package xtask");
+        run(cargo(&check), "the program does not compile there; see above")?;
+    }
+    Ok(())
+}
+
 fn lint(target: &str, what: &str, flags: &str) -> Result<()> {
     add_target(target)?;
     let mut clippy = cargo(&format!("clippy --target {target} {PACKAGES} {what} -- -D warnings"));

@@ -31,6 +31,8 @@ cargo xtask test-isa neon|simd128
 cargo xtask check-emulator neon|simd128
                           says at once whether the emulator is there that test-isa runs it in
 cargo xtask check-targets engine and model compile for bare metal, WebAssembly, 32 bits, big-endian (needs rustup)
+cargo xtask nightly       what takes too long for each change: a million random graphs against the interpreter, and whether
+                          the program compiles for macOS and Windows (needs rustup)
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
 cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
                           the engine against other programs that run such networks, in turn (installs them below
@@ -41,6 +43,8 @@ cargo xtask check-export FOLDER
 cargo xtask smoke folder:PATH
                           every network of ImageNet's size learns from 64 of these images: losses, time, memory";
 
+/// Graphs that `cargo xtask nightly` makes.
+const RANDOM_GRAPHS: &str = "1000000";
 const DENY_VERSION: &str = "0.20.2";
 
 fn main() -> ExitCode {
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Some("test-isa") => isa_of(&rest, "test-isa").and_then(isa::test),
         Some("check-emulator") => isa_of(&rest, "check-emulator").and_then(isa::check_emulator),
         Some("check-targets") => none(&rest).and_then(|()| isa::check_targets()),
+        Some("nightly") => none(&rest).and_then(|()| nightly()),
         Some("bench") => bench(&rest),
         Some("check-export") => export::check_export(&rest),
         Some("smoke") => smoke(&rest),
@@ -89,6 +94,16 @@ fn test() -> Result<()> {
     )?;
     tally.report();
     Ok(())
+}
+
+fn nightly() -> Result<()> {
+    isa::check_systems()?;
+    let tests = "test --release --package onebit-engine --test hostile_graphs -- --nocapture";
+    let mut graphs = cargo(tests);
+    graphs
+        .env("ONEBIT_RANDOM_GRAPHS", RANDOM_GRAPHS)
+        .env("ONEBIT_REQUIRE_ISA", isa::required_here());
+    run(graphs, "a graph is computed wrongly; its seed stands above")
 }
 
 fn isa_of(arguments: &[OsString], task: &str) -> Result<isa::Emulated> {

@@ -206,7 +206,7 @@ fn recipes() {
         ),
         format!("[data]\ntrain = \"a\"\n[network]\narch = \"{long}\"\n"),
         format!("{long} = 1\n"),
-        format!("[data]\nx = \"\u{202e}\u{1b}\"\n"),
+        "[data]\nx = \"\u{202e}\u{1b}\"\n".to_owned(),
     ] {
         fs::write(&recipe, content).expect("written");
         let outcome = onebit(&["train", text(&recipe), "--out", text(&out)]);

@@ -19,10 +19,11 @@ Examples:
 
 The test images are used unless the spec ends in :train.
 
-Labels are compared by the names of their classes, in whatever order. Data with some of the network's
-classes is evaluated as it is, the network choosing among all of its classes, and `classes_evaluated`
-counts them; data with other classes is refused (exit code 65). Where the classes of the network or
-of the data are named by their numbers, 0 and up, and both have as many, numbers are compared.";
+Labels are compared by the names of their classes, in whatever order. Data with some of the
+network's classes is evaluated as it is, the network choosing among all of its classes, and
+`classes_evaluated` counts them; data with other classes is refused (exit code 65). Where the
+classes of the network or of the data are named by their numbers, 0 and up, and both have as many,
+numbers are compared.";
 
 /// Measures accuracy on a data set
 #[derive(clap::Args)]

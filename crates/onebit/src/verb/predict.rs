@@ -22,7 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   onebit predict a.onebit photo.jpg
   onebit predict a.onebit ~/photos
-  onebit predict a.onebit *.png --top 1 --json | jq -r '.[] | .path + \" \" + (.top[0].label // .error)'
+  onebit predict a.onebit *.png --json | jq -r '.[] | .path, (.top[0].label // .error)'
 
 JPEG and PNG files of any size: scaled and centre-cropped to the network's input. Of a folder, all
 images in it and in the folders below it are taken.

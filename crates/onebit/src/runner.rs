@@ -137,9 +137,8 @@ impl Runner {
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
             memory::grow(&mut logits, batch.labels.len() * self.engine.classes(), "the logits")?;
-            self.run(&batch.images, &mut logits, |image| {
-                dataset.image_name(batch.indices[image] as usize)
-            })?;
+            self.compute(&batch.images, &mut logits)?;
+            dataset::check_logits(&self.path, &*dataset, &batch.indices, &logits)?;
             each(&batch.labels, &logits);
         }
         Ok(())

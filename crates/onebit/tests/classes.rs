@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{CLASSES, Outcome, colour, linear, onebit, pack};
@@ -146,7 +145,7 @@ fn the_trainer() {
     let weights = linear(&names, [3, 4, 4], weight);
     let content = file::write_weights(&weights).expect("a file");
     let (loose, run) = (folder.path().join("w.safetensors"), folder.path().join("checkpoint"));
-    fs::write(&loose, &content).expect("written");
+    std::fs::write(&loose, &content).expect("written");
     onebit_files::write_folder(&run, &[("weights.safetensors", content)]).expect("written");
     let images = [("cucumber", GREEN), ("plum", BLUE), ("plum", RED)];
     let spec = photos(folder.path(), "two", &images);

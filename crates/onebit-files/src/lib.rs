@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod manifest;
 mod read;
+mod shown;
 mod weights;
 
 pub use atomic::{AtomicFile, rename, write_atomic};
@@ -19,6 +20,7 @@ pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, write_folder};
 pub use read::{Opened, Refused, parse_limited, read_limited, read_text};
+pub use shown::shown;
 pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 
 /// A checkpoint's parameters and running statistics.

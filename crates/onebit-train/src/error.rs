@@ -167,6 +167,17 @@ pub enum TrainError {
     /// A teacher's weights that cannot be read.
     #[error("train.teacher.path: {0}")]
     TeacherFile(#[source] Box<onebit_files::Error>),
+    /// Weights that a teacher's ONNX file keeps in another file, which cannot be read.
+    #[error(
+        "train.teacher.path: {}: keeps its weights in another file, expected in the same folder: {source}",
+        path.display()
+    )]
+    TeacherWeights {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What is wrong with the other.
+        source: Box<onebit_files::Error>,
+    },
     /// A teacher that cannot be used.
     #[error("train.teacher.path: {}: {reason}", path.display())]
     Teacher {
@@ -247,7 +258,9 @@ impl TrainError {
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
-            Self::Init(error) | Self::TeacherFile(error) => error.as_ref().into(),
+            Self::Init(error)
+            | Self::TeacherFile(error)
+            | Self::TeacherWeights { source: error, .. } => error.as_ref().into(),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::MissingInput

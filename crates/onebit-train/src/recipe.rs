@@ -130,8 +130,8 @@ pub struct Train {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
-    /// An ONNX classifier (`.onnx`) that gives logits, or a run folder, checkpoint folder or `weights.safetensors` with
-    /// binary weights, relative to the working directory.
+    /// An ONNX classifier (`.onnx`), or a run folder, checkpoint folder or `weights.safetensors` with binary weights,
+    /// relative to the working directory.
     pub path: PathBuf,
     /// Which of its outputs belong to the classes of the data, in their order; all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,6 +145,20 @@ pub struct Teacher {
     /// The order of an ONNX classifier's input; `nchw` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
+    /// What an ONNX classifier gives. If absent, it is taken for logits, and refused where those of some test images look
+    /// like probabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
+}
+
+/// What the outputs of a classifier are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outputs {
+    /// Logits, whose softmax is learned.
+    Logits,
+    /// Probabilities, as behind a softmax, which are learned as they are, made to sum to 1 over the chosen columns.
+    Probabilities,
 }
 
 /// The order of the dimensions of a batch of images.

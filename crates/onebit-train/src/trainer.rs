@@ -44,7 +44,7 @@ pub fn train(
     let images = Images::open(recipe, options.data_dir.as_deref())?;
     let graph = arch::build(&recipe.network, &images.task)?;
     let teacher = match &recipe.train.teacher {
-        Some(section) => Some(Teacher::open(section, &images.task, recipe.train.batch)?),
+        Some(section) => Some(Teacher::of_run(section, &images, recipe.train.batch)?),
         None => None,
     };
     let init = match &recipe.train.init {

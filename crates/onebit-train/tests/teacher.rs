@@ -22,7 +22,7 @@ fn teacher(path: &Path) -> Teacher {
     let onnx = path.extension().is_some();
     let grey = |x| onnx.then(|| vec![x]);
     let path = path.to_owned();
-    Teacher { path, columns: None, mean: grey(0.5), std: grey(0.25), layout: None }
+    Teacher { path, columns: None, mean: grey(0.5), std: grey(0.25), layout: None, outputs: None }
 }
 
 fn recipe(teacher: Option<Teacher>) -> Recipe {

@@ -1,8 +1,8 @@
 //! The network whose outputs are learned in place of the labels.
 
+mod external;
 mod onnx;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use onebit_model::arch::Task;
@@ -10,21 +10,30 @@ use onebit_model::file::write_weights;
 use onebit_model::{Graph, Normalization, Verified};
 use sha2::{Digest, Sha256};
 
+use self::external::{MAX_ONNX_BYTES, Problem};
 use self::onnx::Onnx;
-use crate::recipe::{self, Layout, hex};
+use crate::images::Images;
+use crate::recipe::{self, Layout, Outputs, hex};
 use crate::{Net, NetConfig, TrainError};
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// Test images whose outputs say whether a teacher gives logits or probabilities.
+const SAMPLE: usize = 64;
+/// How far the sum of an image's probabilities may lie from 1.
+const SUM_TOLERANCE: f64 = 1e-3;
+
 /// A teacher that fits the images and classes of a run.
 pub(crate) struct Teacher {
     /// The file that was read.
     pub(crate) path: PathBuf,
-    /// SHA-256 of that file.
+    /// SHA-256 of that file, of an ONNX file with the weights that it keeps in other files.
     pub(crate) sha256: String,
     network: Network,
     outputs: usize,
+    /// What they are, as the recipe says.
+    kind: Option<Outputs>,
     /// The output of each class.
     columns: Vec<usize>,
     /// From the normalization of the run to that of the teacher: factor and summand of each channel.
@@ -42,10 +51,27 @@ struct Read {
     sha256: String,
     network: Network,
     outputs: usize,
+    kind: Option<Outputs>,
     normalization: Normalization,
 }
 
 impl Teacher {
+    /// Reads the teacher of a run and tries it on some of its test images.
+    ///
+    /// # Errors
+    /// As [`Teacher::open`]; an image that cannot be read; or outputs that are not what they are taken for.
+    pub(crate) fn of_run(
+        section: &recipe::Teacher,
+        images: &Images,
+        batch: usize,
+    ) -> Result<Self, TrainError> {
+        let mut teacher = Self::open(section, &images.task, batch)?;
+        if let Some(batch) = images.test_sample(SAMPLE)?.epoch(0, 0).next() {
+            teacher.check_outputs(&batch?.images)?;
+        }
+        Ok(teacher)
+    }
+
     /// Reads the teacher and runs it once.
     ///
     /// # Errors
@@ -58,35 +84,80 @@ impl Teacher {
     ) -> Result<Self, TrainError> {
         let onnx = section.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
         let read = if onnx { read_onnx(section, task) } else { read_own(section, task, batch) }?;
-        let Read { path, sha256, network, outputs, normalization } = read;
+        let Read { path, sha256, network, outputs, kind, normalization } = read;
         let columns = columns(section, outputs, task.classes.len())
             .map_err(|reason| refused(&path, reason))?;
         let renormalization = renormalization(&task.normalization, &normalization);
-        Ok(Teacher { path, sha256, network, outputs, columns, renormalization })
+        Ok(Teacher { path, sha256, network, outputs, kind, columns, renormalization })
     }
 
-    /// Logits `[images, classes]` for images as the run normalises them, NHWC.
+    /// Compares the outputs for some images with what they are taken for: a softmax of probabilities would be close to
+    /// the same for all classes, and nothing would be learned.
+    fn check_outputs(&mut self, images: &[f32]) -> Result<(), TrainError> {
+        let all = self.all_outputs(images)?;
+        let probabilities = all.chunks_exact(self.outputs).all(is_distribution);
+        let reason = match (self.kind, probabilities) {
+            (None, true) => {
+                "the network ends in a softmax: the outputs of every image tried are at least 0 and sum to 1, expected \
+                 logits; export it without the softmax, or set train.teacher.outputs = \"probabilities\""
+            }
+            (Some(Outputs::Probabilities), false) => {
+                "train.teacher.outputs is `probabilities`, but those of an image are not all at least 0 with the sum 1; \
+                 if the network gives logits, set train.teacher.outputs = \"logits\""
+            }
+            (None, false) | (Some(Outputs::Probabilities), true) | (Some(Outputs::Logits), _) => {
+                return Ok(());
+            }
+        };
+        Err(refused(&self.path, reason.into()))
+    }
+
+    /// Logits `[images, classes]` for images as the run normalises them, NHWC; of a network that gives probabilities
+    /// their logarithms, whose softmax they are.
     ///
     /// Each image is computed on its own by one thread, so that the result does not depend on the number of threads.
     ///
     /// # Errors
-    /// An operation of an ONNX classifier that fails.
+    /// An operation of an ONNX classifier that fails, or a probability that is none.
     pub(crate) fn logits(&mut self, images: &[f32]) -> Result<Vec<f32>, TrainError> {
+        let all = self.all_outputs(images)?;
+        let rows = all.chunks_exact(self.outputs);
+        let mut chosen: Vec<f32> =
+            rows.flat_map(|row| self.columns.iter().map(|&column| row[column])).collect();
+        if self.kind == Some(Outputs::Probabilities) {
+            for value in &mut chosen {
+                if !value.is_finite() || *value < 0.0 {
+                    let reason = format!("gives {value} for an image, expected a probability");
+                    return Err(refused(&self.path, reason));
+                }
+                // A probability of 0 is one too small for 32 bits.
+                *value = f64::from(value.max(f32::MIN_POSITIVE)).ln() as f32;
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// All outputs of the network, `[images, outputs]`.
+    fn all_outputs(&mut self, images: &[f32]) -> Result<Vec<f32>, TrainError> {
         let mut images = images.to_vec();
         for pixel in images.chunks_exact_mut(self.renormalization.len()) {
             for (value, (factor, summand)) in pixel.iter_mut().zip(&self.renormalization) {
                 *value = (f64::from(*value) * factor + summand) as f32;
             }
         }
-        let all = match &mut self.network {
-            Network::Own(net) => net.predict(&images),
+        match &mut self.network {
+            Network::Own(net) => Ok(net.predict(&images)),
             Network::Onnx(onnx) => {
-                onnx.logits(&images, self.outputs).map_err(|reason| refused(&self.path, reason))?
+                onnx.logits(&images, self.outputs).map_err(|reason| refused(&self.path, reason))
             }
-        };
-        let rows = all.chunks_exact(self.outputs);
-        Ok(rows.flat_map(|row| self.columns.iter().map(|&column| row[column])).collect())
+        }
     }
+}
+
+/// Whether the outputs of an image are probabilities.
+fn is_distribution(row: &[f32]) -> bool {
+    let sum: f64 = row.iter().copied().map(f64::from).sum();
+    row.iter().all(|&value| value >= 0.0) && (sum - 1.0).abs() <= SUM_TOLERANCE
 }
 
 fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError> {
@@ -106,12 +177,20 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
             return Err(refused(&path, reason));
         }
     }
-    let bytes = fs::read(&path).map_err(TrainError::read(&path))?;
+    let bytes = onebit_files::read_limited(&path, MAX_ONNX_BYTES)
+        .map_err(|error| TrainError::TeacherFile(Box::new(error)))?;
+    let bytes = external::inline(&path, bytes).map_err(|problem| match problem {
+        Problem::Refused(reason) => refused(&path, reason),
+        Problem::Weights(error) => {
+            TrainError::TeacherWeights { path: path.clone(), source: Box::new(error) }
+        }
+    })?;
     let sha256 = hex(&Sha256::digest(&bytes));
     let layout = section.layout.unwrap_or(Layout::Nchw);
     let onnx = Onnx::new(bytes, task.input, layout).map_err(|reason| refused(&path, reason))?;
     let outputs = onnx.outputs().map_err(|reason| refused(&path, reason))?;
-    Ok(Read { path, sha256, network: Network::Onnx(Box::new(onnx)), outputs, normalization })
+    let (network, kind) = (Network::Onnx(Box::new(onnx)), section.outputs);
+    Ok(Read { path, sha256, network, outputs, kind, normalization })
 }
 
 fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read, TrainError> {
@@ -121,6 +200,10 @@ fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read
     if section.mean.is_some() || section.std.is_some() || section.layout.is_some() {
         let reason =
             "train.teacher.mean, std and layout are for an ONNX file; these weights have their own";
+        return Err(refused(&path, reason.into()));
+    }
+    if section.outputs == Some(Outputs::Probabilities) {
+        let reason = "train.teacher.outputs is `probabilities`, but these weights give logits";
         return Err(refused(&path, reason.into()));
     }
     let graph = Verified::<Graph>::new(loaded.weights.graph.clone())?;
@@ -137,8 +220,8 @@ fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read
     let (outputs, normalization) = (graph.classes.len(), graph.normalization.clone());
     let mut net = Net::new(graph, NetConfig::new(batch), 0)?;
     net.load_weights(&loaded.weights)?;
-    let network = Network::Own(Box::new(net));
-    Ok(Read { path, sha256: hex(&Sha256::digest(bytes)), network, outputs, normalization })
+    let (network, kind) = (Network::Own(Box::new(net)), Some(Outputs::Logits));
+    Ok(Read { path, sha256: hex(&Sha256::digest(bytes)), network, outputs, kind, normalization })
 }
 
 fn columns(
@@ -186,106 +269,4 @@ fn refused(path: &Path, reason: String) -> TrainError {
 }
 
 #[cfg(test)]
-mod tests {
-    use safetensors::SafeTensors;
-
-    use super::*;
-
-    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/teacher");
-    /// Relative to the largest logit.
-    const TOLERANCE: f32 = 1e-5;
-
-    fn section(file: &str) -> recipe::Teacher {
-        recipe::Teacher {
-            path: Path::new(FOLDER).join(file),
-            columns: None,
-            mean: Some(vec![0.25, 0.5]),
-            std: Some(vec![0.5, 2.0]),
-            layout: None,
-        }
-    }
-
-    fn task(classes: usize) -> Task {
-        let normalization = Normalization { mean: vec![0.5, 0.4], std: vec![0.25, 0.2] };
-        Task { normalization, ..Task::unnamed([2, 9, 8], classes) }
-    }
-
-    fn tensor(name: &str) -> Vec<f32> {
-        let bytes = fs::read(Path::new(FOLDER).join("teacher.safetensors")).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let bytes = file.tensor(name).unwrap().data();
-        bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect()
-    }
-
-    fn assert_close(found: &[f32], expected: &[f32]) {
-        let largest = expected.iter().fold(0f32, |most, x| most.max(x.abs()));
-        assert_eq!(found.len(), expected.len());
-        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
-            let close = (found - expected).abs() <= TOLERANCE * largest;
-            assert!(close, "logit {i} is {found}, expected {expected}");
-        }
-    }
-
-    #[test]
-    fn logits_equal_pytorchs_in_both_layouts() {
-        let (pixels, expected) = (tensor("pixels"), tensor("logits"));
-        let normalize = |(i, x): (usize, &f32)| {
-            let (mean, std) = [(0.5, 0.25), (0.4, 0.2)][i % 2];
-            ((f64::from(*x) - mean) / std) as f32
-        };
-        let images: Vec<f32> = pixels.iter().enumerate().map(normalize).collect();
-        for (file, layout) in [("nchw.onnx", Layout::Nchw), ("nhwc.onnx", Layout::Nhwc)] {
-            let section = recipe::Teacher { layout: Some(layout), ..section(file) };
-            let mut teacher = Teacher::open(&section, &task(7), 4).unwrap();
-            assert_close(&teacher.logits(&images).unwrap(), &expected);
-            let section = recipe::Teacher { columns: Some(vec![6, 0, 2]), ..section };
-            let mut teacher = Teacher::open(&section, &task(3), 4).unwrap();
-            let chosen: Vec<f32> =
-                expected.chunks(7).flat_map(|row| [row[6], row[0], row[2]]).collect();
-            assert_close(&teacher.logits(&images).unwrap(), &chosen);
-        }
-    }
-
-    #[test]
-    fn a_teacher_that_does_not_fit_is_refused_in_one_sentence() {
-        let refused = |section: &recipe::Teacher, task: &Task| {
-            let Err(error) = Teacher::open(section, task, 4) else { panic!("{section:?}") };
-            error.to_string()
-        };
-        let nchw = section("nchw.onnx");
-        let cases = [
-            (nchw.clone(), task(5), "has 7 outputs, but the data has 5 classes; name the output"),
-            (
-                recipe::Teacher { columns: Some(vec![0, 7]), ..nchw.clone() },
-                task(2),
-                "names output 7, but the network has 7",
-            ),
-            (
-                recipe::Teacher { columns: Some(vec![0]), ..nchw.clone() },
-                task(2),
-                "names 1 outputs, expected 2",
-            ),
-            (
-                recipe::Teacher { mean: None, ..nchw.clone() },
-                task(7),
-                "train.teacher.mean has 3 values, expected 2",
-            ),
-            (
-                recipe::Teacher { layout: Some(Layout::Nhwc), ..nchw.clone() },
-                task(7),
-                "input is [1 or more, 2, 9, 8], expected [1, 9, 8, 2]",
-            ),
-            (section("teacher.safetensors"), task(7), "train.teacher.path: "),
-            (section("none.onnx"), task(7), "cannot be read"),
-        ];
-        for (section, task, part) in cases {
-            let text = refused(&section, &task);
-            assert!(text.contains(part), "{text}");
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("teacher.onnx");
-        fs::write(&path, b"no model").unwrap();
-        let text = refused(&recipe::Teacher { path, ..nchw }, &task(7));
-        assert!(text.contains("is no ONNX model that can be run"), "{text}");
-    }
-}
+mod tests;

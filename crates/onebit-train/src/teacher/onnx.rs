@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use rten::{Dimension, Model, RunOptions, ThreadPool};
+use rten::{DataType, Dimension, Model, RunOptions, ThreadPool, ValueType};
 use rten_tensor::{AsView, NdTensorView, Tensor};
 
 use crate::recipe::Layout;
@@ -89,8 +89,17 @@ impl Onnx {
         }
     }
 
-    /// Refuses an input whose fixed dimensions are others than those of one image.
+    /// Refuses an input of other elements than floats, or whose fixed dimensions are others than those of one image.
     fn check_input(&self) -> Result<(), String> {
+        let input = self.model.input_ids().first().and_then(|&id| self.model.node_info(id));
+        match input.and_then(|input| input.dtype()) {
+            None | Some(ValueType::Tensor(DataType::Float)) => {}
+            Some(other) => {
+                return Err(format!(
+                    "the network's input is of the type {other}, expected tensor(f32), normalised pixels"
+                ));
+            }
+        }
         let Some(found) = self.model.input_shape(0) else { return Ok(()) };
         let expected = self.input_shape();
         let fits = found.len() == expected.len()

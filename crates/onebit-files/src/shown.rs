@@ -1,0 +1,35 @@
+/// Most characters of a name that are shown.
+const MAX_SHOWN: usize = 100;
+
+/// A name found in a file, as a message can show it: what controls a terminal or is invisible is escaped, and what is
+/// long is cut.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    let mut text = String::new();
+    for (count, letter) in name.chars().enumerate() {
+        if count == MAX_SHOWN {
+            text.push_str("...");
+            break;
+        }
+        match letter {
+            '\'' | '"' => text.push(letter),
+            _ => text.extend(letter.escape_debug()),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_short_and_plain() {
+        assert_eq!(shown("layer1.0.weight"), "layer1.0.weight");
+        assert_eq!(shown("l'été \"3\""), "l'été \"3\"");
+        assert_eq!(shown("\x1b]0;x\x07\n"), "\\u{1b}]0;x\\u{7}\\n");
+        assert_eq!(shown("a\u{202e}b\u{200b}c\u{feff}"), "a\\u{202e}b\\u{200b}c\\u{feff}");
+        assert_eq!(shown(&"n".repeat(100)), "n".repeat(100));
+        assert_eq!(shown(&"n".repeat(500_000)), format!("{}...", "n".repeat(100)));
+    }
+}

@@ -272,15 +272,15 @@ impl Place {
 
 /// A field of a message.
 #[derive(Clone, Copy)]
-struct Field<'a> {
-    number: u64,
-    content: Content<'a>,
+pub(super) struct Field<'a> {
+    pub(super) number: u64,
+    pub(super) content: Content<'a>,
     /// All of its bytes.
-    whole: &'a [u8],
+    pub(super) whole: &'a [u8],
 }
 
 #[derive(Clone, Copy)]
-enum Content<'a> {
+pub(super) enum Content<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     /// 4 or 8 bytes.
@@ -314,7 +314,7 @@ impl<'a> Field<'a> {
 }
 
 /// The fields of a message.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, Problem>;
@@ -350,7 +350,7 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 }
 
 /// The start of a field of `len` bytes.
-fn write_header(to: &mut Vec<u8>, number: u64, len: usize) {
+pub(super) fn write_header(to: &mut Vec<u8>, number: u64, len: usize) {
     for mut value in [number << 3 | 2, len as u64] {
         while value >= 0x80 {
             to.push(value as u8 & 0x7f | 0x80);

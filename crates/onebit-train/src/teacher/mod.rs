@@ -1,5 +1,7 @@
 //! The network whose outputs are learned in place of the labels.
 
+#[cfg(test)]
+mod altered;
 mod external;
 mod onnx;
 

@@ -1,8 +1,11 @@
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
 
 use crate::{Error, UNFINISHED};
 
@@ -18,7 +21,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// A file that is written piece by piece under a temporary name and disappears unless
-/// [`AtomicFile::commit`] is called.
+/// [`AtomicFile::commit`] is called. What a process that was killed has left of the same file is removed when the next one
+/// begins; a lock tells it from what another process is writing.
 #[derive(Debug)]
 pub struct AtomicFile {
     target: PathBuf,
@@ -34,13 +38,16 @@ impl AtomicFile {
     /// `target` names no file or something that is not one, such as a device; or the system refuses.
     pub fn create(target: &Path) -> Result<Self, Error> {
         let failed = Error::write(target);
-        if target.file_name().is_none() {
+        let Some(name) = target.file_name() else {
             return Err(failed(io::Error::other("the path names no file")));
-        }
+        };
         if target.exists() && !target.is_file() {
             return Err(failed(io::Error::other("something other than a file is there")));
         }
-        let (temporary, file) = create_temporary(folder_of(target)).map_err(failed)?;
+        let folder = folder_of(target);
+        let prefix = temporary_prefix(name);
+        remove_leftovers(folder, &prefix);
+        let (temporary, file) = create_temporary(folder, &prefix).map_err(failed)?;
         Ok(Self { target: target.to_owned(), temporary, file, renamed: false })
     }
 
@@ -67,7 +74,7 @@ impl AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.renamed {
-            // The error that led here is the one to report; `recover` removes what stays.
+            // The error that led here is the one to report; what stays is removed by the next write or `recover`.
             fs::remove_file(&self.temporary).ok();
         }
     }
@@ -111,14 +118,45 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn create_temporary(folder: &Path) -> io::Result<(PathBuf, File)> {
+/// Start of the temporary names of a file: other files in the same folder have another one.
+fn temporary_prefix(name: &OsStr) -> String {
+    let digest = Sha256::digest(name.as_encoded_bytes());
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{UNFINISHED}{digits}-")
+}
+
+/// A new file with a lock on it, which ends with the process.
+fn create_temporary(folder: &Path, prefix: &str) -> io::Result<(PathBuf, File)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     loop {
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!("{UNFINISHED}{}-{count}", process::id()));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created.map(|file| (path, file)),
+        let path = folder.join(format!("{prefix}{}-{count}", process::id()));
+        let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created?,
+        };
+        // Another process may have locked it first, and removed it as a leftover. Where there are no locks, nothing is
+        // taken for one.
+        let removed = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if !removed && path.try_exists()? {
+            return Ok((path, file));
+        }
+    }
+}
+
+/// Removes the temporary files that nobody writes any more. That some cannot be listed, opened or removed is no reason not
+/// to write the file.
+fn remove_leftovers(folder: &Path, prefix: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
+        if !is_temporary || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        if let Ok(file) = OpenOptions::new().write(true).open(&path)
+            && file.try_lock().is_ok()
+        {
+            fs::remove_file(&path).ok();
         }
     }
 }

@@ -76,6 +76,46 @@ fn what_an_interrupted_write_leaves_is_removed() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn the_next_write_removes_what_a_killed_one_left() {
+    if let Some(path) = std::env::var_os("ONEBIT_TEST_KILLED") {
+        let mut file = AtomicFile::create(Path::new(&path)).unwrap();
+        file.write(b"half").unwrap();
+        std::process::abort();
+    }
+    let folder = tempdir().unwrap();
+    let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+    fs::write(folder.path().join(".tmp-of-somebody-else"), b"theirs").unwrap();
+    for killed in [&path, &path, &other] {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_next_write_removes_what_a_killed_one_left"])
+            .env("ONEBIT_TEST_KILLED", killed)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success());
+    }
+    // The second kill removed the first's leftover. One is being written at the same time.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    let mut slow = AtomicFile::create(&path).unwrap();
+    slow.write(b"slow").unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    write_atomic(&path, b"quick").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"quick");
+    slow.commit().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"slow");
+    // That of the other file stays until it is written, and what is not ours stays.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    write_atomic(&other, b"other").unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [".tmp-of-somebody-else", "file", "other"]);
+}
+
 /// The test runs itself again where no file may grow past a few blocks, which fails a write as a full disk does.
 #[cfg(unix)]
 #[test]

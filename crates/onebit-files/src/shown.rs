@@ -13,7 +13,8 @@ pub fn shown(name: &str) -> String {
         }
         match letter {
             '\'' | '"' => text.push(letter),
-            _ => text.extend(letter.escape_debug()),
+            // Behind another letter, where an accent of its own is none to escape.
+            _ => text.extend(['a', letter].iter().collect::<String>().escape_debug().skip(1)),
         }
     }
     text
@@ -27,6 +28,7 @@ mod tests {
     fn what_is_shown_is_short_and_plain() {
         assert_eq!(shown("layer1.0.weight"), "layer1.0.weight");
         assert_eq!(shown("l'été \"3\""), "l'été \"3\"");
+        assert_eq!(shown("e\u{301}"), "e\u{301}");
         assert_eq!(shown("\x1b]0;x\x07\n"), "\\u{1b}]0;x\\u{7}\\n");
         assert_eq!(shown("a\u{202e}b\u{200b}c\u{feff}"), "a\\u{202e}b\\u{200b}c\\u{feff}");
         assert_eq!(shown(&"n".repeat(100)), "n".repeat(100));

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onebit_data::ErrorKind;
-use onebit_train::recipe::Teacher;
+use onebit_train::recipe::{Outputs, Teacher};
 use onebit_train::{Event, Recipe, TrainError};
 use rayon::ThreadPoolBuilder;
 use runs::{RECIPE, run};
@@ -92,6 +92,18 @@ fn a_run_of_our_own_can_be_the_teacher() {
         said.starts_with("train.teacher.path: ") && said.contains(": cannot be read: "),
         "{said}"
     );
+}
+
+#[test]
+fn a_teacher_is_tried_before_the_run_begins() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    let outputs = Some(Outputs::Probabilities);
+    let teacher = Teacher { outputs, ..teacher(&grey28()) };
+    let error = run(&recipe(Some(teacher)), &out, false, |_| false).0.unwrap_err();
+    assert!(error.to_string().contains("train.teacher.outputs is `probabilities`"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::BadData);
+    assert!(!out.exists());
 }
 
 #[test]

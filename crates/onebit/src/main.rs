@@ -26,6 +26,7 @@ mod run_training;
 mod runner;
 mod set;
 mod size;
+mod target;
 #[cfg(feature = "train")]
 mod training;
 #[cfg(not(feature = "train"))]

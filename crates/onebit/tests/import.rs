@@ -41,7 +41,11 @@ fn a_checkpoint_becomes_a_packed_network() {
         (&done["classes"], &done["tensors"], &done["ties"]),
         (&5.into(), &32.into(), &0.into())
     );
-    assert_eq!(done["packed"], true);
+    assert_eq!((&done["packed"], &done["replaced"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&done["state_dict"], &done["stripped_prefix"]),
+        (&"state_dict".into(), &"module.".into())
+    );
     assert_eq!(done["ignored"]["num_batches_tracked"], 6);
     let entries = serde_json::json!(["epoch", "best_top1_acc", "optimizer"]);
     assert_eq!(done["ignored"]["entries"], entries);
@@ -122,4 +126,118 @@ fn what_cannot_be_imported_is_one_sentence() {
     fs::write(&bad, "Dear reader").expect("written");
     fails(&bad, &REACTNET, 65, "it is no checkpoint");
     assert_eq!(names(folder.path()), ["bad.pth", "classes.txt"]);
+}
+
+/// A file of class names, and the names in the packed file.
+fn named(content: &[u8]) -> (Outcome, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, classes) = (folder.path().join("a.onebit"), folder.path().join("classes.txt"));
+    fs::write(&classes, content).expect("written");
+    let options = ["--arch", "reactnet18", "--classes", text(&classes)];
+    let outcome = import(&fixture("reactnet.zip.pth"), &out, &options);
+    if outcome.code != Some(0) {
+        assert!(!out.exists());
+        return (outcome, vec![]);
+    }
+    let inspection = onebit(&["inspect", text(&out), "--json"]).json();
+    let names = inspection["classes"].as_array().expect("classes").iter();
+    (outcome, names.map(|name| name.as_str().expect("a text").to_owned()).collect())
+}
+
+#[test]
+fn class_names_are_those_that_a_reader_of_the_file_sees() {
+    let expected = ["one", "two words", "drei", "größer", "5"];
+    let bom = "\u{feff}";
+    for content in [
+        "one\ntwo words\ndrei\ngrößer\n5",
+        "one\ntwo words\ndrei\ngrößer\n5\n",
+        "one\r\ntwo words\r\ndrei\r\ngrößer\r\n5\r\n",
+        "one\n two words \ndrei\t\ngrößer\n5\n\n\n \n",
+        &format!("{bom}one\ntwo words\ndrei\ngrößer\n5\n"),
+        &format!("{bom}one\r\ntwo words\r\n{bom}drei\r\ngrößer\r\n5\r\n\r\n"),
+    ] {
+        let (outcome, names) = named(content.as_bytes());
+        outcome.succeeded();
+        assert_eq!(
+            (names.as_slice(), outcome.stderr.as_str()),
+            (&expected.map(str::to_owned)[..], "")
+        );
+    }
+    let (outcome, names) = named(b"crane\nb\nc\ncrane\nb\n");
+    outcome.succeeded();
+    assert_eq!(names, ["crane", "b", "c", "crane", "b"]);
+    assert!(outcome.stderr.contains("lines 1 and 4 are both `crane`"), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_file_that_holds_no_class_names_is_bad_data() {
+    let long = format!("a\nb\nc\n{}\ne\n", "d".repeat(1000));
+    let cases: [(&[u8], &str); 6] = [
+        (b"a\nb\nc\xff\nd\ne\n", "line 3 is not UTF-8"),
+        (b"a\n\nc\nd\ne\n", "line 2 is ``"),
+        (b"a\nb\nc\x1b[2J\nd\ne\n", "line 3 is `c\\u{1b}[2J`"),
+        (long.as_bytes(), "line 4 is `dddd"),
+        (b"", "names 0 classes, the checkpoint has 5"),
+        (b"a\nb\nc\nd\ne\nf\n", "names 6 classes, the checkpoint has 5"),
+    ];
+    for (content, words) in cases {
+        let outcome = named(content).0;
+        let sentence = outcome.failed(65);
+        assert!(sentence.contains(words) && sentence.len() < 600, "expected {words}: {sentence}");
+    }
+    #[cfg(unix)]
+    {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = ["--arch", "reactnet18", "--classes", "/dev/zero"];
+        let out = folder.path().join("a.onebit");
+        let outcome = import(&fixture("reactnet.zip.pth"), &out, &options);
+        assert!(outcome.failed(65).contains("/dev/zero: is larger"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn architectures_without_official_names_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("a.onebit");
+    for arch in ["vgg-small", "ftbnn18", "dybnn-a", "reactnet-b"] {
+        let outcome =
+            onebit(&["import", text(&fixture("mobile.zip.pth")), "--arch", arch, "-o", text(&out)]);
+        let sentence = outcome.failed(65);
+        assert!(sentence.contains(arch) && sentence.contains("birealnet18"), "{sentence}");
+        assert!(sentence.contains("docs/format.md"), "{sentence}");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+/// A safetensors file of this header and these bytes.
+fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+}
+
+#[test]
+fn safetensors_that_are_refused_show_nothing_of_themselves_to_a_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, path) = (folder.path().join("a.onebit"), folder.path().join("x.safetensors"));
+    let long = "x".repeat(500_000);
+    let tensor = |name: &str, dtype: &str, shape: &str, len: usize| {
+        format!(r#"{{"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{len}]}}}}"#)
+    };
+    let cases = [
+        (tensor("fc.weight", "F32", "[0,4]", 0), "has the shape [0, 4]"),
+        (tensor("fc.weight", "F32", "[]", 4), "has the shape []"),
+        (tensor("fc.weight", "\\u001b[2J\\u0007", "[1]", 4), "not valid"),
+        (tensor("fc.weight", &long, "[1]", 4), "not valid"),
+        (tensor("\\u001b[2J", "F32", "[1]", 4), "`fc.weight` is missing"),
+        (tensor(&long, "F32", "[2]", 4), ""),
+    ];
+    for (header, words) in cases {
+        let len = if header.contains("[0,4]") { 0 } else { 4 };
+        fs::write(&path, safetensors(&header, &[0; 4][..len])).expect("written");
+        let outcome = import(&path, &out, &REACTNET);
+        let sentence = outcome.failed(65);
+        assert!(sentence.contains(words), "expected {words}: {sentence}");
+        assert!(!sentence.contains(char::is_control), "{sentence:?}");
+        assert!(sentence.len() < 600, "{} bytes", sentence.len());
+    }
 }

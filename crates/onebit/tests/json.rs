@@ -224,11 +224,12 @@ fn export() {
     };
     let (small, large) = (export("1x28x28"), export("1x40x36"));
     for json in [&small, &large] {
-        assert_eq!(keys(json), ["bytes", "nodes", "opset", "output"]);
+        assert_eq!(keys(json), ["bytes", "nodes", "opset", "output", "replaced"]);
         assert_eq!(json["opset"], 13);
         assert_eq!(json["output"], onnx.to_str().expect("UTF-8"));
         assert!(json["nodes"].as_u64().expect("a number") > 20, "{json}");
     }
+    assert_eq!((&small["replaced"], &large["replaced"]), (&false.into(), &true.into()));
     assert_eq!(small["nodes"], large["nodes"]);
     let bytes = std::fs::metadata(&onnx).expect("a file").len();
     assert_eq!(large["bytes"], bytes);

@@ -1,6 +1,18 @@
 use onebit_model::ModelError;
 use onebit_model::limits::MAX_CLASSES;
 
+/// Most extents of a shape that a message shows.
+const MAX_EXTENTS: usize = 8;
+
+fn shown_shape(shape: &[usize]) -> String {
+    match shape.get(..MAX_EXTENTS) {
+        Some(first) if shape.len() > MAX_EXTENTS => {
+            format!("{first:?} and {} more", shape.len() - MAX_EXTENTS)
+        }
+        _ => format!("{shape:?}"),
+    }
+}
+
 /// Why a checkpoint of PyTorch could not be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -30,15 +42,35 @@ pub enum ImportError {
         /// What is wrong.
         problem: String,
     },
-    /// A pickle that wants a class or function which tensors do not need.
+    /// A pickle that wants a function which does harm, or that holds an object of a class in place of a state dict.
     #[error(
-        "the pickle asks for `{0}`, which a checkpoint of tensors does not need: it is refused, nothing of it was run; \
-         save the network's `state_dict()` alone"
+        "the pickle asks for `{0}`, which a state dict does not need: it is refused, nothing of it was run; save the \
+         network's `state_dict()` alone"
     )]
     Global(String),
     /// No dictionary of tensors where one is expected.
     #[error("the checkpoint holds no state dict: {0}")]
     NoStateDict(String),
+    /// Two names that differ only in what wrappers of the network put before them.
+    #[error(
+        "`{first}` and `{second}` are both the tensor `{name}` of the network; keep one of them"
+    )]
+    SameName {
+        /// A name.
+        first: String,
+        /// Another.
+        second: String,
+        /// What is left of both.
+        name: String,
+    },
+    /// An object where a tensor is expected.
+    #[error("`{name}` is an object of `{class}`, expected a tensor of 16-, 32- or 64-bit floats")]
+    NotTensor {
+        /// The entry.
+        name: String,
+        /// Its class.
+        class: String,
+    },
     /// A tensor that its storage does not hold.
     #[error("tensor `{name}`: {problem}")]
     View {
@@ -52,7 +84,8 @@ pub enum ImportError {
     NotFloat(String),
     /// A classifier that is no matrix, or one of too many classes.
     #[error(
-        "tensor `{name}` has the shape {found:?}, expected [classes, features] and at most {MAX_CLASSES} classes"
+        "tensor `{name}` has the shape {}, expected [classes, features] and 1 to {MAX_CLASSES} classes",
+        shown_shape(.found)
     )]
     NotClassifier {
         /// The tensor.
@@ -64,7 +97,7 @@ pub enum ImportError {
     #[error("tensor `{0}` holds a value that is not finite as a 32-bit float")]
     NotFinite(String),
     /// A tensor of another shape.
-    #[error("tensor `{name}` has the shape {found:?}, expected {expected:?}")]
+    #[error("tensor `{name}` has the shape {}, expected {expected:?}", shown_shape(.found))]
     WrongShape {
         /// The tensor.
         name: String,
@@ -93,8 +126,9 @@ pub enum ImportError {
     },
     /// A network that has parts which no official checkpoint has.
     #[error(
-        "official checkpoints have no name for `{tensor}` of the network `{arch}`: only Bi-Real Net's and ReActNet's \
-         residual networks and ReActNet-A, without further options of their blocks, can be imported"
+        "official checkpoints have no name for `{tensor}` of the network `{arch}`: only birealnet18, birealnet34, \
+         reactnet18, reactnet34 and reactnet-a, and networks of the same blocks, have official names; for any other, \
+         give its tensors the names and shapes that they have here (docs/format.md, section 4)"
     )]
     NoOfficialName {
         /// The architecture.

@@ -1,14 +1,18 @@
-//! Checkpoints of the official PyTorch code of Bi-Real Net and ReActNet.
+//! Checkpoints of PyTorch: those of the official code of Bi-Real Net and ReActNet, and of any network whose tensors have
+//! our names and shapes.
 //!
 //! [`Checkpoint::parse`] reads what `torch.save` writes, in its zip container and in the one before PyTorch 1.6, or a
-//! safetensors file, without running anything of a pickle (docs/decisions/008 says why by code of our own);
+//! safetensors file, without running anything of a pickle (docs/decisions/008 says why by code of our own, and 017 what of
+//! it is read);
 //! [`Checkpoint::weights`] gives its tensors our names, layout and signs. The result is packed or trained on like
 //! weights of one's own.
 
 mod container;
 mod error;
+mod names;
 mod official;
 mod pickle;
+mod state_dict;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -22,11 +26,16 @@ use onebit_model::limits::MAX_CLASSES;
 use onebit_model::op::{Param, Role};
 use onebit_model::{Data, Graph, ModelError, Tensor, Verified, infer};
 
+use onebit_files::shown;
+
 pub use error::ImportError;
 
 use container::Contents;
 use official::{Family, Form, Official};
 use tensor::{Dtype, Stored};
+
+/// The classifier, officially and here.
+const CLASSIFIER: &str = "fc.weight";
 
 /// End of the names of counters of training steps; nothing needs them.
 const COUNTER: &str = ".num_batches_tracked";
@@ -35,7 +44,20 @@ const COUNTER: &str = ".num_batches_tracked";
 #[derive(Debug)]
 pub struct Checkpoint<'a> {
     tensors: BTreeMap<String, Stored<'a>>,
-    others: Vec<String>,
+    /// Classes of what is no tensor.
+    objects: BTreeMap<String, String>,
+    found: Found,
+}
+
+/// Where and how the state dict was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The keys that lead to it, such as `state_dict`; none where it was saved alone.
+    pub path: Vec<String>,
+    /// What was taken from the start of its names, such as `module.`, each once.
+    pub prefixes: BTreeSet<String>,
+    /// Names of the entries beside it, such as `epoch` and `optimizer`; they were not read.
+    pub others: Vec<String>,
 }
 
 /// What a checkpoint became.
@@ -47,8 +69,8 @@ pub struct Imported {
     pub read: usize,
     /// Counters of training steps that were not.
     pub counters: usize,
-    /// Names of the entries beside the state dict, such as `epoch` and `optimizer`; they were not read.
-    pub others: Vec<String>,
+    /// Where and how they were found, and what was not read.
+    pub found: Found,
     /// Binary weights that are exactly 0: PyTorch's sign of them is 0, here they are -1, so that the network may
     /// compute something else.
     pub ties: usize,
@@ -60,20 +82,30 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// No checkpoint, a damaged one, or a pickle that wants anything but tensors.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImportError> {
-        let Contents { tensors, others } = container::read(bytes)?;
-        Ok(Checkpoint { tensors, others })
+        let Contents { tensors, objects, path, prefixes, others } = container::read(bytes)?;
+        Ok(Checkpoint { tensors, objects, found: Found { path, prefixes, others } })
+    }
+
+    /// Whether the tensors of `graph` can have names in a checkpoint: official ones, or in this one our own.
+    ///
+    /// # Errors
+    /// The first tensor that has none.
+    pub fn check_names(&self, graph: &Verified<Graph>) -> Result<(), ImportError> {
+        self.wanted(graph).map(drop)
     }
 
     /// Number of classes, which is the number of rows of `fc.weight`.
     ///
     /// # Errors
-    /// There is no such tensor, it is no matrix, or its rows are too many.
+    /// There is no such tensor, it is no matrix, or its rows are too many or none.
     pub fn classes(&self) -> Result<usize, ImportError> {
-        let name = "fc.weight".to_owned();
+        let name = CLASSIFIER.to_owned();
         match self.tensors.get(&name).map(|fc| fc.shape.as_slice()) {
-            Some(&[classes, features]) if classes <= MAX_CLASSES && features > 0 => Ok(classes),
+            Some(&[classes, features]) if (1..=MAX_CLASSES).contains(&classes) && features > 0 => {
+                Ok(classes)
+            }
             Some(other) => Err(ImportError::NotClassifier { name, found: other.to_vec() }),
-            None => Err(ImportError::Missing(name)),
+            None => Err(self.missing(name)),
         }
     }
 
@@ -98,19 +130,19 @@ impl<'a> Checkpoint<'a> {
             weights: Verified::<Weights>::new(Weights { graph: graph.into_inner(), tensors })?,
             read: sources.len(),
             counters: self.tensors.len() - sources.len(),
-            others: self.others.clone(),
+            found: self.found.clone(),
             ties,
         })
     }
 
     /// For each tensor of the graph the one it is made of. All others are counters.
     fn sources(&self, graph: &Verified<Graph>) -> Result<Vec<Source<'_>>, ImportError> {
-        let wanted = wanted(graph)?.into_iter();
+        let wanted = self.wanted(graph)?.into_iter();
         let sources = wanted.map(|wanted| self.source(wanted)).collect::<Result<Vec<_>, _>>()?;
         let used: BTreeSet<&str> = sources.iter().map(|source| source.name).collect();
         let unused = |name: &&String| !used.contains(name.as_str()) && !name.ends_with(COUNTER);
         match self.tensors.keys().find(unused) {
-            Some(extra) => Err(ImportError::Extra(extra.clone())),
+            Some(extra) => Err(ImportError::Extra(shown(extra))),
             None => Ok(sources),
         }
     }
@@ -123,12 +155,43 @@ impl<'a> Checkpoint<'a> {
             entry = self.tensors.get_key_value(&format!("{name}s"));
             expected = if entry.is_some() { vec![param.len(), 1] } else { expected };
         }
-        let (name, stored) = entry.ok_or(ImportError::Missing(name))?;
+        let (name, stored) = entry.ok_or_else(|| self.missing(name))?;
         if stored.shape != expected {
             let found = stored.shape.clone();
             return Err(ImportError::WrongShape { name: name.clone(), found, expected });
         }
         Ok(Source { ours, param, name, stored, form })
+    }
+
+    fn missing(&self, name: String) -> ImportError {
+        match self.objects.get(&name) {
+            Some(class) => ImportError::NotTensor { name, class: class.clone() },
+            None => ImportError::Missing(name),
+        }
+    }
+
+    /// The tensors of a graph with the names that they have here: official ones, or our own where most of these are there.
+    fn wanted(&self, graph: &Verified<Graph>) -> Result<Vec<Wanted>, ImportError> {
+        let shapes = infer::shapes(graph).map_err(ModelError::from)?;
+        let params = graph.ids().zip(&graph.nodes).flat_map(|(id, node)| {
+            let params = graph.params(id, &shapes).into_iter();
+            params.map(|param| (node.param_name(param.suffix), param))
+        });
+        let params: Vec<_> = params.collect();
+        let ours = params.iter().filter(|(name, _)| self.tensors.contains_key(name)).count();
+        let is_ours = ours > params.len() / 2;
+        let family = Family::of(graph);
+        let wanted = params.into_iter().map(|(ours, param)| {
+            let official = match is_ours {
+                true => Some(Official { name: ours.clone(), form: Form::Same }),
+                false => family.official(&ours, &param),
+            };
+            match official {
+                Some(official) => Ok(Wanted { ours, param, official }),
+                None => Err(ImportError::NoOfficialName { arch: graph.arch.clone(), tensor: ours }),
+            }
+        });
+        wanted.collect()
     }
 
     /// Where tensors do not fit the network: the architecture whose they are, if there is one.
@@ -159,22 +222,6 @@ struct Wanted {
     ours: String,
     param: Param,
     official: Official,
-}
-
-fn wanted(graph: &Verified<Graph>) -> Result<Vec<Wanted>, ImportError> {
-    let shapes = infer::shapes(graph).map_err(ModelError::from)?;
-    let family = Family::of(graph);
-    let mut wanted = Vec::new();
-    for (id, node) in graph.ids().zip(&graph.nodes) {
-        for param in graph.params(id, &shapes) {
-            let ours = node.param_name(param.suffix);
-            let Some(official) = family.official(&ours, &param) else {
-                return Err(ImportError::NoOfficialName { arch: graph.arch.clone(), tensor: ours });
-            };
-            wanted.push(Wanted { ours, param, official });
-        }
-    }
-    Ok(wanted)
 }
 
 /// A tensor of a graph and the one of the checkpoint that it is made of.

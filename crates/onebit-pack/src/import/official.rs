@@ -86,14 +86,20 @@ pub(super) enum Family {
     Residual,
     /// `feature.I` here and there.
     Mobile,
+    /// A network that the official code does not have.
+    Other,
 }
 
 impl Family {
-    /// The family of a graph; one of neither has tensors without official names.
+    /// The family of a graph, by the names of its nodes.
     pub(super) fn of(graph: &Graph) -> Self {
-        match graph.nodes.iter().any(|node| node.name.starts_with("feature.")) {
-            true => Family::Mobile,
-            false => Family::Residual,
+        let any = |has: &dyn Fn(&str) -> bool| graph.nodes.iter().any(|node| has(&node.name));
+        if any(&|name| name.starts_with("feature.") && name.contains(".3x3.")) {
+            Family::Mobile
+        } else if any(&|name| name.starts_with("stage")) {
+            Family::Residual
+        } else {
+            Family::Other
         }
     }
 
@@ -102,6 +108,7 @@ impl Family {
         let (whole, block) = match self {
             Family::Residual => (RESIDUAL, RESIDUAL_BLOCK),
             Family::Mobile => (MOBILE, MOBILE_BLOCK),
+            Family::Other => return None,
         };
         let found = look_up(whole, name).or_else(|| {
             let (prefix, rest) = self.block(name)?;
@@ -122,6 +129,7 @@ impl Family {
                 Some((format!("layer{}.{second}", first.strip_prefix("stage")?), rest))
             }
             Family::Mobile => (first == "feature").then(|| (format!("{first}.{second}"), rest)),
+            Family::Other => None,
         }
     }
 }

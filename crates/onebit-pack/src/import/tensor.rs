@@ -1,5 +1,7 @@
 //! A tensor in the bytes of a file: type, shape, strides.
 
+use onebit_model::limits::MAX_PARAMETERS;
+
 /// Type of the elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dtype {
@@ -85,8 +87,9 @@ impl<'a> Stored<'a> {
         }
         let stored = data.len() / dtype.bytes();
         let len = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
-        if len.is_none_or(|len| len > stored) {
-            return Err("its shape has more elements than its storage");
+        // A stride of 0 repeats elements, so that a few bytes can stand for any number of them.
+        if len.is_none_or(|len| len > stored.max(MAX_PARAMETERS)) {
+            return Err("its shape has more elements than its storage and any network");
         }
         let last = shape.iter().zip(&strides).try_fold(offset, |n, (&extent, &stride)| {
             n.checked_add(extent.saturating_sub(1).checked_mul(stride)?)
@@ -157,6 +160,8 @@ mod tests {
         assert_eq!(tensor.expect("a tensor").values(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
         let scalar = Stored::contiguous(Dtype::F32, &[], &data[4..8]);
         assert_eq!(scalar.expect("a tensor").values(), [1.0]);
+        let expanded = Stored::strided(Dtype::F32, vec![2, 3], vec![2, 0], 1, &data);
+        assert_eq!(expanded.expect("a tensor").values(), [1.0, 1.0, 1.0, 3.0, 3.0, 3.0]);
         let none = Stored::contiguous(Dtype::F32, &[2, 0], &[]);
         assert!(none.expect("a tensor").values().is_empty());
     }
@@ -170,7 +175,8 @@ mod tests {
         assert!(!refused(&[2, 3], &[3, 1], 0));
         assert!(refused(&[2, 3], &[3, 1], 1));
         assert!(refused(&[2, 3], &[4, 1], 0));
-        assert!(refused(&[7], &[0], 0), "more elements than stored");
+        assert!(!refused(&[7], &[0], 0), "an element many times");
+        assert!(refused(&[MAX_PARAMETERS + 1], &[0], 0), "more elements than any network has");
         assert!(refused(&[2], &[usize::MAX], 1));
         assert!(refused(&[usize::MAX, usize::MAX], &[0, 0], 0));
         assert!(refused(&[1], &[1], usize::MAX));

@@ -38,7 +38,7 @@ fn listed<'a>(list: &str, zeros: &'a [u8]) -> Checkpoint<'a> {
         let stored = Stored::contiguous(Dtype::Other(1), &shape, zeros).expect("enough zeros");
         (name.strip_prefix("module.").expect("module.").to_owned(), stored)
     });
-    Checkpoint { tensors: tensors.collect(), others: vec![] }
+    Checkpoint { tensors: tensors.collect(), objects: BTreeMap::new(), found: Found::default() }
 }
 
 fn zeros() -> Vec<u8> {

@@ -54,21 +54,42 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn nothing_is_called_that_is_not_on_the_list() {
-    let calls: [(&[u8], &str); 5] = [
+fn what_does_harm_is_refused_wherever_it_is() {
+    let calls: [(&[u8], &str); 9] = [
         (b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.", "os.system"),
         (b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.", "posix.system"),
         (b"\x80\x02c__builtin__\neval\nX\x01\x00\x00\x001\x85R.", "__builtin__.eval"),
-        (b"\x80\x02ctorch\nload\n.", "torch.load"),
-        (b"\x80\x02cmodels.birealnet\nBiRealNet\n)\x81.", "models.birealnet.BiRealNet"),
+        (b"\x80\x02cbuiltins\nexec\nX\x01\x00\x00\x001\x85R.", "builtins.exec"),
+        (b"\x80\x02csubprocess\nPopen\nX\x04\x00\x00\x00true\x85R.", "subprocess.Popen"),
+        (b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x93\x94\x8c\x01x\x85R.", "os.system"),
+        (b"(S'true'\nios\nsystem\n.", "os.system"),
+        (b"\x80\x02(cos\nsystem\nX\x04\x00\x00\x00trueo.", "os.system"),
+        (b"\x80\x02cos.path\njoin\n.", "os.path.join"),
     ];
     for (object, name) in calls {
         let error = error(object);
         assert!(matches!(&error, ImportError::Global(global) if global == name), "{error}");
         assert!(error.to_string().contains("nothing of it was run"));
     }
-    let hidden = [b"\x80\x02}", text("state_dict").as_slice(), b"cos\nsystem\n)Rs."].concat();
-    assert!(matches!(error(&hidden), ImportError::Global(_)));
+    let beside = [b"\x80\x02}", text("note").as_slice(), b"cos\nsystem\n)Rs."].concat();
+    assert!(matches!(error(&beside), ImportError::Global(_)));
+}
+
+#[test]
+fn an_object_in_place_of_a_state_dict_is_named() {
+    let objects: [(&[u8], &str); 6] = [
+        (b"\x80\x02ctorch\nload\n.", "torch.load"),
+        (b"\x80\x02cmodels.birealnet\nBiRealNet\n)\x81.", "models.birealnet.BiRealNet"),
+        (b"ccopy_reg\n_reconstructor\n(cnets\nNet\nc__builtin__\nobject\nNtR.", "nets.Net"),
+        (b"\x80\x02}X\x05\x00\x00\x00modelcnets\nNet\n)\x81s.", "nets.Net"),
+        (b"\x80\x02(X\x06\x00\x00\x00modulecnets\nNet\nNNtQ)\x81}b.", "nets.Net"),
+        (b"\x80\x02cnets\x1b[2J\nNet\n)\x81.", "nets\\u{1b}[2J.Net"),
+    ];
+    for (object, name) in objects {
+        let error = error(object);
+        assert!(matches!(&error, ImportError::Global(global) if global == name), "{error}");
+        assert!(error.to_string().contains("save the network's `state_dict()` alone"));
+    }
 }
 
 #[test]
@@ -76,31 +97,66 @@ fn a_pickle_that_is_none_is_refused() {
     let many = [b"\x80\x02".as_slice(), &vec![b'N'; (1 << 20) + 1], b"."].concat();
     let deep = [b"\x80\x02".as_slice(), &vec![b']'; 500_000], &vec![b'a'; 499_999], b"."].concat();
     let long_name = [b"\x80\x02c".as_slice(), &vec![b'o'; 1000], b"\nsystem\n."].concat();
-    let cases: [(&[u8], &str); 19] = [
+    let cases: [(&[u8], &str); 21] = [
         (&many, "more than 1048576 operations"),
         (&deep, "no dictionary"),
         (&long_name, "a name without an end"),
-        (b"\x80\x02cos\x1b[2J\nsystem\n.", "a name that is none"),
-        (b"\x80\x04}.", "protocol 4"),
-        (b"\x80\x02\x95.", "operation 0x95"),
+        (b"\x80\x02c\xff\nsystem\n.", "a name that is none"),
+        (b"\x80\x02NN\x93.", "a name that is none"),
+        (b"\x80\x06}.", "protocol 6"),
+        (b"\x80\x02\x97.", "operation 0x97"),
         (b"\x80\x02.", "not there"),
-        (b"\x80\x02(}0.", "operation 0x30"),
+        (b"\x80\x02(}0.", "not there"),
         (b"\x80\x02}t.", "a mark"),
         (b"\x80\x02}(s.", "not there"),
         (b"\x80\x02}(Nu.", "no dictionary"),
         (b"\x80\x02NNa.", "no list"),
         (b"\x80\x02}h\x05.", "unknown value"),
-        (b"\x80\x02}q\x05.", "out of order"),
-        (b"\x80\x02}r\xff\xff\xff\xff.", "out of order"),
+        (b"}p-1\n.", "in a wrong way"),
         (b"\x80\x02X\xff\xff\xff\xffabc", "cut short"),
-        (b"\x80\x02X\x01\x00\x00\x00\xff.", "UTF-8"),
+        (b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc", "cut short"),
         (b"\x80\x02)Q.", "a storage"),
         (b"\x80\x02NNb.", "attributes"),
+        (b"\x80\x02N)R.", "calls something"),
+        (b"\x80\x02cnets\nNet\nNR.", "without a tuple"),
     ];
     for (object, words) in cases {
         let message = error(object).to_string();
         assert!(message.contains(words), "expected {words}: {message}");
     }
+}
+
+/// Files of megabytes that ask for much more: each is refused at once.
+#[test]
+fn a_pickle_takes_no_more_than_its_length() {
+    let start = std::time::Instant::now();
+    let nested = |open: &[u8], close: &[u8]| {
+        [b"\x80\x04".as_slice(), &open.repeat(450_000), &close.repeat(450_000), b"."].concat()
+    };
+    // A list of 400,000 values, used again and again where a dictionary of pairs and a tuple of extents is expected.
+    let list = [b"]q\x00(".as_slice(), &vec![b'N'; 400_000], b"e0"].concat();
+    let dictionaries = b"ccollections\nOrderedDict\nq\x01h\x00\x85q\x020";
+    let again =
+        [&b"\x80\x02"[..], &list, dictionaries, &b"h\x01h\x02R0".repeat(140_000), b"."].concat();
+    // A dictionary with itself under every name that is looked for, and many others.
+    let mut itself = b"\x80\x02}q\x00(".to_vec();
+    for i in 0..200_000 {
+        itself.extend(text(&format!("k{i}")));
+        itself.extend(b"h\x00");
+    }
+    for name in ["state_dict", "model", "net", "module", "ema"] {
+        itself.extend(text(name));
+        itself.extend(b"h\x00");
+    }
+    itself.extend(b"u.");
+    let doubled = [b"\x80\x02N".as_slice(), &b"2\x86".repeat(500_000), b"."].concat();
+    let numbers = [b"\x80\x02".as_slice(), b"\x8b\xff\xff\xff\x7f", &[1; 1 << 20]].concat();
+    for bomb in [nested(b"}N", b"s"), nested(b"(", b"t"), again, itself, doubled, numbers] {
+        let error = error(&bomb);
+        assert!(error.to_string().len() < 1000, "{error}");
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(seconds < 20.0, "{seconds} s");
 }
 
 #[test]
@@ -144,9 +200,9 @@ fn no_tensor_reaches_beyond_its_storage() {
         (1, &[2, 4], &[4, 1]),
         (0, &[2, 4], &[5, 1]),
         (0, &[1 << 30, 1 << 30], &[0, 0]),
-        (0, &[9], &[0]),
+        (8, &[9], &[0]),
         (0, &[2], &[u32::MAX]),
-        (0, &[1; 9], &[1; 9]),
+        (0, &[1; 65], &[1; 65]),
         (0, &[2, 4], &[4]),
     ];
     for (offset, shape, strides) in beyond {
@@ -154,9 +210,14 @@ fn no_tensor_reaches_beyond_its_storage() {
         let named = matches!(error, ImportError::View { .. } | ImportError::Pickle { .. });
         assert!(named, "{offset} {shape:?} {strides:?}: {error}");
     }
-    let wide = one_tensor(0, &[1 << 30, 0], &[0, 1]);
-    let error = Checkpoint::parse(&wide).unwrap().classes().unwrap_err();
-    assert!(matches!(error, ImportError::NotClassifier { .. }), "{error}");
+    let no_classifiers: [(&[u32], &[u32]); 4] =
+        [(&[1 << 30, 0], &[0, 1]), (&[0, 4], &[4, 1]), (&[1; 64], &[1; 64]), (&[], &[])];
+    for (shape, strides) in no_classifiers {
+        let error = Checkpoint::parse(&one_tensor(0, shape, strides)).unwrap().classes();
+        let error = error.unwrap_err();
+        assert!(matches!(error, ImportError::NotClassifier { .. }), "{error}");
+        assert!(error.to_string().len() < 300, "{error}");
+    }
 }
 
 #[test]
@@ -203,10 +264,12 @@ fn a_zip_is_as_pytorch_writes_it_or_refused() {
     refused(10, &8u16.to_le_bytes(), "compressed");
     refused(8, &1u16.to_le_bytes(), "encrypted");
     refused(16, &1u32.to_le_bytes(), "checksum");
-    refused(24, &[0xff; 4], "compressed");
+    refused(24, &[0xfe; 4], "compressed");
+    refused(24, &[0xff; 4], "directory");
     refused(28, &[0xff; 2], "directory");
-    refused(42, &[0xff; 4], "cut short");
-    refused(46, b"\x1b", "directory");
+    refused(42, &[0xfe; 4], "cut short");
+    refused(42, &[0xff; 4], "directory");
+    refused(46, b"a/", "no entry NAME/data.pkl");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod defects;
+mod forms;
 mod hostile;
+mod torch_save;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +15,7 @@ use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{self, Config, Task};
 use onebit_model::file::{write_model, write_weights};
 use onebit_model::{Graph, Model, NodeId, Verified, infer};
-use onebit_pack::import::{Checkpoint, ImportError, Imported};
+use onebit_pack::import::{Checkpoint, Found, ImportError, Imported};
 use onebit_pack::{load_weights, lower};
 use safetensors::SafeTensors;
 
@@ -86,12 +88,14 @@ fn every_container_and_form_gives_the_same_file() {
 #[test]
 fn what_is_not_needed_is_counted() {
     let imported = import(&fixture("bireal.legacy.pth.tar"), "bireal").unwrap();
-    assert_eq!(imported.others, ["epoch", "best_top1_acc", "optimizer"]);
+    assert_eq!(imported.found.others, ["epoch", "best_top1_acc", "optimizer"]);
+    assert_eq!(imported.found.path, ["state_dict"]);
+    assert!(imported.found.prefixes.iter().eq(["module."]));
     // The stem: a convolution and a normalization. Four blocks with as many, one of them with another pair. The
     // classifier. A normalization has a counter and four tensors.
     assert_eq!((imported.read, imported.counters), (6 * (1 + 4) + 2, 6));
     assert_eq!(imported.ties, 0);
-    assert!(import(&fixture("bireal.zip.pth"), "bireal").unwrap().others.is_empty());
+    assert_eq!(import(&fixture("bireal.zip.pth"), "bireal").unwrap().found, Found::default());
 }
 
 #[test]
@@ -147,20 +151,20 @@ fn channels_last(planes: &[u8], channels: usize) -> Vec<f32> {
     bytes.map(|byte| (f32::from(byte) - 128.0) / 64.0).collect()
 }
 
-struct Found {
+struct Computed {
     logits: Vec<f32>,
     /// Bits of all signs, eight to a byte, the channels innermost, each sign starting a byte.
     signs: Vec<u8>,
 }
 
-fn run(engine: &Engine, model: &Verified<Model>, image: &[f32]) -> Found {
+fn run(engine: &Engine, model: &Verified<Model>, image: &[f32]) -> Computed {
     let shapes = infer::shapes(&model.graph).unwrap();
     let channels: BTreeMap<&str, usize> = model
         .graph
         .ids()
         .map(|id: NodeId| (model.graph.nodes[id.0].name.as_str(), shapes[id.0].channels))
         .collect();
-    let mut found = Found { logits: vec![0.0; engine.classes()], signs: vec![] };
+    let mut found = Computed { logits: vec![0.0; engine.classes()], signs: vec![] };
     let signs = &mut found.signs;
     let mut observer = |node: &str, words: &[u64]| {
         // Channels are a multiple of 8 and at most 64, so a pixel is one word, of which whole bytes are in use.

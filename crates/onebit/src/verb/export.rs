@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::model_file::{self, Packed};
 use crate::output::{self, Align, Table, thousands};
 use crate::size::InputSize;
+use crate::target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,18 +41,22 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Done {
     output: PathBuf,
+    /// Whether a file of that name was there before.
+    replaced: bool,
     bytes: u64,
     opset: i64,
     nodes: usize,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let hint = "ONNX is the only format that is written";
+    let target = Target::new(&args.output, &["onnx"], hint, &[&args.file])?;
     let Packed { model, bytes } = model_file::read(&args.file)?;
     let onnx = to_onnx(&model, args.input.map(|size| size.0))
         .with_context(|| args.file.display().to_string())?;
-    onebit_pack::write_atomic(&args.output, &onnx.bytes)?;
+    let replaced = target.write(&onnx.bytes)?;
     let (output, nodes) = (args.output, onnx.nodes);
-    let done = Done { output, bytes: onnx.bytes.len() as u64, opset: OPSET, nodes };
+    let done = Done { output, replaced, bytes: onnx.bytes.len() as u64, opset: OPSET, nodes };
     if args.json {
         return output::json(&done);
     }

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use onebit_files::shown;
 use onebit_model::arch::{self, Task};
 use onebit_model::file;
+use onebit_model::limits::MAX_NAME_BYTES;
 use onebit_model::{Graph, Normalization, Verified};
 use onebit_pack::PackError;
 use onebit_pack::import::{Checkpoint, Imported};
@@ -11,6 +14,7 @@ use crate::failure::Failure;
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::set::{self, Set};
 use crate::size::InputSize;
+use crate::target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,10 +24,15 @@ Examples:
   onebit import small.pth --arch resnet-small --set widths=[16,32] --set blocks=[2,2] -o a.onebit
 
 CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet saves (its ResNets and
-ReActNet-A): a state dict, or a dictionary with one under `state_dict`; in PyTorch's zip
-container, in the one before PyTorch 1.6, or as .safetensors; names with or without `module.`;
-binary weights as `weight` [O,I,k,k] or `weights` [N,1]. What the file is, its content says, not
-its name. Nothing in it is run.
+ReActNet-A): a state dict, or a dictionary with one under `state_dict`, `model`, `net` or the like;
+in PyTorch's zip container, in the one before PyTorch 1.6, or as .safetensors; binary weights as
+`weight` [O,I,k,k] or `weights` [N,1]. What wrappers put before all names (`module.`, `_orig_mod.`,
+`model.`) is left out. What the file is, its content says, not its name. Nothing in it is run.
+
+Other architectures have no official names. Their tensors, saved by torch.save or as .safetensors,
+need the names and shapes that they have in a run's weights.safetensors: NODE.SUFFIX with the nodes
+of `onebit summary NAME` and the suffixes and shapes of docs/format.md, sections 2 and 4, kernels
+[O,k,k,I/groups].
 
 FILE.onebit is the packed network. FILE.safetensors keeps the real values, to train on with or
 for `onebit pack`. That is what a checkpoint of the first of ReActNet's two training steps is
@@ -31,13 +40,14 @@ for: its binary convolutions had real weights, so that packing it gives a networ
 has trained. (The official second step loses these weights of ReActNet-A, because it calls them
 `weights` where the first has `weight`.)";
 
-/// Reads a PyTorch checkpoint of Bi-Real Net or ReActNet
+/// Reads a PyTorch checkpoint: of Bi-Real Net's or ReActNet's code, or with our names
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// .pth, .pth.tar, .pt or .safetensors
     checkpoint: PathBuf,
-    /// The architecture: birealnet18, birealnet34, reactnet18, reactnet34, reactnet-a, or one with their blocks
+    /// The architecture; birealnet18, birealnet34, reactnet18, reactnet34, reactnet-a and those with their blocks have
+    /// official names
     #[arg(long, value_name = "NAME")]
     arch: String,
     /// The file to write: packed, or the real values if it ends in .safetensors
@@ -74,8 +84,14 @@ struct Done {
     classes: usize,
     checkpoint: PathBuf,
     output: PathBuf,
+    /// Whether a file of that name was there before.
+    replaced: bool,
     packed: bool,
     tensors: usize,
+    /// The keys that lead to the state dict, joined by dots; absent where it was saved alone.
+    state_dict: Option<String>,
+    /// What was left out at the start of names, several of them in a list with commas; absent where nothing was.
+    stripped_prefix: Option<String>,
     ignored: Ignored,
     ties: usize,
     bytes_in: u64,
@@ -85,6 +101,9 @@ struct Done {
     /// `bytes_f32 / bytes_out`: what else is in the checkpoint does not count.
     ratio: f64,
 }
+
+/// Most entries beside the state dict that the table names.
+const MAX_ENTRIES_NAMED: usize = 20;
 
 /// What was in the checkpoint but not read.
 #[derive(Serialize)]
@@ -108,19 +127,31 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 fn import(args: Args) -> anyhow::Result<Done> {
     let architecture = arch::find(&args.arch)?;
+    let hint = "`onebit export` makes other formats of the packed file";
+    let read: Vec<&Path> =
+        [args.checkpoint.as_path()].into_iter().chain(args.classes.as_deref()).collect();
+    let target = Target::new(&args.output, &["onebit", "safetensors"], hint, &read)?;
     let content = onebit_pack::read_checkpoint_file(&args.checkpoint)?;
     let failed = |source| PackError::Import { path: args.checkpoint.clone(), source };
     let checkpoint = Checkpoint::parse(&content).map_err(failed)?;
+    // Whether there are names for the network's tensors does not depend on the number of classes.
+    let numbered = (0..architecture.classes).map(|class| class.to_string()).collect();
+    let unnamed = graph(&args, architecture.input, numbered)?;
+    checkpoint.check_names(&unnamed).map_err(failed)?;
     let classes = checkpoint.classes().map_err(failed)?;
-    let graph = graph(&args, architecture.input, classes)?;
-    let Imported { weights, read, counters, others, ties } =
+    let names = match &args.classes {
+        Some(path) => class_names(path, classes)?,
+        None => (0..classes).map(|class| class.to_string()).collect(),
+    };
+    let graph = graph(&args, architecture.input, names)?;
+    let Imported { weights, read, counters, found, ties } =
         checkpoint.weights(graph).map_err(failed)?;
-    let packed = args.output.extension().is_none_or(|extension| extension != "safetensors");
+    let packed = !has_ending(&args.output, "safetensors");
     let written = match packed {
         true => file::write_model(&onebit_pack::lower(&weights)?)?,
         false => file::write_weights(&weights)?,
     };
-    onebit_pack::write_atomic(&args.output, &written)?;
+    let replaced = target.write(&written)?;
     let elements: usize = weights.tensors.values().map(|tensor| tensor.data.len()).sum();
     let bytes_f32 = 4 * elements as u64;
     Ok(Done {
@@ -128,9 +159,12 @@ fn import(args: Args) -> anyhow::Result<Done> {
         classes: weights.graph.classes.len(),
         checkpoint: args.checkpoint,
         output: args.output,
+        replaced,
         packed,
         tensors: read,
-        ignored: Ignored { num_batches_tracked: counters, entries: others },
+        state_dict: joined(found.path, "."),
+        stripped_prefix: joined(found.prefixes, ", "),
+        ignored: Ignored { num_batches_tracked: counters, entries: found.others },
         ties,
         bytes_in: content.len() as u64,
         bytes_f32,
@@ -139,30 +173,68 @@ fn import(args: Args) -> anyhow::Result<Done> {
     })
 }
 
-fn graph(args: &Args, input: [usize; 3], classes: usize) -> anyhow::Result<Verified<Graph>> {
+fn graph(
+    args: &Args,
+    input: [usize; 3],
+    classes: Vec<String>,
+) -> anyhow::Result<Verified<Graph>> {
     let task = Task {
         input: args.input.map_or(input, |size| size.0),
-        classes: match &args.classes {
-            Some(path) => names(path, classes)?,
-            None => (0..classes).map(|class| class.to_string()).collect(),
-        },
+        classes,
         normalization: Normalization { mean: args.mean.clone(), std: args.std.clone() },
     };
     Ok(arch::build(&set::network(&args.arch, &args.set)?, &task)?)
 }
 
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
+}
+
+fn joined(parts: impl IntoIterator<Item = String>, between: &str) -> Option<String> {
+    let parts: Vec<_> = parts.into_iter().collect();
+    (!parts.is_empty()).then(|| parts.join(between))
+}
+
 /// The longest file that a list of class names may be.
 const MAX_NAMES_BYTES: u64 = 16 << 20;
 
-fn names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
+/// What some editors put at the start of a text, and what is then within it where texts are joined.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// One name on each line; empty lines at the end do not count.
+fn class_names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     let text = onebit_files::read_text(path, MAX_NAMES_BYTES)?;
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    let names = text.trim_end().lines().map(|line| line.trim_start_matches(BYTE_ORDER_MARK).trim());
+    let names: Vec<String> = names.map(str::to_owned).collect();
     if names.len() != classes {
         return Err(Failure::bad_data(format!(
             "{} names {} classes, the checkpoint has {classes}: expected one name on each line",
             path.display(),
             names.len()
         )));
+    }
+    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut twice = vec![];
+    for (name, line) in names.iter().zip(1..) {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+            return Err(Failure::bad_data(format!(
+                "{}: line {line} is `{}`, expected a name of 1 to {MAX_NAME_BYTES} bytes without control characters",
+                path.display(),
+                shown(name)
+            )));
+        }
+        if let Some(first) = lines.insert(name, line) {
+            twice.push((first, line, name));
+        }
+    }
+    if let Some((first, line, name)) = twice.first() {
+        output::note(&format!(
+            "warning: {}: lines {first} and {line} are both `{}`, and {} names are there twice in all: predictions of such \
+             classes look alike",
+            path.display(),
+            shown(name),
+            twice.len()
+        ));
     }
     Ok(names)
 }
@@ -180,7 +252,10 @@ impl Done {
             Ignored { num_batches_tracked: 0, entries } if entries.is_empty() => String::new(),
             Ignored { num_batches_tracked, entries } => {
                 let counters = format!("{num_batches_tracked} counters (num_batches_tracked)");
-                let parts = [counters].into_iter().chain(entries.iter().cloned());
+                let named = entries.iter().take(MAX_ENTRIES_NAMED).cloned();
+                let more = entries.len().saturating_sub(MAX_ENTRIES_NAMED);
+                let more = (more > 0).then(|| format!("{more} more"));
+                let parts = [counters].into_iter().chain(named).chain(more);
                 format!("; ignored: {}", parts.collect::<Vec<_>>().join(", "))
             }
         };
@@ -191,6 +266,12 @@ impl Done {
         }
         let Done { arch, classes, tensors, .. } = self;
         text += &format!("{arch} of {classes} classes: {tensors} tensors read{ignored}\n");
+        if let Some(entry) = &self.state_dict {
+            text += &format!("read from the entry `{entry}`\n");
+        }
+        if let Some(prefix) = &self.stripped_prefix {
+            text += &format!("left out at the start of names: {prefix}\n");
+        }
         text
     }
 }

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::int8::{self, Request};
 use crate::model_file::{self, Packed, is_packed};
 use crate::output::{self, Align, Table, bytes, thousands};
+use crate::target::Target;
 use crate::training;
 
 const EXAMPLES: &str = "\
@@ -62,6 +63,8 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 pub(crate) struct Done {
     pub(crate) output: PathBuf,
+    /// Whether a file of that name was there before.
+    pub(crate) replaced: bool,
     pub(crate) weights: PathBuf,
     pub(crate) weights_bytes: u64,
     pub(crate) file_bytes: u64,
@@ -85,10 +88,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn pack(args: Args) -> anyhow::Result<Done> {
+    let hint = "`onebit export` makes other formats of the packed file";
+    let target = Target::new(&args.output, &["onebit"], hint, &[&args.from])?;
     let source = match args.int8 {
         Some(_) if is_packed(&args.from) => packed(&args)?,
         _ => trained(&args)?,
     };
+    target.differs_from(&[&source.path])?;
     let mut content = file::write_model(&source.model)?;
     let mut int8 = None;
     if let Some(spec) = &args.int8 {
@@ -99,9 +105,10 @@ fn pack(args: Args) -> anyhow::Result<Done> {
         report.bytes_saved = float.len() as i64 - content.len() as i64;
         int8 = Some(report);
     }
-    onebit_pack::write_atomic(&args.output, &content)?;
+    let replaced = target.write(&content)?;
     Ok(Done {
         output: args.output,
+        replaced,
         weights: source.path,
         weights_bytes: source.bytes,
         file_bytes: content.len() as u64,

@@ -1,21 +1,33 @@
-//! The part of Python's pickle format, protocol 2, that a checkpoint of tensors needs.
+//! Python's pickle format, as far as a checkpoint of tensors needs it.
 //!
 //! A pickle is a program for a machine with a stack. This one builds plain values in a list and nothing else: it
-//! knows the names of [`GLOBALS`] and runs no code. Values refer to each other by position, so that neither
-//! building nor dropping them recurses.
+//! knows the names of `globals.rs`, and objects of every other class stay opaque; no code of theirs is run. Values
+//! refer to each other by position, so that neither building nor dropping them recurses, and no operation takes longer
+//! than the bytes that led to it.
+
+mod call;
+mod globals;
+
+use std::collections::BTreeMap;
 
 use super::ImportError;
 use super::tensor::Dtype;
+pub(super) use globals::{Global, Name};
 
 /// Most operations of one pickle, each of which makes at most one value; a network of 300 tensors with its
 /// optimizer needs about 20,000.
 const MAX_OPERATIONS: usize = 1 << 20;
 
-/// Most parts of a tuple that is read: the arguments of a call, the extents of a tensor.
-const MAX_PARTS: usize = 8;
+/// The newest version of the format.
+const MAX_PROTOCOL: u8 = 5;
 
-/// Longest name of a class or function, in bytes.
-const MAX_NAME: usize = 128;
+/// Longest name of a class or function, and longest number in digits, in bytes.
+const MAX_LINE: usize = 512;
+
+/// The number 0x1950a86a20f9469cfc6c, which PyTorch's older container begins with, as the format writes it, in bytes
+/// and in digits.
+const MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+const MAGIC_DIGITS: &str = "119547037146038801333356L";
 
 /// Position of a value in [`Pickle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +44,18 @@ pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
+    /// The number at the start of PyTorch's older container.
+    Magic,
     Text(&'a str),
     Tuple(Vec<Ref>),
     List(Vec<Ref>),
     Dict(Vec<(Ref, Ref)>),
-    Global(Global),
+    Global(Global<'a>),
     Storage(Storage<'a>),
     Tensor(Box<Tensor<'a>>),
-    /// What nothing here reads: reals, long integers, scalars of NumPy.
+    /// An object of a class, or what a function gives, by its name.
+    Object(Name<'a>),
+    /// Reals, long integers, bytes, sets: nothing reads them.
     Other,
 }
 
@@ -52,45 +68,15 @@ pub(super) struct Storage<'a> {
     pub(super) len: usize,
 }
 
-/// A view of a storage, as `torch._utils._rebuild_tensor_v2` gets it.
+/// A view of a storage.
 pub(super) struct Tensor<'a> {
     pub(super) storage: Storage<'a>,
+    /// Type of its elements, in which offset and strides are counted.
+    pub(super) dtype: Dtype,
     pub(super) offset: usize,
     pub(super) shape: Vec<usize>,
     pub(super) strides: Vec<usize>,
 }
-
-/// What the machine knows by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Dtype),
-    /// Scalars of NumPy, such as a best accuracy; they become [`Value::Other`].
-    Scalar,
-}
-
-#[rustfmt::skip]
-const GLOBALS: &[(&str, &str, Global)] = &[
-    ("collections", "OrderedDict", Global::OrderedDict),
-    ("torch._utils", "_rebuild_tensor_v2", Global::RebuildTensor),
-    ("torch._utils", "_rebuild_parameter", Global::RebuildParameter),
-    ("torch", "DoubleStorage", Global::Storage(Dtype::F64)),
-    ("torch", "FloatStorage", Global::Storage(Dtype::F32)),
-    ("torch", "HalfStorage", Global::Storage(Dtype::F16)),
-    ("torch", "BFloat16Storage", Global::Storage(Dtype::Bf16)),
-    ("torch", "LongStorage", Global::Storage(Dtype::Other(8))),
-    ("torch", "IntStorage", Global::Storage(Dtype::Other(4))),
-    ("torch", "ShortStorage", Global::Storage(Dtype::Other(2))),
-    ("torch", "CharStorage", Global::Storage(Dtype::Other(1))),
-    ("torch", "ByteStorage", Global::Storage(Dtype::Other(1))),
-    ("torch", "BoolStorage", Global::Storage(Dtype::Other(1))),
-    ("numpy.core.multiarray", "scalar", Global::Scalar),
-    ("numpy._core.multiarray", "scalar", Global::Scalar),
-    ("numpy", "dtype", Global::Scalar),
-    ("_codecs", "encode", Global::Scalar),
-];
 
 impl<'a> Pickle<'a> {
     /// Runs the pickle at the start of `bytes`; also gives the bytes behind it.
@@ -101,7 +87,8 @@ impl<'a> Pickle<'a> {
             values: vec![],
             stack: vec![],
             marks: vec![],
-            memo: vec![],
+            memo: BTreeMap::new(),
+            left: MAX_OPERATIONS,
         };
         let root = machine.run()?;
         Ok((Pickle { values: machine.values, root }, machine.rest))
@@ -149,63 +136,62 @@ struct Machine<'a> {
     stack: Vec<Ref>,
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
-    memo: Vec<Ref>,
+    memo: BTreeMap<usize, Ref>,
+    /// Operations that may still be made.
+    left: usize,
 }
 
 impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Ref, ImportError> {
-        for _ in 0..MAX_OPERATIONS {
+        loop {
+            self.spend(1)?;
             let [operation] = self.array()?;
             if operation == b'.' {
                 return self.pop();
             }
             self.step(operation)?;
         }
-        Err(self.problem(format!("has more than {MAX_OPERATIONS} operations")))
+    }
+
+    fn spend(&mut self, operations: usize) -> Result<(), ImportError> {
+        let left = self.left.checked_sub(operations);
+        let spent = || self.problem(format!("has more than {MAX_OPERATIONS} operations"));
+        self.left = left.ok_or_else(spent)?;
+        Ok(())
     }
 
     /// One operation, by its letter in Python's `pickletools`.
     fn step(&mut self, operation: u8) -> Result<(), ImportError> {
         match operation {
             0x80 => self.protocol()?,
+            // A frame says how many bytes can be read at once.
+            0x95 => drop(self.array::<8>()?),
             b'(' => self.marks.push(self.stack.len()),
             b'N' => self.push(Value::None),
             0x88 => self.push(Value::Bool(true)),
             0x89 => self.push(Value::Bool(false)),
-            b'K' | b'M' | b'J' | 0x8a => self.integer(operation)?,
+            b'K' | b'M' | b'J' | 0x8a | 0x8b => self.integer(operation)?,
+            b'I' | b'L' | b'F' => self.digits(operation)?,
             b'G' => {
                 self.array::<8>()?;
                 self.push(Value::Other);
             }
-            b'X' => self.text()?,
+            b'X' | 0x8c | 0x8d | b'U' | b'T' | b'B' | b'C' | 0x8e | 0x96 => {
+                self.sized(operation)?
+            }
+            b'S' | b'V' => self.quoted(operation)?,
             b')' => self.push(Value::Tuple(vec![])),
             0x85..=0x87 => self.short_tuple(usize::from(operation - 0x84))?,
-            b't' => {
-                let items = self.pop_to_mark()?;
-                self.push(Value::Tuple(items));
-            }
+            b't' | b'l' | b'd' | 0x91 => self.gathered(operation)?,
             b']' => self.push(Value::List(vec![])),
-            b'a' => {
-                let item = self.pop()?;
-                self.append(vec![item])?;
-            }
-            b'e' => {
-                let items = self.pop_to_mark()?;
-                self.append(items)?;
-            }
             b'}' => self.push(Value::Dict(vec![])),
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.insert(&[key, value])?;
-            }
-            b'u' => {
-                let items = self.pop_to_mark()?;
-                self.insert(&items)?;
-            }
-            b'q' | b'r' | b'h' | b'j' => self.memo(operation)?,
-            b'c' => self.global()?,
-            b'Q' => self.storage()?,
-            b'R' => self.call()?,
+            0x8f => self.push(Value::Other),
+            b'a' | b'e' | 0x90 | b's' | b'u' => self.put_in(operation)?,
+            b'q' | b'r' | b'p' | 0x94 | b'h' | b'j' | b'g' => self.memo(operation)?,
+            b'0' | b'1' | b'2' => self.shuffle(operation)?,
+            b'c' | 0x93 => self.global(operation)?,
+            b'Q' => self.persistent()?,
+            b'R' | 0x81 | 0x92 | b'i' | b'o' => self.construct(operation)?,
             b'b' => self.build()?,
             _ => {
                 let problem = format!("has the operation {operation:#04x}, which tensors need not");
@@ -217,9 +203,9 @@ impl<'a> Machine<'a> {
 
     fn protocol(&mut self) -> Result<(), ImportError> {
         match self.array()? {
-            [2] => Ok(()),
+            [0..=MAX_PROTOCOL] => Ok(()),
             [other] => Err(self.problem(format!(
-                "has protocol {other}, expected 2, which `torch.save` writes unless told otherwise"
+                "has protocol {other}, expected one up to {MAX_PROTOCOL}: it is damaged, or of a newer Python"
             ))),
         }
     }
@@ -230,12 +216,16 @@ impl<'a> Machine<'a> {
             b'M' => i64::from(u16::from_le_bytes(self.array()?)),
             b'J' => i64::from(i32::from_le_bytes(self.array()?)),
             _ => {
-                let [length] = self.array()?;
-                let digits = self.take(usize::from(length))?;
+                let length = match operation {
+                    0x8a => usize::from(u8::from_le_bytes(self.array()?)),
+                    _ => u32::from_le_bytes(self.array()?) as usize,
+                };
+                let digits = self.take(length)?;
                 let negative = digits.last().is_some_and(|&digit| digit >= 0x80);
                 let mut extended = [if negative { 0xff } else { 0 }; 8];
                 let Some(low) = extended.get_mut(..digits.len()) else {
-                    self.push(Value::Other);
+                    let magic = digits == MAGIC;
+                    self.push(if magic { Value::Magic } else { Value::Other });
                     return Ok(());
                 };
                 low.copy_from_slice(digits);
@@ -246,12 +236,49 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn text(&mut self) -> Result<(), ImportError> {
-        let length = u32::from_le_bytes(self.array()?);
-        let bytes = self.take(length as usize)?;
-        let text = std::str::from_utf8(bytes);
-        let text = text.map_err(|_| self.problem("has a text that is not UTF-8".to_owned()))?;
-        self.push(Value::Text(text));
+    /// A number in digits, on a line of its own.
+    fn digits(&mut self, operation: u8) -> Result<(), ImportError> {
+        let line = self.line()?;
+        let value = match (operation, line) {
+            (b'I', "00") => Value::Bool(false),
+            (b'I', "01") => Value::Bool(true),
+            (b'L', MAGIC_DIGITS) => Value::Magic,
+            (b'F', _) => Value::Other,
+            (_, digits) => {
+                let digits = digits.strip_suffix('L').unwrap_or(digits);
+                digits.parse().map_or(Value::Other, Value::Int)
+            }
+        };
+        self.push(value);
+        Ok(())
+    }
+
+    /// A text or bytes behind their length.
+    fn sized(&mut self, operation: u8) -> Result<(), ImportError> {
+        let length = match operation {
+            0x8c | b'U' | b'C' => u64::from(u8::from_le_bytes(self.array()?)),
+            b'X' | b'T' | b'B' => u64::from(u32::from_le_bytes(self.array()?)),
+            _ => u64::from_le_bytes(self.array()?),
+        };
+        let bytes = self.take(usize::try_from(length).map_err(|_| cut_short())?)?;
+        // Texts of Python 2 are bytes, and those of Python 3 may hold half a pair of UTF-16: what is no UTF-8 is no name.
+        let text = !matches!(operation, b'B' | b'C' | 0x8e | 0x96);
+        let text = text.then(|| std::str::from_utf8(bytes).ok()).flatten();
+        self.push(text.map_or(Value::Other, Value::Text));
+        Ok(())
+    }
+
+    /// A text on a line of its own, as protocol 0 has them; one with escaped characters is nothing that is read.
+    fn quoted(&mut self, operation: u8) -> Result<(), ImportError> {
+        let end = self.rest.iter().position(|&byte| byte == b'\n').ok_or_else(cut_short)?;
+        let line = std::str::from_utf8(self.take(end)?).ok().filter(|line| !line.contains('\\'));
+        self.take(1)?;
+        let quote = |line: &'a str, quote| line.strip_prefix(quote)?.strip_suffix(quote);
+        let text = match operation {
+            b'V' => line,
+            _ => line.and_then(|line| quote(line, '\'').or_else(|| quote(line, '"'))),
+        };
+        self.push(text.map_or(Value::Other, Value::Text));
         Ok(())
     }
 
@@ -262,136 +289,78 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn append(&mut self, items: Vec<Ref>) -> Result<(), ImportError> {
-        let list = self.top()?;
-        match self.values.get_mut(list.0) {
-            Some(Value::List(list)) => list.extend(items),
+    /// A collection of everything up to the mark.
+    fn gathered(&mut self, operation: u8) -> Result<(), ImportError> {
+        let items = self.pop_to_mark()?;
+        self.push(match operation {
+            b't' => Value::Tuple(items),
+            b'l' => Value::List(items),
+            b'd' => {
+                Value::Dict(items.as_chunks().0.iter().map(|&[key, value]| (key, value)).collect())
+            }
+            _ => Value::Other,
+        });
+        Ok(())
+    }
+
+    /// Puts one value, or all up to the mark, into the collection below them.
+    fn put_in(&mut self, operation: u8) -> Result<(), ImportError> {
+        let items = match operation {
+            b'a' => vec![self.pop()?],
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                vec![key, value]
+            }
+            _ => self.pop_to_mark()?,
+        };
+        let (top, pairs) = (self.top()?, matches!(operation, b's' | b'u'));
+        match self.values.get_mut(top.0) {
+            Some(Value::List(list)) if !pairs => list.extend(items),
+            Some(Value::Dict(dict)) if pairs && items.len().is_multiple_of(2) => {
+                dict.extend(items.as_chunks().0.iter().map(|&[key, value]| (key, value)));
+            }
+            // What is in an object is not read.
+            Some(Value::Object(_) | Value::Other) => {}
+            _ if pairs => {
+                return Err(self.problem("inserts into what is no dictionary".to_owned()));
+            }
             _ => return Err(self.problem("appends to what is no list".to_owned())),
         }
         Ok(())
     }
 
-    fn insert(&mut self, items: &[Ref]) -> Result<(), ImportError> {
-        let dict = self.top()?;
-        let (pairs, odd) = items.as_chunks::<2>();
-        match self.values.get_mut(dict.0) {
-            Some(Value::Dict(dict)) if odd.is_empty() => {
-                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
-            }
-            _ => return Err(self.problem("inserts into what is no dictionary".to_owned())),
-        }
-        Ok(())
-    }
-
-    /// Entries are numbered in the order in which they are made.
     fn memo(&mut self, operation: u8) -> Result<(), ImportError> {
         let index = match operation {
+            0x94 => self.memo.len(),
             b'q' | b'h' => usize::from(u8::from_le_bytes(self.array()?)),
-            _ => u32::from_le_bytes(self.array()?) as usize,
+            b'r' | b'j' => u32::from_le_bytes(self.array()?) as usize,
+            _ => {
+                let digits = self.line()?.parse();
+                digits.map_err(|_| self.problem("numbers a value in a wrong way".to_owned()))?
+            }
         };
-        if matches!(operation, b'h' | b'j') {
-            let known = self.memo.get(index).copied();
+        if matches!(operation, b'h' | b'j' | b'g') {
+            let known = self.memo.get(&index).copied();
             let known = known.ok_or_else(|| self.problem("refers to an unknown value".to_owned()));
             self.stack.push(known?);
             return Ok(());
         }
         let top = self.top()?;
-        if index != self.memo.len() {
-            return Err(self.problem("numbers its values out of order".to_owned()));
-        }
-        self.memo.push(top);
+        self.memo.insert(index, top);
         Ok(())
     }
 
-    fn global(&mut self) -> Result<(), ImportError> {
-        let (module, name) = (self.line()?, self.line()?);
-        let known = GLOBALS.iter().find(|global| (global.0, global.1) == (module, name));
-        let &(_, _, global) =
-            known.ok_or_else(|| ImportError::Global(format!("{module}.{name}")))?;
-        self.push(Value::Global(global));
-        Ok(())
-    }
-
-    /// `("storage", type, key, device, elements)`; before PyTorch 1.6 with a sixth part, `None` but for views.
-    fn storage(&mut self) -> Result<(), ImportError> {
-        let id = self.pop_tuple()?;
-        let parts: Vec<_> = id.iter().filter_map(|part| self.values.get(part.0)).collect();
-        let storage = match parts[..] {
-            [
-                Value::Text("storage"),
-                Value::Global(Global::Storage(dtype)),
-                Value::Text(key),
-                Value::Text(_),
-                Value::Int(len),
-            ]
-            | [
-                Value::Text("storage"),
-                Value::Global(Global::Storage(dtype)),
-                Value::Text(key),
-                Value::Text(_),
-                Value::Int(len),
-                Value::None,
-            ] => usize::try_from(*len).ok().map(|len| Storage { dtype: *dtype, key, len }),
-            _ => None,
-        };
-        let storage = storage
-            .ok_or_else(|| self.problem("refers to something else than a storage".to_owned()));
-        self.push(Value::Storage(storage?));
-        Ok(())
-    }
-
-    fn call(&mut self) -> Result<(), ImportError> {
-        let arguments = self.pop_tuple()?;
-        let callable = self.pop()?;
-        let first = arguments.first().map(|first| (*first, self.values.get(first.0)));
-        match (self.values.get(callable.0), first) {
-            (Some(Value::Global(Global::OrderedDict)), None) => self.push(Value::Dict(vec![])),
-            (Some(Value::Global(Global::RebuildTensor)), _) => {
-                let tensor = self.tensor(&arguments).ok_or_else(|| {
-                    self.problem("describes a tensor in a way that is not known".to_owned())
-                })?;
-                self.push(Value::Tensor(Box::new(tensor)));
+    fn shuffle(&mut self, operation: u8) -> Result<(), ImportError> {
+        match operation {
+            b'1' => drop(self.pop_to_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
             }
-            (
-                Some(Value::Global(Global::RebuildParameter)),
-                Some((tensor, Some(Value::Tensor(_)))),
-            ) => {
-                self.stack.push(tensor);
-            }
-            (Some(Value::Global(Global::Scalar)), _) => self.push(Value::Other),
-            _ => return Err(self.problem("calls something in a way that is not known".to_owned())),
+            _ if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
+            _ => drop(self.pop()?),
         }
         Ok(())
-    }
-
-    /// `(storage, offset, shape, strides, ...)`.
-    fn tensor(&self, arguments: &[Ref]) -> Option<Tensor<'a>> {
-        let mut parts = arguments.iter().map(|part| self.values.get(part.0));
-        let Value::Storage(storage) = parts.next()?? else { return None };
-        let Value::Int(offset) = parts.next()?? else { return None };
-        let mut extents = || {
-            let Some(Value::Tuple(items)) = parts.next()? else { return None };
-            if items.len() > MAX_PARTS {
-                return None;
-            }
-            let extent = |item: &Ref| match self.values.get(item.0) {
-                Some(&Value::Int(extent)) => usize::try_from(extent).ok(),
-                _ => None,
-            };
-            items.iter().map(extent).collect::<Option<Vec<_>>>()
-        };
-        let (shape, strides) = (extents()?, extents()?);
-        Some(Tensor { storage: *storage, offset: usize::try_from(*offset).ok()?, shape, strides })
-    }
-
-    /// Attributes of a dictionary, such as the versions that PyTorch keeps beside a state dict: nothing reads them.
-    fn build(&mut self) -> Result<(), ImportError> {
-        self.pop()?;
-        let object = self.top()?;
-        match self.values.get(object.0) {
-            Some(Value::Dict(_) | Value::Other) => Ok(()),
-            _ => Err(self.problem("sets attributes of what has none".to_owned())),
-        }
     }
 
     fn push(&mut self, value: Value<'a>) {
@@ -419,14 +388,6 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn pop_tuple(&mut self) -> Result<Vec<Ref>, ImportError> {
-        let tuple = self.pop()?;
-        match self.values.get(tuple.0) {
-            Some(Value::Tuple(items)) if items.len() <= MAX_PARTS => Ok(items.clone()),
-            _ => Err(self.problem("has no short tuple where one is needed".to_owned())),
-        }
-    }
-
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ImportError> {
         let (array, rest) = self.rest.split_first_chunk().ok_or_else(cut_short)?;
         self.rest = rest;
@@ -439,23 +400,19 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
+    /// A short line, without its end.
     fn line(&mut self) -> Result<&'a str, ImportError> {
-        let end = self.rest.iter().take(MAX_NAME + 1).position(|&byte| byte == b'\n');
+        let end = self.rest.iter().take(MAX_LINE + 1).position(|&byte| byte == b'\n');
         let end = end.ok_or_else(|| self.problem("has a name without an end".to_owned()))?;
         let line = self.take(end)?;
         self.take(1)?;
-        let name = std::str::from_utf8(line).ok().filter(|name| is_plain(name));
-        name.ok_or_else(|| self.problem("has a name that is none".to_owned()))
+        let name = std::str::from_utf8(line);
+        name.map_err(|_| self.problem("has a name that is none".to_owned()))
     }
 
     fn problem(&self, problem: String) -> ImportError {
         ImportError::Pickle { at: self.bytes.len() - self.rest.len(), problem }
     }
-}
-
-/// Whether a name of the file can be shown in a message as it is.
-pub(super) fn is_plain(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn cut_short() -> ImportError {

@@ -1,0 +1,59 @@
+//! A file that a verb makes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::output::{self, thousands};
+
+/// Where a file is to be written; checked before anything is computed.
+pub(crate) struct Target {
+    path: PathBuf,
+}
+
+impl Target {
+    /// Refuses names with another ending than `endings`, if they have one, which `hint` then explains, and files that are
+    /// read.
+    pub(crate) fn new(
+        path: &Path,
+        endings: &[&str],
+        hint: &str,
+        read: &[&Path],
+    ) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        if ending.is_some_and(|ending| !endings.contains(&ending.as_str())) {
+            let endings: Vec<_> = endings.iter().map(|ending| format!(".{ending}")).collect();
+            return Err(Failure::usage(format!(
+                "{shown}: expected a name that ends in {}; {hint}",
+                endings.join(" or ")
+            )));
+        }
+        let target = Self { path: path.to_owned() };
+        target.differs_from(read)?;
+        Ok(target)
+    }
+
+    /// Refuses a file that is read.
+    pub(crate) fn differs_from(&self, read: &[&Path]) -> anyhow::Result<()> {
+        let Ok(place) = fs::canonicalize(&self.path) else { return Ok(()) };
+        if read.iter().any(|read| fs::canonicalize(read).is_ok_and(|read| read == place)) {
+            let shown = self.path.display();
+            return Err(Failure::usage(format!(
+                "{shown}: is a file that is read here, which would be replaced; give the output another name"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes the file as a whole. A note says so, and the result is true, if one was there before.
+    pub(crate) fn write(&self, content: &[u8]) -> anyhow::Result<bool> {
+        let before = fs::metadata(&self.path).ok().map(|before| before.len());
+        onebit_pack::write_atomic(&self.path, content)?;
+        if let Some(bytes) = before {
+            let shown = self.path.display();
+            output::note(&format!("replaced {shown} ({} bytes)", thousands(bytes)));
+        }
+        Ok(before.is_some())
+    }
+}

@@ -1,4 +1,3 @@
-use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
@@ -6,9 +5,8 @@ use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{
     FilterType, ImageBufferError, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
 };
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use crate::files::read_limited;
+use crate::image_file::ImageFile;
 use crate::{Error, Window};
 
 const RESIZE_NUMERATOR: usize = 256;
@@ -48,30 +46,23 @@ pub struct Image {
     pub pixels: Vec<u8>,
 }
 
-/// Decodes a JPEG or PNG file, recognised by its content.
+/// Decodes a JPEG, PNG, WebP or BMP file, recognised by its content.
 ///
-/// Grey images keep one channel, all others become RGB; transparency is dropped and 16-bit values
-/// are scaled to 8. The orientation tag of cameras is ignored, as in the usual ImageNet evaluation.
+/// Grey images keep one channel, all others become RGB; transparency is dropped, 16-bit values are scaled to 8, and of an
+/// animation the first picture is taken. The image is turned as its Exif block says, as browsers do; a damaged block is
+/// ignored. What follows the end of a JPEG, such as the film of a phone's motion photo, is ignored too.
 ///
 /// # Errors
 ///
-/// If the file is missing, is not a whole JPEG or PNG, or is beyond `limits`.
+/// If the file is missing, is no regular file or a link to one, is not a whole image of these formats, or is beyond
+/// `limits`.
 pub fn decode_image(path: &Path, limits: &DecodeLimits) -> Result<Image, Error> {
-    let image = decode(path, limits)?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let (channels, pixels) = if image.color().has_color() {
-        (3, image.into_rgb8().into_raw())
-    } else {
-        (1, image.into_luma8().into_raw())
-    };
-    Ok(Image { height, width, channels, pixels })
+    ImageFile::open(path, limits)?.decode()
 }
 
-/// Reads height and width from the header of an image file, without decoding it.
+/// Reads height and width, as seen, from the header of an image file, without decoding it.
 pub(crate) fn image_size(path: &Path, limits: &DecodeLimits) -> Result<(usize, usize), Error> {
-    let decoder = open(path, limits)?;
-    let (width, height) = decoder.dimensions();
-    Ok((height as usize, width as usize))
+    Ok(ImageFile::open(path, limits)?.size())
 }
 
 /// Reads an image file for a network that takes `channels` x `height` x `width`.
@@ -241,75 +232,6 @@ fn centre(scaled: usize, target: usize) -> usize {
 fn luma(&[red, green, blue]: &[u8; 3]) -> u8 {
     let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
     ((sum + 0x8000) >> 16) as u8
-}
-
-fn decode(path: &Path, limits: &DecodeLimits) -> Result<DynamicImage, Error> {
-    let decoder = open(path, limits)?;
-    DynamicImage::from_decoder(decoder).map_err(|error| image_error(path, limits, error))
-}
-
-fn open(path: &Path, limits: &DecodeLimits) -> Result<impl ImageDecoder + 'static, Error> {
-    let bytes = read_limited(path, limits.file, "a JPEG or PNG image")?;
-    let format = image::guess_format(&bytes).ok();
-    let whole = match format {
-        Some(ImageFormat::Jpeg) => jpeg_ends(&bytes),
-        Some(ImageFormat::Png) => true,
-        _ => {
-            return Err(Error::format(path, "file type", "unknown", "JPEG or PNG content"));
-        }
-    };
-    if !whole {
-        return Err(Error::Image {
-            path: path.to_owned(),
-            reason: "it has no end-of-image marker".to_owned(),
-        });
-    }
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    if let Some(format) = format {
-        reader.set_format(format);
-    }
-    let mut memory = Limits::no_limits();
-    memory.max_alloc = Some(limits.memory);
-    reader.limits(memory);
-    let decoder = reader.into_decoder().map_err(|error| image_error(path, limits, error))?;
-    let (width, height) = decoder.dimensions();
-    let side = width.max(height);
-    if side > limits.side {
-        return Err(Error::limit(
-            path,
-            "image size",
-            format!("{width} x {height} pixels"),
-            format!("{} pixels a side", limits.side),
-        ));
-    }
-    if u64::from(width) * u64::from(height) > limits.pixels {
-        return Err(Error::limit(
-            path,
-            "image size",
-            format!("{width} x {height} pixels"),
-            format!("{} pixels in all", limits.pixels),
-        ));
-    }
-    Ok(decoder)
-}
-
-/// Whether the last scan of a JPEG is followed by the end-of-image marker; without this check a
-/// truncated file decodes to a picture that is partly grey.
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    last([0xff, 0xd9]) > last([0xff, 0xda])
-}
-
-fn image_error(path: &Path, limits: &DecodeLimits, error: ImageError) -> Error {
-    match error {
-        ImageError::Limits(_) => Error::limit(
-            path,
-            "memory to decode the image",
-            "too much",
-            format!("{} bytes", limits.memory),
-        ),
-        error => Error::Image { path: path.to_owned(), reason: error.to_string() },
-    }
 }
 
 #[cfg(test)]

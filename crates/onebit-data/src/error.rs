@@ -43,7 +43,7 @@ pub enum Error {
         limit: String,
     },
     /// An image file could not be decoded.
-    #[error("{}: the image cannot be decoded ({reason}); expected a whole JPEG or PNG file", path.display())]
+    #[error("{}: the image cannot be decoded ({reason}); expected a whole JPEG, PNG, WebP or BMP file", path.display())]
     Image {
         /// The file.
         path: PathBuf,
@@ -123,6 +123,7 @@ impl From<&FileError> for ErrorKind {
             FileError::NoCheckpoint { .. } => Self::MissingInput,
             FileError::Read { .. } | FileError::Write { .. } => Self::Io,
             FileError::TooLarge { .. }
+            | FileError::NotRegular { .. }
             | FileError::NotText { .. }
             | FileError::BadManifest { .. }
             | FileError::Damaged { .. }
@@ -204,6 +205,11 @@ const MAX_QUOTED: usize = 100;
 
 /// Text from a file as an error shows it: at most 100 characters, those that are not visible escaped as in Rust.
 pub(crate) fn quote(text: &str) -> String {
+    shortened(text, MAX_QUOTED)
+}
+
+/// As [`quote`], of at most so many characters.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
     let mut quoted = String::new();
     let mut length = 0;
     for c in text.chars() {
@@ -212,7 +218,7 @@ pub(crate) fn quote(text: &str) -> String {
             _ => c.escape_debug().collect(),
         };
         length += escaped.chars().count();
-        if length > MAX_QUOTED {
+        if length > most {
             return quoted + "...";
         }
         quoted += &escaped;

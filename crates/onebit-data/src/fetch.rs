@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use onebit_files::{AtomicFile, rename};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::files::{GZIP_MAGIC, find_plain_or_gz};
+use crate::files::{GZIP_MAGIC, find_plain_or_gz, open_regular};
 use crate::recipe::{Content, Download, Packing, Recipe};
 use crate::sets::SETS;
 
@@ -100,8 +100,7 @@ impl Recipe<'_> {
     pub fn verify(&self, folder: &Path) -> Result<(), Error> {
         for content in self.contents() {
             let path = folder.join(content.file);
-            let mut file = File::open(&path)
-                .map_err(|source| Error::read(&path, source, "a file of the data set"))?;
+            let mut file = open_regular(&path, "a file of the data set")?;
             check(&path.display().to_string(), content, &mut file, &mut |_| Ok(()))?;
         }
         Ok(())
@@ -153,7 +152,7 @@ fn fetch_dir(
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let packed = from.join(download.file);
-    if packed.is_file() {
+    if packed.exists() {
         return copy_file(&packed, download, staging, progress);
     }
     for content in download.contents {
@@ -181,7 +180,7 @@ fn copy_file(
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let refused = |source| Error::read(path, source, "a file of the data set");
-    let file = File::open(path).map_err(refused)?;
+    let file = open_regular(path, "a file of the data set")?;
     let total = file.metadata().map_err(refused)?.len();
     let mut reader = Counted {
         inner: file,

@@ -43,12 +43,12 @@ pub(crate) fn find_plain_or_gz(folder: &Path, name: &str) -> Option<PathBuf> {
     [name.to_owned(), format!("{name}.gz")]
         .iter()
         .map(|name| folder.join(name))
-        .find(|path| path.is_file())
+        .find(|path| path.exists())
 }
 
 /// Opens a file and undoes gzip if its first two bytes say gzip.
 pub(crate) fn open_plain_or_gz(path: &Path, expected: &str) -> Result<Box<dyn Read>, Error> {
-    let file = File::open(path).map_err(|source| Error::read(path, source, expected))?;
+    let file = open_regular(path, expected)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let start = reader.fill_buf().map_err(|source| Error::read(path, source, expected))?;
     if start.starts_with(&GZIP_MAGIC) {
@@ -89,12 +89,21 @@ pub(crate) fn read_exactly(
     Err(Error::format(path, field, found, format!("{length} bytes")))
 }
 
-/// Reads a whole file that must not be longer than `limit` bytes.
+/// Reads a whole regular file that must not be longer than `limit` bytes.
 pub(crate) fn read_limited(path: &Path, limit: u64, expected: &str) -> Result<Vec<u8>, Error> {
-    onebit_files::read_limited(path, limit).map_err(|error| match error {
+    onebit_files::read_regular(path, limit).map_err(|error| expecting(error, expected))
+}
+
+/// Opens a regular file.
+pub(crate) fn open_regular(path: &Path, expected: &str) -> Result<File, Error> {
+    onebit_files::open_regular(path).map_err(|error| expecting(error, expected))
+}
+
+fn expecting(error: onebit_files::Error, expected: &str) -> Error {
+    match error {
         onebit_files::Error::Read { path, source } => Error::read(&path, source, expected),
         error => error.into(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn missing_files_are_named() {
     let path = dir.path().join("none");
     assert_says(read_idx_images(&path), &["none", "not found", "IDX file of images"]);
     assert_says(folder(&path), &["none", "not found", "one subfolder of images per class"]);
-    assert_says(decode_image(&path, &DecodeLimits::default()), &["none", "JPEG or PNG"]);
+    assert_says(decode_image(&path, &DecodeLimits::default()), &["none", "JPEG, PNG, WebP or BMP"]);
     assert_says(read_npy_f32(&path), &["none", ".npy file of float32"]);
     assert_says(read_cifar10(&path, Split::Test), &["batches.meta.txt", "not found"]);
     let error = open_error(&format!("idx:{}", path.display()));
@@ -154,7 +154,10 @@ fn folders_without_images_are_refused() {
     fs::create_dir(&class).unwrap();
     assert_says(folder(dir.path()), &["cats: class folder is without images"]);
     fs::write(class.join("a.jpg"), "not an image").unwrap();
-    assert_says(folder(dir.path()), &["a.jpg: file type is unknown, expected JPEG or PNG content"]);
+    assert_says(
+        folder(dir.path()),
+        &["a.jpg: file type is unknown, expected JPEG, PNG, WebP or BMP content"],
+    );
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn truncated_images_are_refused() {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() * keep / 100]).unwrap();
         let result = decode_image(&path, &DecodeLimits::default());
-        assert_says(result, &[name, "expected a whole JPEG or PNG file"]);
+        assert_says(result, &[name, "expected a whole JPEG, PNG, WebP or BMP file"]);
     }
 }
 

@@ -30,6 +30,14 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Something else where a regular file was expected.
+    #[error("{}: is {found}, expected a regular file", path.display())]
+    NotRegular {
+        /// Where.
+        path: PathBuf,
+        /// What is there, with an article.
+        found: &'static str,
+    },
     /// A text file that is not UTF-8.
     #[error("{}: line {line} is not UTF-8 text", path.display())]
     NotText {

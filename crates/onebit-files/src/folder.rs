@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::atomic::{rename, sync_folder, sync_parent, write_synced};
 use crate::manifest::Manifest;
-use crate::{Error, MANIFEST, UNFINISHED, read_limited};
+use crate::{Error, MANIFEST, UNFINISHED, read_regular};
 
 const REPLACED: &str = ".old-";
 
@@ -41,7 +41,7 @@ pub fn read_folder<const N: usize>(
         let path = folder.join(name);
         match names.iter().position(|wanted| *wanted == name) {
             Some(i) => {
-                contents[i] = read_limited(&path, limit)?;
+                contents[i] = read_regular(&path, limit)?;
                 entry.check(&path, &contents[i])?;
             }
             None => entry.check_file(&path)?,

@@ -19,7 +19,9 @@ pub use atomic::{AtomicFile, rename, write_atomic};
 pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, write_folder};
-pub use read::{Opened, Refused, parse_limited, read_limited, read_text};
+pub use read::{
+    Opened, Refused, open_regular, parse_limited, read_limited, read_regular, read_text,
+};
 pub use shown::shown;
 pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 

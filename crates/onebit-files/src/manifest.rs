@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, MANIFEST, read_limited};
+use crate::{Error, MANIFEST, open_regular, read_regular};
 
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
@@ -41,7 +40,7 @@ impl Manifest {
     pub(crate) fn read(folder: &Path, names: &[&str]) -> Result<Self, Error> {
         let path = folder.join(MANIFEST);
         let bad = |reason: String| Error::BadManifest { path: path.clone(), reason };
-        let json = read_limited(&path, MAX_MANIFEST_BYTES)?;
+        let json = read_regular(&path, MAX_MANIFEST_BYTES)?;
         let manifest: Self = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
         let plain = |name: &String| Path::new(name).file_name().is_some_and(|n| n == name.as_str());
         if let Some(name) = manifest.files.keys().find(|name| !plain(name)) {
@@ -71,7 +70,7 @@ impl Entry {
 
     /// Checks the file at `path` without keeping its content.
     pub(crate) fn check_file(&self, path: &Path) -> Result<(), Error> {
-        let mut file = File::open(path).map_err(Error::read(path))?;
+        let mut file = open_regular(path)?;
         let (mut hash, mut bytes) = (Sha256::new(), 0);
         let mut buffer = vec![0; 1 << 16];
         loop {

@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File, FileType};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
@@ -15,6 +15,49 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let (file, announced) = open(path, limit)?;
     read_all(&file, announced, path, limit)
+}
+
+/// As [`read_limited`], of a regular file only: anything else might never end, or never begin.
+///
+/// # Errors
+/// Not a regular file or a link to one, unreadable, or longer.
+pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let file = open_regular(path)?;
+    let announced = announced(&file, path, limit)?;
+    read_all(&file, announced, path, limit)
+}
+
+/// Opens a regular file, or a link to one, for reading; nothing else is even opened, as that alone can wait for ever.
+///
+/// # Errors
+/// Not a regular file, or unreadable.
+pub fn open_regular(path: &Path) -> Result<File, Error> {
+    let failed = Error::read(path);
+    match irregular(&fs::metadata(path).map_err(&failed)?.file_type()) {
+        Some(found) => Err(Error::NotRegular { path: path.to_owned(), found }),
+        None => File::open(path).map_err(&failed),
+    }
+}
+
+/// What something that is no regular file is.
+fn irregular(kind: &FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        return None;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return Some("a named pipe");
+        }
+        if kind.is_socket() {
+            return Some("a socket");
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return Some("a device");
+        }
+    }
+    Some(if kind.is_dir() { "a folder" } else { "something else" })
 }
 
 /// Reads a whole text file that must not be longer than `limit` bytes; a byte order mark at its start is left out.
@@ -65,9 +108,14 @@ pub fn parse_limited<T>(
 /// The file and the length that the system tells.
 fn open(path: &Path, limit: u64) -> Result<(File, usize), Error> {
     let file = File::open(path).map_err(Error::read(path))?;
+    let announced = announced(&file, path, limit)?;
+    Ok((file, announced))
+}
+
+fn announced(file: &File, path: &Path, limit: u64) -> Result<usize, Error> {
     let announced = file.metadata().map_err(Error::read(path))?.len();
     match usize::try_from(announced) {
-        Ok(bytes) if announced <= limit => Ok((file, bytes)),
+        Ok(bytes) if announced <= limit => Ok(bytes),
         _ => Err(too_large(path, limit)),
     }
 }

@@ -189,7 +189,10 @@ fn halve<V: Vector, const P: usize>(
             for pixel in 2 * p..2 * p + 2 {
                 let [above, below] =
                     [above, below].map(|row| V::load(&row[pixel * stride + channel..]));
-                let both = pooled(kind, pooled(kind, V::splat(start(kind)), above), below);
+                let both = match kind {
+                    PoolKind::Average => V::splat(0.0).add(above).add(below),
+                    PoolKind::Max => below.larger(above),
+                };
                 values[p] = pooled(kind, values[p], both);
             }
             if kind == PoolKind::Average {

@@ -7,7 +7,7 @@ use core::arch::x86_64::{
     _mm256_broadcastsi128_si256, _mm256_cmp_ps, _mm256_cvtepi8_epi16, _mm256_cvtepi8_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_fmadd_ps,
     _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_ps,
-    _mm256_movemask_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_permute2x128_si256, _mm256_set1_epi8,
+    _mm256_movemask_ps, _mm256_mul_ps, _mm256_permute2x128_si256, _mm256_set1_epi8,
     _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
     _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps,
     _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_ps, _mm256_unpackhi_epi16,
@@ -118,7 +118,7 @@ impl Vector for __m256 {
         // SAFETY: the caller has enabled the instructions.
         unsafe {
             let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self, self);
-            _mm256_or_ps(_mm256_max_ps(self, y), nan)
+            _mm256_blendv_ps(_mm256_max_ps(self, y), self, nan)
         }
     }
 

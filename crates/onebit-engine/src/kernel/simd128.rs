@@ -6,7 +6,7 @@ use core::arch::wasm32::{
     f32x4, f32x4_add, f32x4_convert_i32x4, f32x4_convert_u32x4, f32x4_gt, f32x4_mul, f32x4_ne,
     f32x4_pmax, f32x4_splat, f32x4_sub, i16x8_load_extend_i8x8, i32x4_add, i32x4_bitmask,
     i32x4_dot_i16x8, i32x4_splat, u8x16_add, u8x16_popcnt, u8x16_splat, u32x4_load_extend_u16x4,
-    v128, v128_bitselect, v128_load, v128_or, v128_store, v128_xor,
+    v128, v128_bitselect, v128_load, v128_store, v128_xor,
 };
 
 use super::binary::{Scheme, Sums};
@@ -181,7 +181,7 @@ impl Vector for v128 {
 
     #[inline(always)]
     fn larger(self, y: Self) -> Self {
-        v128_or(f32x4_pmax(y, self), f32x4_ne(self, self))
+        v128_bitselect(self, f32x4_pmax(y, self), f32x4_ne(self, self))
     }
 
     #[inline(always)]

@@ -87,7 +87,7 @@ impl<'a> Pickle<'a> {
             values: vec![],
             stack: vec![],
             marks: vec![],
-            memo: BTreeMap::new(),
+            memo: Memo::default(),
             left: MAX_OPERATIONS,
         };
         let root = machine.run()?;
@@ -136,7 +136,7 @@ struct Machine<'a> {
     stack: Vec<Ref>,
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
-    memo: BTreeMap<usize, Ref>,
+    memo: Memo,
     /// Operations that may still be made.
     left: usize,
 }
@@ -340,7 +340,7 @@ impl<'a> Machine<'a> {
             }
         };
         if matches!(operation, b'h' | b'j' | b'g') {
-            let known = self.memo.get(&index).copied();
+            let known = self.memo.get(index);
             let known = known.ok_or_else(|| self.problem("refers to an unknown value".to_owned()));
             self.stack.push(known?);
             return Ok(());
@@ -412,6 +412,34 @@ impl<'a> Machine<'a> {
 
     fn problem(&self, problem: String) -> ImportError {
         ImportError::Pickle { at: self.bytes.len() - self.rest.len(), problem }
+    }
+}
+
+/// Numbered values.
+#[derive(Default)]
+struct Memo {
+    /// Those that are numbered in the order in which they were made, as picklers do.
+    ordered: Vec<Ref>,
+    others: BTreeMap<usize, Ref>,
+}
+
+impl Memo {
+    fn len(&self) -> usize {
+        self.ordered.len() + self.others.len()
+    }
+
+    fn get(&self, index: usize) -> Option<Ref> {
+        self.ordered.get(index).or_else(|| self.others.get(&index)).copied()
+    }
+
+    fn insert(&mut self, index: usize, value: Ref) {
+        if let Some(known) = self.ordered.get_mut(index) {
+            *known = value;
+        } else if index == self.ordered.len() && self.others.is_empty() {
+            self.ordered.push(value);
+        } else {
+            self.others.insert(index, value);
+        }
     }
 }
 

@@ -232,7 +232,7 @@ fn safetensors_that_are_refused_show_nothing_of_themselves_to_a_terminal() {
         (tensor(&long, "F32", "[2]", 4), ""),
     ];
     for (header, words) in cases {
-        let len = if header.contains("[0,4]") { 0 } else { 4 };
+        let len = if header.ends_with("[0,0]}}") { 0 } else { 4 };
         fs::write(&path, safetensors(&header, &[0; 4][..len])).expect("written");
         let outcome = import(&path, &out, &REACTNET);
         let sentence = outcome.failed(65);

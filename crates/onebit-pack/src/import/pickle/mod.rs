@@ -177,7 +177,7 @@ impl<'a> Machine<'a> {
                 self.push(Value::Other);
             }
             b'X' | 0x8c | 0x8d | b'U' | b'T' | b'B' | b'C' | 0x8e | 0x96 => {
-                self.sized(operation)?
+                self.sized(operation)?;
             }
             b'S' | b'V' => self.quoted(operation)?,
             b')' => self.push(Value::Tuple(vec![])),

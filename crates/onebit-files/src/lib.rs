@@ -22,7 +22,7 @@ pub use folder::{read_folder, recover, remove_folder, write_folder};
 pub use read::{
     Opened, Refused, open_regular, parse_limited, read_limited, read_regular, read_text,
 };
-pub use shown::shown;
+pub use shown::{shown, shown_within};
 pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 
 /// A checkpoint's parameters and running statistics.

@@ -2,22 +2,28 @@
 const MAX_SHOWN: usize = 100;
 
 /// A name found in a file, as a message can show it: what controls a terminal or is invisible is escaped, and what is
-/// long is cut.
+/// longer than 100 characters is cut.
 #[must_use]
 pub fn shown(name: &str) -> String {
-    let mut text = String::new();
-    for (count, letter) in name.chars().enumerate() {
-        if count == MAX_SHOWN {
-            text.push_str("...");
+    shown_within(name, MAX_SHOWN)
+}
+
+/// The same of a text that may be `limit` characters long, such as another library's message that quotes a file.
+#[must_use]
+pub fn shown_within(text: &str, limit: usize) -> String {
+    let mut shown = String::new();
+    for (count, letter) in text.chars().enumerate() {
+        if count == limit {
+            shown.push_str("...");
             break;
         }
         match letter {
-            '\'' | '"' => text.push(letter),
+            '\'' | '"' => shown.push(letter),
             // Behind another letter, where an accent of its own is none to escape.
-            _ => text.extend(['a', letter].iter().collect::<String>().escape_debug().skip(1)),
+            _ => shown.extend(['a', letter].iter().collect::<String>().escape_debug().skip(1)),
         }
     }
-    text
+    shown
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onebit_files::shown;
+use onebit_files::{shown, shown_within};
 use safetensors::SafeTensors;
 
 use super::names::without_prefix;
@@ -16,6 +16,9 @@ const ZIP: &[u8] = b"PK\x03\x04";
 
 /// Longest pickle of the magic number at the start of the older container.
 const MAX_MAGIC_BYTES: usize = 64;
+
+/// Most characters of a message of the crate `safetensors`, which quotes the file.
+const MAX_MESSAGE: usize = 200;
 
 /// Version of the older container.
 const LEGACY_PROTOCOL: i64 = 1001;
@@ -127,8 +130,9 @@ fn legacy_storages<'a>(
 }
 
 fn safetensors(bytes: &[u8]) -> Result<Contents<'_>, ImportError> {
-    let bad =
-        |error: safetensors::SafeTensorError| ImportError::Safetensors(shown(&error.to_string()));
+    let bad = |error: safetensors::SafeTensorError| {
+        ImportError::Safetensors(shown_within(&error.to_string(), MAX_MESSAGE))
+    };
     let mut contents = Contents::default();
     for (name, view) in SafeTensors::deserialize(bytes).map_err(bad)?.tensors() {
         let dtype = match view.dtype() {

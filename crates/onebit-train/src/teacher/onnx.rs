@@ -1,10 +1,15 @@
+use std::fmt::Display;
 use std::sync::Arc;
 
+use onebit_files::shown_within;
 use rayon::prelude::*;
 use rten::{DataType, Dimension, Model, RunOptions, ThreadPool, ValueType};
 use rten_tensor::{AsView, NdTensorView, Tensor};
 
 use crate::recipe::Layout;
+
+/// Most characters of a message of rten's.
+const MAX_MESSAGE: usize = 400;
 
 /// An ONNX classifier of single images.
 pub(super) struct Onnx {
@@ -19,8 +24,9 @@ pub(super) struct Onnx {
 impl Onnx {
     /// Reads an ONNX file for images of `image` = [channels, height, width]; an error is why it cannot.
     pub(super) fn new(bytes: Vec<u8>, image: [usize; 3], layout: Layout) -> Result<Self, String> {
-        let model = Model::load(bytes)
-            .map_err(|error| format!("the file is no ONNX model that can be run: {error}"))?;
+        let model = Model::load(bytes).map_err(|error| {
+            format!("the file is no ONNX model that can be run: {}", quoted(error))
+        })?;
         let (inputs, outputs) = (model.input_ids().len(), model.output_ids().len());
         if (inputs, outputs) != (1, 1) {
             return Err(format!(
@@ -75,7 +81,7 @@ impl Onnx {
         let options = RunOptions::default().with_thread_pool(pool.cloned());
         let failed = |error: String| format!("the network cannot be run: {error}");
         let output = self.model.run_one(input.into(), Some(options));
-        let output = output.map_err(|error| failed(error.to_string()))?;
+        let output = output.map_err(|error| failed(quoted(error)))?;
         let output: Tensor<f32> =
             output.try_into().map_err(|_| failed("its output is not of 32-bit floats".into()))?;
         Ok(output.to_vec())
@@ -120,6 +126,11 @@ impl Onnx {
              and data.image_size"
         ))
     }
+}
+
+/// A message of rten's, which quotes names of the file.
+fn quoted(error: impl Display) -> String {
+    shown_within(&error.to_string(), MAX_MESSAGE)
 }
 
 /// From channels innermost to channels outermost.

@@ -340,6 +340,14 @@ fn messages_that_are_damaged_or_nested_too_deep_are_refused() {
     fs::write(&path, altered::part(7, &graph)).unwrap();
     let text = error(&section).to_string();
     assert!(text.contains("its graphs are nested"), "{text}");
+    // A name of a kind that no reader knows, as a message of rten's quotes it.
+    let kind = format!("\x1b[2J{}", "k".repeat(500_000));
+    let node =
+        [altered::part(1, b"images"), altered::part(2, b"y"), altered::part(4, kind.as_bytes())];
+    let graph = [altered::part(1, &node.concat()), altered::part(12, &altered::part(1, b"y"))];
+    fs::write(&path, altered::part(7, &graph.concat())).unwrap();
+    let text = error(&section).to_string();
+    assert!(text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
     let whole = nchw();
     for len in (1..whole.len()).step_by(97) {
         fs::write(&path, &whole[..len]).unwrap();

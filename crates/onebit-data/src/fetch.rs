@@ -1,18 +1,20 @@
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
-use onebit_files::{AtomicFile, rename};
+use onebit_files::AtomicFile;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::error::{quote, shortened};
 use crate::files::{GZIP_MAGIC, find_plain_or_gz, open_regular};
 use crate::recipe::{Content, Download, Packing, Recipe};
 use crate::sets::SETS;
+use crate::staging::Staging;
 
 const SLACK: u64 = 1 << 20;
+const LONGEST_REASON: usize = 200;
 const MAX_ARCHIVE_MEMBERS: usize = 1_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,8 +38,8 @@ pub type Progress<'a> = dyn FnMut(&str, u64, Option<u64>) + 'a;
 ///
 /// Downloads use plain HTTP, because TLS would need a C toolchain to build; what is kept is decided
 /// by the sha256 of the unpacked content. Files are unpacked while they arrive, never beyond their
-/// known length, into a temporary folder that becomes the set's folder by a rename, or disappears.
-/// A set that is already there and whole is left as it is.
+/// known length, into a temporary folder that becomes the set's folder by a rename, or disappears; what is left of one
+/// whose process was killed is removed first. A set that is already there and whole is left as it is.
 ///
 /// # Errors
 ///
@@ -57,7 +59,7 @@ pub fn fetch(
                 SETS.iter().filter(|set| set.recipe.is_some()).map(|set| set.name).collect();
             Err(Error::setting(
                 "data set to fetch",
-                format!("`{name}`"),
+                format!("`{}`", quote(name)),
                 format!("one of {}", names.join(", ")),
             ))
         }
@@ -77,6 +79,7 @@ impl Recipe<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<PathBuf, Error> {
         let folder = data_dir.join(self.name);
+        Staging::remove_leftovers(data_dir, self.name);
         if self.verify(&folder).is_ok() {
             return Ok(folder);
         }
@@ -88,7 +91,7 @@ impl Recipe<'_> {
                 Source::Dir(from) => fetch_dir(from, download, &staging, progress)?,
             }
         }
-        staging.publish(&folder, self)?;
+        staging.publish(&folder, self.contents())?;
         Ok(folder)
     }
 
@@ -204,7 +207,7 @@ fn unpack(
     let mut reader: Box<dyn Read + '_> =
         if gzip { Box::new(GzDecoder::new(reader)) } else { Box::new(reader) };
     match (download.packing, download.contents) {
-        (Packing::Gzip, [content]) => staging.store(origin, content, &mut reader),
+        (Packing::Gzip, [content]) => store(origin, content, &mut reader, staging),
         (Packing::Gzip, contents) => Err(Error::setting(
             format!("number of contents of {}", download.file),
             contents.len(),
@@ -232,7 +235,7 @@ fn unpack_tar(
             .zip(&mut stored)
             .find(|(content, stored)| !**stored && path.file_name() == Some(content.file.as_ref()));
         if let Some((content, stored)) = wanted {
-            staging.store(&format!("{origin}, {}", content.file), content, &mut member)?;
+            store(&format!("{origin}, {}", content.file), content, &mut member, staging)?;
             *stored = true;
         }
     }
@@ -243,6 +246,18 @@ fn unpack_tar(
         }),
         None => Ok(()),
     }
+}
+
+/// Writes a content into the staging folder, checked.
+fn store(
+    origin: &str,
+    content: &Content<'_>,
+    reader: &mut dyn Read,
+    staging: &Staging,
+) -> Result<(), Error> {
+    let mut file = AtomicFile::create(&staging.folder().join(content.file))?;
+    check(origin, content, reader, &mut |bytes| Ok(file.write(bytes)?))?;
+    Ok(file.commit()?)
 }
 
 /// Passes content on to `sink` while checking that its length and sha256 are the published ones.
@@ -293,7 +308,8 @@ fn transfer_error(origin: &str, error: &std::io::Error) -> Error {
     Error::Download {
         url: origin.to_owned(),
         reason: format!(
-            "the transfer broke off or the content is damaged ({error}); try again, or {ADVICE}"
+            "the transfer broke off or the content is damaged ({}); try again, or {ADVICE}",
+            shortened(&error.to_string(), LONGEST_REASON)
         ),
     }
 }
@@ -304,7 +320,10 @@ fn explain(error: &ureq::Error) -> String {
         ureq::Error::Tls(_) | ureq::Error::TlsRequired => {
             format!("the server insists on https, and this program has no TLS; {ADVICE}")
         }
-        error => format!("the download failed ({error}); check the network, or {ADVICE}"),
+        error => format!(
+            "the download failed ({}); check the network, or {ADVICE}",
+            shortened(&error.to_string(), LONGEST_REASON)
+        ),
     }
 }
 
@@ -326,46 +345,5 @@ impl<R: Read> Read for Counted<'_, R> {
         }
         (self.report)(self.done, self.total);
         Ok(count)
-    }
-}
-
-/// A folder beside the set's folder that disappears unless it is published.
-struct Staging {
-    folder: PathBuf,
-}
-
-impl Staging {
-    fn new(data_dir: &Path, name: &str) -> Result<Self, Error> {
-        let folder = data_dir.join(format!(".{name}.{}.part", std::process::id()));
-        fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
-        Ok(Self { folder })
-    }
-
-    fn store(
-        &self,
-        origin: &str,
-        content: &Content<'_>,
-        reader: &mut dyn Read,
-    ) -> Result<(), Error> {
-        let target = self.folder.join(content.file);
-        let mut file = AtomicFile::create(&target)?;
-        check(origin, content, reader, &mut |bytes| Ok(file.write(bytes)?))?;
-        Ok(file.commit()?)
-    }
-
-    fn publish(self, folder: &Path, recipe: &Recipe<'_>) -> Result<(), Error> {
-        if !folder.exists() {
-            return Ok(rename(&self.folder, folder)?);
-        }
-        for content in recipe.contents() {
-            rename(&self.folder.join(content.file), &folder.join(content.file))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.folder).ok();
     }
 }

@@ -34,6 +34,7 @@ mod recipe;
 mod registry;
 mod sample;
 mod sets;
+mod staging;
 
 pub use augment::{Augment, Placement};
 pub use cifar::read_cifar10;

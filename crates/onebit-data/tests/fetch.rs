@@ -238,3 +238,43 @@ fn an_incomplete_set_is_listed_as_absent() {
     let mnist = list(data.path()).into_iter().find(|set| set.name == "mnist").unwrap();
     assert!(matches!(mnist.state, onebit_data::SetState::Absent { .. }));
 }
+
+#[test]
+fn what_killed_fetches_have_left_is_removed_by_the_next_one() {
+    let (data, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("hello.txt"), "hello").unwrap();
+    fs::write(from.path().join("abc.txt"), "abc").unwrap();
+    if let Some(path) = std::env::var_os("ONEBIT_TEST_KILLED") {
+        let source = Source::Dir(from.path().to_owned());
+        TWO_FILES.fetch(Path::new(&path), &source, &mut |_, _, _| std::process::abort()).unwrap();
+    }
+    let kill = || {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "what_killed_fetches_have_left_is_removed_by_the_next_one"])
+            .env("ONEBIT_TEST_KILLED", data.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success());
+    };
+    kill();
+    kill();
+    assert_eq!(files(data.path()).len(), 2, "{:?}", files(data.path()));
+    // What an older program or a power cut leaves, what another process is writing, and what belongs to others.
+    fs::create_dir(data.path().join(".words.4294967295.part")).unwrap();
+    fs::write(data.path().join(".words.4294967295.part/hello.txt"), "hel").unwrap();
+    let lock = fs::File::create(data.path().join(".words.77777777.lock")).unwrap();
+    lock.lock().unwrap();
+    fs::create_dir(data.path().join(".words.77777777.part")).unwrap();
+    fs::create_dir(data.path().join(".words.old.part")).unwrap();
+    fs::create_dir(data.path().join(".wordsmith.1.part")).unwrap();
+    get(&TWO_FILES, data.path(), &Source::Dir(from.path().to_owned())).unwrap();
+    let others =
+        [".words.77777777.lock", ".words.77777777.part", ".words.old.part", ".wordsmith.1.part"];
+    assert_eq!(files(data.path()), [&others[..], &["words"]].concat());
+    drop(lock);
+    // A set that is whole already is no reason to leave them.
+    get(&TWO_FILES, data.path(), &Source::Dir("nowhere".into())).unwrap();
+    assert_eq!(files(data.path()), [".words.old.part", ".wordsmith.1.part", "words"]);
+}

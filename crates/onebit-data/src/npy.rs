@@ -5,6 +5,7 @@ use std::path::Path;
 use onebit_files::write_atomic;
 
 use crate::Error;
+use crate::error::quote;
 use crate::files::read_exactly;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -21,8 +22,8 @@ const F32: &str = "<f4";
 ///
 /// # Errors
 ///
-/// If the file is missing, is not an `.npy` file, holds another type or Fortran order, is longer or
-/// shorter than its header says, or holds more than 16 GiB.
+/// If the file is missing, is not an `.npy` file, holds another type, Fortran order or no values, is longer or shorter
+/// than its header says, or holds more than 16 GiB or than there is memory for.
 pub fn read_npy_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>), Error> {
     let missing = |source| Error::read(path, source, "a NumPy .npy file of float32");
     let mut reader = BufReader::new(File::open(path).map_err(missing)?);
@@ -36,8 +37,13 @@ pub fn read_npy_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>), Error> {
             Error::limit(path, "shape", format!("{shape:?}"), format!("{MAX_BYTES} bytes of data"))
         })?;
     let data = read_exactly(path, &mut reader, bytes, "array data")?;
-    let values = data.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word));
-    Ok((shape, values.collect()))
+    let words = data.as_chunks().0;
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(words.len())
+        .map_err(|_| Error::limit(path, "array data", format!("{bytes} bytes"), "the memory"))?;
+    values.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
+    Ok((shape, values))
 }
 
 /// Writes a NumPy array of little-endian `float32` in C order, as version 1.0.
@@ -133,7 +139,7 @@ impl<'a> Header<'a> {
             Error::format(
                 path,
                 "npy header",
-                format!("`{}`", text.trim()),
+                format!("`{}`", quote(text.trim())),
                 "the fields descr, fortran_order and shape, once each",
             )
         };
@@ -178,7 +184,7 @@ impl<'a> Header<'a> {
             return Err(Error::format(
                 path,
                 "dtype",
-                format!("`{found}`"),
+                format!("`{}`", quote(found)),
                 format!("`{F32}` (little-endian float32); convert with x.astype('{F32}')"),
             ));
         }
@@ -186,7 +192,7 @@ impl<'a> Header<'a> {
             return Err(Error::format(
                 path,
                 "fortran_order",
-                self.fortran_order,
+                quote(self.fortran_order),
                 "False; convert with numpy.ascontiguousarray(x)",
             ));
         }
@@ -194,8 +200,8 @@ impl<'a> Header<'a> {
             Error::format(
                 path,
                 "shape",
-                format!("`{}`", self.shape),
-                format!("a tuple of at most {MAX_DIMENSIONS} sizes"),
+                format!("`{}`", quote(self.shape)),
+                format!("a tuple of at most {MAX_DIMENSIONS} sizes, each at least 1"),
             )
         };
         let inside = self
@@ -210,6 +216,6 @@ impl<'a> Header<'a> {
         }
         let shape: Option<Vec<usize>> =
             inside.split(',').map(|side| side.trim().parse().ok()).collect();
-        shape.filter(|shape| shape.len() <= MAX_DIMENSIONS).ok_or_else(bad)
+        shape.filter(|s| s.len() <= MAX_DIMENSIONS && !s.contains(&0)).ok_or_else(bad)
     }
 }

@@ -256,6 +256,17 @@ fn wrong_npy_files_are_refused() {
     );
     assert_says(read(&npy(&header("<f4", "False", "(-1,)"), [1, 0], &[])), &["shape is `(-1,)`"]);
     assert_says(read(&npy(&header("<f4", "False", "2"), [1, 0], &[])), &["shape is `2`"]);
+    for empty in ["(0,)", "(0, 4)", "(3, 0, 2)"] {
+        let error = read(&npy(&header("<f4", "False", empty), [1, 0], &[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadData);
+        assert!(error.to_string().contains(&format!("shape is `{empty}`")), "{error}");
+    }
+    let hidden = format!("\x1b]0;title\x07\u{202e}\u{200b}{}", "x".repeat(60_000));
+    for text in [header(&hidden, "False", "(1,)"), header("<f4", &hidden, "(1,)"), hidden.clone()] {
+        let text = read(&npy(&text, [2, 0], &[0; 4])).unwrap_err().to_string();
+        assert!(text.len() < 400 && text.contains("\\u{1b}]0;title\\u{7}"), "{text}");
+        assert!(!text.contains(['\x1b', '\x07', '\u{202e}', '\u{200b}']), "{text}");
+    }
     let huge = header("<f4", "False", "(4294967296, 4294967296, 4294967296)");
     assert_says(read(&npy(&huge, [1, 0], &[])), &["over the limit of 17179869184 bytes"]);
     let large = header("<f4", "False", "(1000000000,)");

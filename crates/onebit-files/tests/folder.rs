@@ -144,3 +144,30 @@ fn checkpoints_are_listed_newest_first() {
         .map(|position| (position, root.path().join(position.to_string())));
     assert_eq!(checkpoints(root.path()).unwrap(), expected);
 }
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_in_a_folder_are_named_and_never_opened() {
+    let folder = tempdir().unwrap();
+    let place = folder.path().join("run");
+    for name in [MANIFEST, "content", "other"] {
+        onebit_files::write_folder(&place, &[("content", b"1".to_vec()), ("other", b"2".to_vec())])
+            .unwrap();
+        let path = place.join(name);
+        let refused = |found: &str| {
+            let error = onebit_files::read_folder(&place, ["content"], 100).unwrap_err();
+            let said = error.to_string();
+            assert!(matches!(error, Error::NotRegular { .. }), "{said}");
+            assert_eq!(said, format!("{}: is {found}, expected a regular file", path.display()));
+        };
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        refused("a named pipe");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        refused("a device");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("a folder");
+    }
+}

@@ -1,5 +1,7 @@
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::error::quote;
 use crate::{Error, Image};
 
 /// A set of labelled images of one size, read by index.
@@ -53,6 +55,16 @@ pub trait Dataset: Send + Sync {
 
     /// The mean and standard deviation to normalise images with.
     fn normalization(&self) -> Normalization;
+
+    /// What whoever opened the set should be told: what was passed over or left out. One sentence each.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
+    /// The folder that holds the images of this split, of a set of image files.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
 
     /// What [`Dataset::read`] costs, which decides how a [`crate::Loader`] spreads the work.
     fn read_cost(&self) -> ReadCost {
@@ -176,7 +188,7 @@ impl FromStr for Split {
         match word {
             "train" => Ok(Self::Train),
             "test" | "val" => Ok(Self::Test),
-            _ => Err(Error::setting("split", format!("`{word}`"), "train, test or val")),
+            _ => Err(Error::setting("split", format!("`{}`", quote(word)), "train, test or val")),
         }
     }
 }
@@ -189,8 +201,11 @@ pub struct OpenOptions {
     pub image_size: Option<(usize, usize)>,
     /// Keep only this many images, spread evenly over the set so that all classes stay in it.
     pub limit: Option<usize>,
+    /// Decode all images of a folder once when it is opened, and leave out those that cannot be, instead of failing when
+    /// one is reached. This takes about as long as reading the set once; other sets have no such images.
+    pub skip_bad: bool,
     /// The folder that holds fetched sets, instead of [`crate::data_dir`].
-    pub data_dir: Option<std::path::PathBuf>,
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Some images of a set, spread evenly over it.
@@ -253,6 +268,14 @@ impl<D: std::ops::Deref<Target = dyn Dataset> + Send + Sync> Dataset for Subset<
 
     fn normalization(&self) -> Normalization {
         self.whole.normalization()
+    }
+
+    fn warnings(&self) -> &[String] {
+        self.whole.warnings()
+    }
+
+    fn root(&self) -> Option<&Path> {
+        self.whole.root()
     }
 
     fn read_cost(&self) -> ReadCost {

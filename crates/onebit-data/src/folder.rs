@@ -1,83 +1,208 @@
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::check::{find_bad, left_out};
 use crate::decode::{DecodeLimits, check_size, decode_image, image_size as image_size_of};
+use crate::files::open_regular;
+use crate::images::{IMAGES, Kind, entries, extension, in_words, is_image, walk};
 use crate::memory::{check_read, out_of_range};
 use crate::{Dataset, Error, Image, Normalization, ReadCost, Split};
 
 const CHANNELS: usize = 3;
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 const MAX_CLASSES: usize = 65_536;
 const MAX_IMAGES: usize = 1 << 28;
+const CLASS_FOLDERS: &str = "a folder with one subfolder of images per class";
+const TRAIN: &str = "train";
+const TEST: [&str; 2] = ["val", "test"];
+/// Names of folders that are meant as parts of a set, not as classes.
+const PARTS: [&str; 6] = ["train", "training", "val", "valid", "validation", "test"];
 
 /// A folder of images, one subfolder per class, decoded when they are read.
 #[derive(Debug, Clone)]
 pub struct Folder {
     name: String,
+    root: PathBuf,
     size: (usize, usize),
     classes: Vec<String>,
     images: Vec<(PathBuf, u32)>,
+    irregular: Vec<PathBuf>,
+    warnings: Vec<String>,
+    one_for_both: bool,
 }
 
 impl Folder {
-    /// Lists `folder`: each subfolder is a class, named after it, in alphabetical order; each file
-    /// in it that ends in `.jpg`, `.jpeg` or `.png` (in any case) is an image, in alphabetical
-    /// order. Names that begin with a dot and files of other types are passed over.
+    /// Lists `folder`: each subfolder is a class, named after it, in alphabetical order, and its images are those of
+    /// [`crate::list_images`], in that order, as torchvision's `ImageFolder` has them. What is not read, by its name, is
+    /// counted in [`Dataset::warnings`].
     ///
-    /// Where `folder` holds `train` and also `val` or `test`, `split` picks the one to list.
-    /// Without them, both splits are the whole folder. Images become RGB of `image_size` (height,
-    /// width) by [`crate::Image::fit`]; without an `image_size`, the size of the first image is
-    /// taken.
+    /// Where `folder` holds `train` and also `val` or `test`, `split` picks the one to list. Without them, both splits are
+    /// the whole folder; where there is only one of them and no other, both are that one. Images become RGB of `image_size`
+    /// (height, width) by [`crate::Image::fit`]; without an `image_size`, the size of the first image is taken.
     ///
     /// # Errors
     ///
-    /// If the folder is missing, holds no class, has a class without images, or the first image is
-    /// needed for its size and is not an image.
+    /// If the folder is missing, holds no class, has a class without images, holds an image that is no regular file, or
+    /// the first image is needed for its size and is not an image.
     pub fn open(
         folder: &Path,
         split: Split,
         image_size: Option<(usize, usize)>,
     ) -> Result<Self, Error> {
-        let root = split_folder(folder, split);
-        let (mut classes, mut images) = (Vec::new(), Vec::new());
-        for (class_name, class_path) in entries(&root)? {
-            if !class_path.is_dir() {
-                continue;
-            }
-            let before = images.len();
-            let class = classes.len() as u32;
-            let files = entries(&class_path)?.into_iter().map(|(_, path)| path);
-            images.extend(files.filter(|path| is_image(path)).map(|path| (path, class)));
-            if images.len() == before {
-                return Err(Error::format(
-                    &class_path,
-                    "class folder",
-                    "without images",
-                    "at least one .jpg, .jpeg or .png file",
-                ));
-            }
-            classes.push(class_name);
+        let listed = Self::list(folder, split)?;
+        if let Some(path) = listed.irregular.first() {
+            open_regular(path, "an image")?;
         }
-        if classes.is_empty() {
+        listed.sized(image_size)
+    }
+
+    /// As [`Folder::open`], but all images are decoded once, on all threads, and those that cannot be are left out, which
+    /// [`Dataset::warnings`] says. Which ones are kept depends on the files alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::open`], or if no image of a class can be decoded.
+    pub fn open_readable(
+        folder: &Path,
+        split: Split,
+        image_size: Option<(usize, usize)>,
+    ) -> Result<Self, Error> {
+        let mut folder = Self::list(folder, split)?;
+        let bad = find_bad(&folder, &|_| ());
+        if bad.is_empty() {
+            return folder.sized(image_size);
+        }
+        folder.warnings.push(left_out(&folder, &bad));
+        let mut indices = bad.iter().map(|bad| bad.index).peekable();
+        let mut i = 0;
+        folder.images.retain(|_| {
+            let keep = indices.next_if_eq(&i).is_none();
+            i += 1;
+            keep
+        });
+        let mut empty = vec![true; folder.classes.len()];
+        for &(_, class) in &folder.images {
+            empty[class as usize] = false;
+        }
+        match folder.classes.iter().zip(empty).find(|(_, empty)| *empty) {
+            Some((class, _)) => Err(Error::format(
+                &folder.root.join(class),
+                "class folder",
+                "without an image that can be decoded",
+                "at least one",
+            )),
+            None => folder.sized(image_size),
+        }
+    }
+
+    /// Lists a folder without a look into any file; its images have no size yet.
+    pub(crate) fn list(folder: &Path, split: Split) -> Result<Self, Error> {
+        let (root, one_for_both) = split_folder(folder, split)?;
+        let mut listed = Self {
+            name: format!("folder:{}", folder.display()),
+            root: root.canonicalize().unwrap_or_else(|_| root.clone()),
+            size: (0, 0),
+            classes: Vec::new(),
+            images: Vec::new(),
+            irregular: Vec::new(),
+            warnings: Vec::new(),
+            one_for_both,
+        };
+        let mut passed_over = BTreeMap::new();
+        let (mut beside, mut deep) = (0, Vec::new());
+        for entry in entries(&root, CLASS_FOLDERS)? {
+            if entry.kind == Kind::Folder {
+                if !entry.leads_back(&root)
+                    && !listed.add_class(entry.name.clone(), &entry.path, &mut passed_over)?
+                {
+                    deep.push(entry.name);
+                }
+            } else if is_image(&entry.path) {
+                beside += 1;
+            } else {
+                *passed_over.entry(extension(&entry.path)).or_default() += 1;
+            }
+        }
+        if let Some(part) = deep.iter().find(|name| PARTS.contains(&name.as_str())) {
             return Err(Error::format(
                 &root,
+                "folder",
+                format!("with `{part}`, which holds folders of images, as a class"),
+                "folders `train` and `val` (or `test`), or one folder of images per class",
+            ));
+        }
+        listed.check_classes(&root)?;
+        if beside > 0 {
+            listed.warnings.push(format!(
+                "{}: {beside} images beside the class folders belong to no class and are passed over",
+                root.display()
+            ));
+        }
+        if let Some(counts) = in_words(&passed_over) {
+            listed.warnings.push(format!(
+                "{}: files that are not read were passed over: {counts}; {IMAGES} are read",
+                root.display()
+            ));
+        }
+        Ok(listed)
+    }
+
+    /// Adds a class with its images; says whether some of them lie in its folder itself.
+    fn add_class(
+        &mut self,
+        name: String,
+        path: &Path,
+        passed_over: &mut BTreeMap<String, usize>,
+    ) -> Result<bool, Error> {
+        let found = walk(path, CLASS_FOLDERS)?;
+        if found.list.paths.is_empty() {
+            let others = found.list.passed_over_in_words();
+            return Err(Error::format(
+                path,
+                "class folder",
+                others.map_or("without images".to_owned(), |n| format!("without images ({n})")),
+                format!("at least one of {IMAGES}"),
+            ));
+        }
+        let class = self.classes.len() as u32;
+        self.classes.push(name);
+        self.images.extend(found.list.paths.into_iter().map(|path| (path, class)));
+        self.irregular.extend(found.irregular);
+        for (extension, count) in found.list.passed_over {
+            *passed_over.entry(extension).or_default() += count;
+        }
+        if self.images.len() > MAX_IMAGES {
+            return Err(Error::limit(path, "number of images", self.images.len(), MAX_IMAGES));
+        }
+        Ok(found.shallow)
+    }
+
+    fn check_classes(&self, root: &Path) -> Result<(), Error> {
+        if self.classes.is_empty() {
+            return Err(Error::format(
+                root,
                 "folder",
                 "without subfolders",
                 "one subfolder of images per class",
             ));
         }
-        if classes.len() > MAX_CLASSES {
-            return Err(Error::limit(&root, "number of classes", classes.len(), MAX_CLASSES));
+        if self.classes.len() > MAX_CLASSES {
+            return Err(Error::limit(root, "number of classes", self.classes.len(), MAX_CLASSES));
         }
-        if images.len() > MAX_IMAGES {
-            return Err(Error::limit(&root, "number of images", images.len(), MAX_IMAGES));
-        }
-        let size = match (image_size, images.first()) {
+        Ok(())
+    }
+
+    fn sized(mut self, image_size: Option<(usize, usize)>) -> Result<Self, Error> {
+        self.size = match (image_size, self.images.first()) {
             (None, Some((path, _))) => image_size_of(path, &DecodeLimits::default())?,
             (wanted, _) => wanted.unwrap_or_default(),
         };
-        check_size(size.0, size.1)?;
-        Ok(Self { name: format!("folder:{}", folder.display()), size, classes, images })
+        check_size(self.size.0, self.size.1)?;
+        Ok(self)
+    }
+
+    /// Whether both splits are the same images.
+    pub(crate) fn one_for_both(&self) -> bool {
+        self.one_for_both
     }
 
     /// The file of image `i`, if there is one.
@@ -133,39 +258,41 @@ impl Dataset for Folder {
         Normalization::imagenet()
     }
 
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn root(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn read_cost(&self) -> ReadCost {
         ReadCost::Decode
     }
 }
 
-fn split_folder(folder: &Path, split: Split) -> PathBuf {
-    let train = folder.join("train");
-    let test = ["val", "test"].map(|name| folder.join(name)).into_iter().find(|path| path.is_dir());
-    match (split, test) {
-        (Split::Train, Some(_)) if train.is_dir() => train,
-        (Split::Test, Some(test)) if train.is_dir() => test,
-        _ => folder.to_owned(),
-    }
-}
-
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
-    let refused =
-        |source| Error::read(folder, source, "a folder with one subfolder of images per class");
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(refused)? {
-        let entry = entry.map_err(refused)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            found.push((name, entry.path()));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|extension| {
-        EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+/// The folder of a split, and whether it is that of the other one too.
+fn split_folder(folder: &Path, split: Split) -> Result<(PathBuf, bool), Error> {
+    let names = entries(folder, CLASS_FOLDERS)?;
+    let is_folder = |name: &str| names.iter().any(|e| e.name == name && e.kind == Kind::Folder);
+    let test = TEST.into_iter().find(|name| is_folder(name));
+    let only = names.iter().filter(|entry| entry.kind == Kind::Folder).count() == 1;
+    Ok(match (split, is_folder(TRAIN), test) {
+        (Split::Train, true, Some(_)) => (folder.join(TRAIN), false),
+        (Split::Test, true, Some(test)) => (folder.join(test), false),
+        (_, true, None) if only => (folder.join(TRAIN), true),
+        (_, false, Some(test)) if only => (folder.join(test), true),
+        _ => (folder.to_owned(), true),
     })
+}
+
+/// What to say of two splits that are the same images, if they are; other sets than folders of images are not looked at.
+#[must_use]
+pub fn same_images(train: &dyn Dataset, test: &dyn Dataset) -> Option<String> {
+    let root = train.root().filter(|&root| test.root() == Some(root))?;
+    Some(format!(
+        "{}: the same images are used to learn from and to measure with, so that the accuracy says little of new ones; \
+         put them into folders `train` and `val`",
+        root.display()
+    ))
 }

@@ -7,6 +7,8 @@ use crate::error::quote;
 
 /// What the name of an image file ends in, in any case.
 const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp"];
+/// [`EXTENSIONS`] in words.
+pub(crate) const IMAGES: &str = ".jpg, .jpeg, .jpe, .jfif, .png, .webp and .bmp";
 const MAX_FOLDERS: usize = 1 << 20;
 const MAX_IMAGES: usize = 1 << 28;
 const MAX_NAMED_EXTENSIONS: usize = 8;
@@ -37,12 +39,21 @@ impl ImageList {
 ///
 /// If a folder cannot be read, or there are more than 2^28 images or 2^20 folders.
 pub fn list_images(folder: &Path) -> Result<ImageList, Error> {
-    walk(folder, "a folder of images")
+    Ok(walk(folder, "a folder of images")?.list)
+}
+
+/// What a walk through a folder finds.
+pub(crate) struct Walk {
+    pub(crate) list: ImageList,
+    /// Those of the paths that are no regular files: pipes, devices, links to those or to nothing.
+    pub(crate) irregular: Vec<PathBuf>,
+    /// Whether an image lies in the folder itself.
+    pub(crate) shallow: bool,
 }
 
 /// Walks `folder`, which is `expected` in an error.
-fn walk(folder: &Path, expected: &str) -> Result<ImageList, Error> {
-    let mut found = ImageList::default();
+pub(crate) fn walk(folder: &Path, expected: &str) -> Result<Walk, Error> {
+    let mut found = Walk { list: ImageList::default(), irregular: Vec::new(), shallow: false };
     let mut files: Vec<(String, String, PathBuf)> = Vec::new();
     let mut pending = vec![(String::new(), folder.to_owned())];
     let mut folders = 0;
@@ -54,15 +65,19 @@ fn walk(folder: &Path, expected: &str) -> Result<ImageList, Error> {
         for entry in entries(&path, expected)? {
             match entry.kind {
                 Kind::Folder => {
-                    if !entry.link || !leads_back(folder, &entry.path) {
+                    if !entry.leads_back(folder) {
                         pending.push((format!("{key}/{}", entry.name), entry.path));
                     }
                 }
                 Kind::File | Kind::Other if is_image(&entry.path) => {
+                    if entry.kind == Kind::Other {
+                        found.irregular.push(entry.path.clone());
+                    }
+                    found.shallow |= key.is_empty();
                     files.push((key.clone(), entry.name, entry.path));
                 }
                 Kind::File | Kind::Other => {
-                    *found.passed_over.entry(extension(&entry.path)).or_default() += 1;
+                    *found.list.passed_over.entry(extension(&entry.path)).or_default() += 1;
                 }
             }
         }
@@ -71,27 +86,40 @@ fn walk(folder: &Path, expected: &str) -> Result<ImageList, Error> {
         }
     }
     files.sort();
-    found.paths = files.into_iter().map(|(_, _, path)| path).collect();
+    found.irregular.sort();
+    found.list.paths = files.into_iter().map(|(_, _, path)| path).collect();
     Ok(found)
 }
 
 /// Something in a folder.
-struct Entry {
-    name: String,
-    path: PathBuf,
-    kind: Kind,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
     link: bool,
 }
 
+impl Entry {
+    /// Whether it is a link, reached from `root`, to a folder that holds one of those on the way to it.
+    pub(crate) fn leads_back(&self, root: &Path) -> bool {
+        if !self.link {
+            return false;
+        }
+        let Ok(target) = self.path.canonicalize() else { return true };
+        let above = self.path.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
+        above.map(Path::canonicalize).any(|folder| folder.is_ok_and(|f| f.starts_with(&target)))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Folder,
     File,
     Other,
 }
 
 /// What is in a folder, sorted by name; names that begin with a dot are left out.
-fn entries(folder: &Path, expected: &str) -> Result<Vec<Entry>, Error> {
+pub(crate) fn entries(folder: &Path, expected: &str) -> Result<Vec<Entry>, Error> {
     let refused = |source| Error::read(folder, source, expected);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(refused)? {
@@ -122,25 +150,16 @@ fn classify(entry: &DirEntry, name: String) -> std::io::Result<Entry> {
     Ok(Entry { name, path, kind, link })
 }
 
-/// Whether a link at `link`, reached from `root`, leads to a folder that holds one of those on the way to it.
-fn leads_back(root: &Path, link: &Path) -> bool {
-    let Ok(target) = link.canonicalize() else { return true };
-    let on_the_way = link.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
-    on_the_way
-        .map(Path::canonicalize)
-        .any(|folder| folder.is_ok_and(|folder| folder.starts_with(&target)))
-}
-
-fn is_image(path: &Path) -> bool {
+pub(crate) fn is_image(path: &Path) -> bool {
     EXTENSIONS.contains(&extension(path).as_str())
 }
 
-fn extension(path: &Path) -> String {
+pub(crate) fn extension(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 /// Numbers of files by extension, the largest first.
-fn in_words(passed_over: &BTreeMap<String, usize>) -> Option<String> {
+pub(crate) fn in_words(passed_over: &BTreeMap<String, usize>) -> Option<String> {
     let mut counts: Vec<(usize, &String)> = passed_over.iter().map(|(e, &n)| (n, e)).collect();
     counts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     let named = counts.iter().take(MAX_NAMED_EXTENSIONS).map(|&(count, extension)| {

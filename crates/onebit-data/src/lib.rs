@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod augment;
+mod check;
 mod cifar;
 mod crop;
 mod dataset;
@@ -37,6 +38,7 @@ mod sets;
 mod staging;
 
 pub use augment::{Augment, Placement};
+pub use check::{BadImage, Checked, check};
 pub use cifar::read_cifar10;
 pub use crop::Window;
 pub use dataset::{Dataset, Normalization, OpenOptions, ReadCost, Split, Subset};
@@ -44,7 +46,7 @@ pub use decode::{DecodeLimits, Image, decode_image, load_for_network};
 pub use error::{Error, ErrorKind};
 pub use fetch::{Progress, Source, fetch};
 pub use files::data_dir;
-pub use folder::Folder;
+pub use folder::{Folder, same_images};
 pub use idx::{IdxImages, read_idx, read_idx_images, read_idx_labels};
 pub use images::{ImageList, list_images};
 pub use list::{Listing, SetState, list};

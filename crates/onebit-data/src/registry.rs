@@ -1,13 +1,15 @@
 use std::path::{Path, PathBuf};
 
-use crate::sets::SETS;
+use crate::error::quote;
+use crate::sets::{SETS, Set};
 use crate::{Dataset, Error, Folder, OpenOptions, Split, Subset, data_dir, read_cifar10, read_idx};
 
 type OpenPath = fn(&Path, Split, &OpenOptions) -> Result<Box<dyn Dataset>, Error>;
 
 const SCHEMES: [(&str, OpenPath); 3] = [
     ("folder:", |path, split, options| {
-        Ok(Box::new(Folder::open(path, split, options.image_size)?))
+        let open = if options.skip_bad { Folder::open_readable } else { Folder::open };
+        Ok(Box::new(open(path, split, options.image_size)?))
     }),
     ("cifar:", |path, split, _| Ok(Box::new(read_cifar10(path, split)?))),
     ("idx:", |path, split, _| Ok(Box::new(read_idx(path, split)?))),
@@ -17,7 +19,7 @@ const SCHEMES: [(&str, OpenPath); 3] = [
 ///
 /// A spec is the name of a published set (`fashion-mnist-sample`, which is part of the program, or
 /// a fetched one), or `folder:PATH` (see [`Folder::open`]), `cifar:PATH` (see [`read_cifar10`]) or
-/// `idx:PATH` (see [`read_idx`]). It may end in `:train`, `:test` or `:val`; without that,
+/// `idx:PATH` (see [`read_idx`]), where a leading `~/` stands for the home folder. It may end in `:train`, `:test` or `:val`; without that,
 /// `default_split` is opened.
 ///
 /// # Errors
@@ -32,15 +34,66 @@ pub fn open(
     let scheme = SCHEMES.iter().find_map(|(prefix, open)| Some((spec.strip_prefix(prefix)?, open)));
     let (place, split) = split_of(scheme.map_or(spec, |(path, _)| path), default_split);
     let dataset = match scheme {
-        Some(_) if place.is_empty() => {
-            return Err(bad_spec(spec, "no path is given after the colon"));
-        }
-        Some((_, open)) => open(Path::new(place), split, options)?,
+        Some((_, open)) => open(&expanded(spec, place)?, split, options)?,
         None => open_named(spec, place, split, options)?,
     };
     match options.limit {
         Some(limit) => Ok(Box::new(Subset::new(dataset, limit)?)),
         None => Ok(dataset),
+    }
+}
+
+/// A split to check.
+pub(crate) struct ToCheck {
+    pub(crate) split: Split,
+    /// Whether the other split is the same images.
+    pub(crate) one_for_both: bool,
+    pub(crate) dataset: Box<dyn Dataset>,
+}
+
+/// The splits that `spec` stands for: the one that it names, or both, but no images twice. Folders are listed without a
+/// look into their files; the files of a fetched set are compared with their checksums.
+pub(crate) fn open_to_check(spec: &str, data_dir: Option<&Path>) -> Result<Vec<ToCheck>, Error> {
+    let options = OpenOptions { data_dir: data_dir.map(Path::to_owned), ..OpenOptions::default() };
+    let named = [Split::Train, Split::Test].map(|default| split_of(spec, default).1);
+    let splits = if named[0] == named[1] { &named[..1] } else { &named[..] };
+    let name = split_of(spec, Split::Train).0;
+    let set = SETS.iter().find(|set| set.name == name);
+    if let Some((set, recipe)) = set.and_then(|set| Some((set, set.recipe?))) {
+        recipe.verify(&set_folder(set, data_dir)?)?;
+    }
+    let mut opened: Vec<ToCheck> = Vec::new();
+    for &split in splits {
+        let found = if let Some(path) = spec.strip_prefix("folder:") {
+            let folder = Folder::list(&expanded(spec, split_of(path, split).0)?, split)?;
+            ToCheck { split, one_for_both: folder.one_for_both(), dataset: Box::new(folder) }
+        } else {
+            ToCheck { split, one_for_both: false, dataset: open(spec, split, &options)? }
+        };
+        let last = found.one_for_both;
+        opened.push(found);
+        if last {
+            break;
+        }
+    }
+    Ok(opened)
+}
+
+/// The path in a spec, `~/` at its start made the home folder: behind a colon, no shell does that.
+fn expanded(spec: &str, place: &str) -> Result<PathBuf, Error> {
+    if place.is_empty() {
+        return Err(bad_spec(spec, "no path is given after the colon"));
+    }
+    let below = match place {
+        "~" => "",
+        _ => match place.strip_prefix("~/") {
+            Some(below) => below,
+            None => return Ok(PathBuf::from(place)),
+        },
+    };
+    match std::env::home_dir().filter(|home| !home.as_os_str().is_empty()) {
+        Some(home) => Ok(home.join(below)),
+        None => Err(bad_spec(spec, "the home folder that ~ stands for is not known")),
     }
 }
 
@@ -69,14 +122,19 @@ fn open_named(
     if set.bundled() {
         return (set.open)(Path::new(""), split);
     }
-    let folder = match &options.data_dir {
+    (set.open)(&set_folder(set, options.data_dir.as_deref())?, split)
+}
+
+/// The folder of a set, which must be there.
+fn set_folder(set: &Set, folder: Option<&Path>) -> Result<PathBuf, Error> {
+    let folder = match folder {
         Some(folder) => folder.join(set.name),
         None => data_dir()?.join(set.name),
     };
-    if !folder.is_dir() {
-        return Err(Error::NotFetched { name: set.name.to_owned(), path: folder });
+    if folder.is_dir() {
+        return Ok(folder);
     }
-    (set.open)(&folder, split)
+    Err(Error::NotFetched { name: set.name.to_owned(), path: folder })
 }
 
 fn split_of(spec: &str, default_split: Split) -> (&str, Split) {
@@ -99,7 +157,7 @@ fn unknown(spec: &str) -> Error {
 }
 
 fn bad_spec(spec: &str, reason: &str) -> Error {
-    Error::Spec { spec: spec.to_owned(), reason: reason.to_owned() }
+    Error::Spec { spec: quote(spec), reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub struct TrainOptions<'a> {
 /// What happens in a run. Epochs and steps count from 1.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// Something about the images that whoever trains should know, in one sentence: what was passed over or left out, or
+    /// that training and test images are the same. Comes before [`Event::Started`].
+    Warning(String),
     /// Images and network are ready.
     Started {
         /// Architecture.

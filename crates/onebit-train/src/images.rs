@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, Subset, open};
+use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, Subset, open, same_images};
 use onebit_model::Normalization;
 use onebit_model::arch::Task;
 
@@ -15,6 +15,8 @@ pub(crate) struct Images {
     pub(crate) test: Loader,
     /// What the network is for.
     pub(crate) task: Task,
+    /// What was passed over or left out, and whether both sets are the same images. One sentence each.
+    pub(crate) warnings: Vec<String>,
     test_config: LoaderConfig,
 }
 
@@ -25,12 +27,14 @@ impl Images {
         let options = |limit| OpenOptions {
             image_size: data.image_size.map(|[height, width]| (height, width)),
             limit,
+            skip_bad: data.skip_bad,
             data_dir: data_dir.map(Path::to_owned),
         };
         let train = open(&data.train, Split::Train, &options(data.train_limit))?;
         let test = open(&data.test, Split::Test, &options(data.test_limit))?;
         check(recipe, "images of", shape(&*train), shape(&*test))?;
         check(recipe, "the classes", train.classes().join(", "), test.classes().join(", "))?;
+        let warnings = warnings(&*train, &*test);
         let normalization = train.normalization();
         let task = Task {
             input: train.shape(),
@@ -52,7 +56,8 @@ impl Images {
         let augment = recipe.train.augmentation.augment();
         let config =
             LoaderConfig { augment, shuffle: true, drop_last: true, ..test_config.clone() };
-        Ok(Images { train: Loader::new(Arc::from(train), config)?, test, task, test_config })
+        let train = Loader::new(Arc::from(train), config)?;
+        Ok(Images { train, test, task, warnings, test_config })
     }
 
     /// At most `limit` test images, spread evenly over all.
@@ -65,6 +70,18 @@ impl Images {
     pub(crate) fn count(&self) -> usize {
         self.train.dataset().len()
     }
+}
+
+/// The warnings of both sets, each once.
+fn warnings(train: &dyn Dataset, test: &dyn Dataset) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let same = same_images(train, test);
+    for warning in train.warnings().iter().chain(test.warnings()).chain(&same) {
+        if !all.contains(warning) {
+            all.push(warning.clone());
+        }
+    }
+    all
 }
 
 fn shape(dataset: &dyn Dataset) -> String {

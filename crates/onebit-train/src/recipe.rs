@@ -47,6 +47,10 @@ pub struct Data {
     /// Measure with only this many images, spread evenly over the set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_limit: Option<usize>,
+    /// Leave out images of a folder that cannot be decoded, with a warning, instead of ending the run when one is
+    /// reached. All images are decoded once at the start to find them, so the same files give the same batches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_bad: bool,
 }
 
 /// The `[train]` section: stages, optimizer, schedule, loss, estimators, augmentation.

@@ -153,6 +153,9 @@ impl<'a> Session<'a> {
     }
 
     fn announce_start(&mut self) -> Result<(), TrainError> {
+        for warning in std::mem::take(&mut self.images.warnings) {
+            (self.events)(Event::Warning(warning));
+        }
         let dataset = self.images.train.dataset();
         (self.events)(Event::Started {
             arch: self.graph.arch.clone(),

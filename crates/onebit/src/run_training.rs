@@ -74,6 +74,7 @@ struct Reporter {
 impl Reporter {
     fn event(&mut self, event: Event) {
         match event {
+            Event::Warning(warning) => output::note(&format!("warning: {warning}")),
             Event::Started { arch, parameters, images, test_images, classes, epochs, .. } => {
                 self.epochs = epochs;
                 let number = |n: usize| thousands(n as u64);

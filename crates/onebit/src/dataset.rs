@@ -1,7 +1,8 @@
 //! Data sets for a network that exists already.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use onebit_data::{Dataset, Loader, LoaderConfig, Normalization, OpenOptions, Split};
 use onebit_model::Graph;
@@ -30,6 +31,7 @@ pub(crate) fn open(
     let image_size = Some((height, width));
     let options = OpenOptions { image_size, limit, ..OpenOptions::default() };
     let dataset = onebit_data::open(spec, Split::Test, &options)?;
+    warn_once(dataset.warnings());
     let (takes, has) = (graph.input_shape(), dataset.shape());
     if takes != has {
         return Err(Failure::bad_data(format!(
@@ -69,6 +71,17 @@ pub(crate) fn open_labelled(
     }
     let images = Arc::new(Renamed::new(images, graph.classes.clone(), matched.class_of));
     Ok(Labelled { images, classes })
+}
+
+/// Says on stderr what has not been said before.
+fn warn_once(warnings: &[String]) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    for warning in warnings {
+        if said.insert(warning.clone()) {
+            output::note(&format!("warning: {warning}"));
+        }
+    }
 }
 
 /// Batches of all images in order, normalised as `graph` says.

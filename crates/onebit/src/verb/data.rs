@@ -1,12 +1,17 @@
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use clap::Subcommand;
-use onebit_data::{Listing, SetState, Source};
+use onebit_data::{Checked, Listing, SetState, Source, Split};
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::progress::Progress;
 use crate::size::show;
+
+/// Rows of classes in a table.
+const MOST_CLASSES: usize = 40;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,11 +19,12 @@ Examples:
   onebit data fetch fashion-mnist                   over http from the official address
   onebit data fetch cifar10 --from ~/downloads      from files that you have
   ls \"$(onebit data path fashion-mnist)\"
+  onebit data check folder:~/photos                 decodes every image, lists those that cannot be
 
 Data sets are kept in $ONEBIT_DATA, else $XDG_DATA_HOME/onebit, else ~/.local/share/onebit.
 Your own images need no set: --data folder:PATH, cifar:PATH or idx:PATH.";
 
-/// Lists and fetches data sets
+/// Lists, fetches and checks data sets
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -41,6 +47,17 @@ enum Action {
         /// A folder that holds the set's files, or another http address
         #[arg(long, value_name = "DIR|URL")]
         from: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Decodes every image of a data set and lists those that cannot be read
+    ///
+    /// Both splits are checked unless SPEC names one. The exit code is 65 if an image is bad; training with
+    /// `data.skip_bad = true` leaves these out.
+    Check {
+        /// NAME, folder:PATH, cifar:PATH or idx:PATH, with :train or :test at the end for one split
+        spec: String,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -83,6 +100,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::List { json } => list(json),
         Action::Fetch { name, from, json } => fetch(&name, from, json),
+        Action::Check { spec, json } => check(&spec, json),
         Action::Path { name, json } => {
             let path = onebit_data::path(&name)?;
             print_place(Place { name: &name, path }, json)
@@ -174,6 +192,118 @@ fn fetch(name: &str, from: Option<String>, json: bool) -> anyhow::Result<()> {
     })?;
     drop(shown);
     print_place(Place { name, path }, json)
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    spec: &'a str,
+    images: usize,
+    bad: usize,
+    splits: Vec<CheckedSplit>,
+}
+
+#[derive(Serialize)]
+struct CheckedSplit {
+    split: &'static str,
+    images: usize,
+    classes: Vec<Class>,
+    bad: Vec<Bad>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Class {
+    class: String,
+    images: usize,
+    bad: usize,
+}
+
+#[derive(Serialize)]
+struct Bad {
+    path: String,
+    class: String,
+    error: String,
+}
+
+fn check(spec: &str, json: bool) -> anyhow::Result<()> {
+    let shown: Mutex<Option<(Split, Progress)>> = Mutex::new(None);
+    let checked = onebit_data::check(spec, None, &|split, done, total| {
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref().is_none_or(|(current, _)| *current != split) {
+            *shown = Some((split, Progress::new(format!("check {}", split.name()), total)));
+        }
+        if let Some((_, progress)) = &mut *shown {
+            progress.at(done, "images");
+        }
+    })?;
+    drop(shown);
+    let splits: Vec<CheckedSplit> = checked.into_iter().map(CheckedSplit::new).collect();
+    let images = splits.iter().map(|split| split.images).sum();
+    let bad: usize = splits.iter().map(|split| split.bad.len()).sum();
+    if json {
+        output::json(&Report { spec, images, bad, splits })?;
+    } else {
+        for split in &splits {
+            output::text(&split.text())?;
+        }
+    }
+    if bad == 0 {
+        return Ok(());
+    }
+    Err(Failure::bad_data(format!(
+        "data `{spec}`: {bad} of {images} images cannot be read, expected whole images; data.skip_bad = true in a \
+         recipe leaves them out"
+    )))
+}
+
+impl CheckedSplit {
+    fn new(checked: Checked) -> Self {
+        let images = checked.images();
+        let name = |label: usize| checked.classes.get(label).map_or("", |(name, ..)| name);
+        let bad = checked.bad.iter().map(|bad| Bad {
+            path: bad.image.clone(),
+            class: name(bad.label).to_owned(),
+            error: bad.error.to_string(),
+        });
+        let bad = bad.collect();
+        let classes = checked.classes.into_iter();
+        CheckedSplit {
+            split: if checked.one_for_both { "train and test" } else { checked.split.name() },
+            images,
+            classes: classes.map(|(class, images, bad)| Class { class, images, bad }).collect(),
+            bad,
+            warnings: checked.warnings,
+        }
+    }
+
+    /// Warnings, bad images, and a row for each class, up to as many as a screen holds.
+    fn text(&self) -> String {
+        use Align::{Left, Right};
+        let mut text = String::new();
+        for warning in &self.warnings {
+            text += &format!("warning: {warning}\n");
+        }
+        for bad in &self.bad {
+            text += &format!("bad: {}\n", bad.error);
+        }
+        let mut table = Table::new([(self.split, Left), ("images", Right), ("bad", Right)]);
+        let (shown, all) = (self.classes.iter().take(MOST_CLASSES), self.classes.len());
+        for class in shown {
+            table.row([class.class.clone(), thousands(class.images as u64), thousands(class.bad as u64)]);
+        }
+        if all > MOST_CLASSES {
+            let rest = &self.classes[MOST_CLASSES..];
+            let sum = |of: fn(&Class) -> usize| thousands(rest.iter().map(of).sum::<usize>() as u64);
+            table.row([format!("{} more", rest.len()), sum(|c| c.images), sum(|c| c.bad)]);
+        }
+        table.row([const { String::new() }; 3]);
+        table.row([
+            format!("{} {}", thousands(all as u64), if all == 1 { "class" } else { "classes" }),
+            thousands(self.images as u64),
+            thousands(self.bad.len() as u64),
+        ]);
+        text + &table.render() + "\n"
+    }
 }
 
 fn print_place(place: Place<'_>, json: bool) -> anyhow::Result<()> {

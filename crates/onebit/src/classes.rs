@@ -1,6 +1,7 @@
 //! Labels of a data set as classes of a network: by their names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use onebit_data::{Dataset, Error, Image, Normalization, ReadCost};
@@ -147,6 +148,14 @@ impl Dataset for Renamed {
 
     fn normalization(&self) -> Normalization {
         self.dataset.normalization()
+    }
+
+    fn warnings(&self) -> &[String] {
+        self.dataset.warnings()
+    }
+
+    fn root(&self) -> Option<&Path> {
+        self.dataset.root()
     }
 
     fn read_cost(&self) -> ReadCost {

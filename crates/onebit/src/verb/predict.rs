@@ -24,8 +24,8 @@ Examples:
   onebit predict a.onebit ~/photos
   onebit predict a.onebit *.png --json | jq -r '.[] | .path, (.top[0].label // .error)'
 
-JPEG and PNG files of any size: scaled and centre-cropped to the network's input. Of a folder, all
-images in it and in the folders below it are taken.
+JPEG, PNG, WebP and BMP files of any size, turned as their Exif data say, scaled and centre-cropped
+to the network's input. Of a folder, all images in it and in the folders below it are taken.
 
 Where there are several images, one that cannot be read, or for which the network's logits are not
 finite numbers, does not stop the others: stderr says why, the JSON has {path, error} in its place,
@@ -37,7 +37,7 @@ and the exit code is 65.";
 pub(crate) struct Args {
     /// Packed model
     file: PathBuf,
-    /// JPEG or PNG files, and folders of them
+    /// JPEG, PNG, WebP or BMP files, and folders of them
     #[arg(value_name = "IMAGE|FOLDER", required = true)]
     images: Vec<PathBuf>,
     /// Classes to show for each image

@@ -29,9 +29,15 @@ fn bytes(name: &str) -> Vec<u8> {
 
 /// Decodes `bytes`, written to a file.
 fn decode(bytes: &[u8]) -> Result<Image, Error> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), bytes).unwrap();
-    decode_image(file.path(), &DecodeLimits::default())
+    decode_within(bytes, &DecodeLimits::default())
+}
+
+fn decode_within(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, Error> {
+    thread_local!(static FILE: tempfile::NamedTempFile = tempfile::NamedTempFile::new().unwrap());
+    FILE.with(|file| {
+        fs::write(file.path(), bytes).unwrap();
+        decode_image(file.path(), limits)
+    })
 }
 
 fn pixels(path: &Path) -> Image {
@@ -62,7 +68,8 @@ fn no_beginning_of_a_file_is_an_image() {
     ] {
         let whole = with_thumbnail(&bytes(name));
         assert!(decode(&whole).is_ok());
-        for length in 0..whole.len() {
+        let last = whole.len() - 20;
+        for length in (0..last).step_by(3).chain(last..whole.len()) {
             let error = decode(&whole[..length]).expect_err(name);
             assert_eq!(error.kind(), ErrorKind::BadData, "{name}, {length} bytes: {error}");
         }
@@ -150,9 +157,9 @@ fn what_is_not_read_is_named() {
     refused(1, 0xc3, "lossless JPEG is not read");
     refused(1, 0xc5, "hierarchical JPEG is not read");
     refused(4, 12, "samples of 12 bits are not read");
-    refused(6, 0, "it has 0 x 17 pixels");
+    refused(6, 0, "it has 17 x 0 pixels");
     refused(9, 2, "it has 2 components");
-    refused(11, 0x32, "sampling factors");
+    refused(14, 0x33, "sampling factors");
     refused(5, 0x4f, "16384 pixels a side");
     let path = folder().join("4-2-0_33x17_progressive.jpg");
     let limits = DecodeLimits { memory: 4000, ..DecodeLimits::default() };
@@ -163,20 +170,23 @@ fn what_is_not_read_is_named() {
 #[test]
 fn damaged_files_end_in_an_error_or_an_image_soon() {
     let start = Instant::now();
+    let limits = DecodeLimits { pixels: 1 << 18, ..DecodeLimits::default() };
+    let (files, rounds) = (files(), 20);
     let mut read = 0;
-    for (index, path) in files().iter().enumerate() {
+    for (index, path) in files.iter().enumerate() {
         let jpeg = fs::read(path).unwrap();
-        for round in 0..40 {
+        for round in 0..rounds {
             let key = Key { seed: 7, epoch: round, index: index as u64, stream: Stream::AUGMENT };
             let mut changed = jpeg.clone();
             for k in 0..=round % 4 {
                 let at = key.below(2 * k, jpeg.len() as u64) as usize;
                 changed[at] = key.below(2 * k + 1, 256) as u8;
             }
-            read += usize::from(decode(&changed).is_ok());
+            read += usize::from(decode_within(&changed, &limits).is_ok());
         }
     }
-    assert!(read > 500, "{read} of {} damaged files are read", files().len() * 40);
+    let all = files.len() * rounds as usize;
+    assert!(read > all / 10, "{read} of {all} damaged files are read");
     assert!(start.elapsed() < Duration::from_secs(60));
 }
 

@@ -150,6 +150,7 @@ pub struct Geometry {
 
 /// What a padded tap of a binary convolution counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PadValue {
     /// Nothing: the zero padding that Bi-Real Net and ReActNet are trained with.
@@ -160,6 +161,7 @@ pub enum PadValue {
 
 /// The real factor of the binary weights of one output channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WeightScale {
     /// None: the weights are +-1. The only kind in a packed file, where the scale is folded into what follows.
@@ -210,6 +212,7 @@ pub enum Shift {
 
 /// What the hyper function reads of each channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Statistics {
     /// The mean.
@@ -233,6 +236,7 @@ impl Statistics {
 
 /// How a packed file stores the real weights of a layer; while they are trained they are 32-bit floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit floats.

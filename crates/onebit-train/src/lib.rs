@@ -21,12 +21,14 @@ pub mod optim;
 mod params;
 mod plan;
 pub mod probe;
+mod quote;
 pub mod recipe;
 mod run;
 pub mod schedule;
 mod simd;
 mod stages;
 mod teacher;
+mod text;
 mod trainer;
 
 pub use error::TrainError;

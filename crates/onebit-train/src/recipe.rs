@@ -1,15 +1,23 @@
 //! Recipes: everything that decides a run, in one TOML file.
 
+mod keys;
+mod overrides;
 mod parse;
+mod schema;
 mod validate;
 
 use std::path::{Path, PathBuf};
 
-use onebit_data::{Augment, Split};
+use onebit_data::Augment;
 use onebit_model::arch;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::keys::{Choice, Key, Section, sections};
+pub use self::overrides::Override;
+pub use self::schema::schema;
+use self::validate::{MAX_BATCH, MAX_EPOCHS, MAX_SEED, MAX_SIDE};
 use crate::TrainError;
 use crate::binarize::{Estimator, WeightEstimator};
 use crate::optim::AdamConfig;
@@ -19,7 +27,7 @@ use crate::schedule::{Granularity, Schedule};
 const MAX_RECIPE_BYTES: u64 = 1 << 20;
 
 /// A recipe. The same recipe and images give the same network, bit for bit, on the same kind of CPU.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// The images.
@@ -31,21 +39,26 @@ pub struct Recipe {
 }
 
 /// The `[data]` section: which images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// The images to learn from, as a data spec: `NAME:train`, `folder:PATH`, `cifar:PATH`, `idx:PATH`.
+    #[schemars(length(min = 1))]
     pub train: String,
     /// The images to measure with after each epoch, as a data spec.
+    #[schemars(length(min = 1))]
     pub test: String,
     /// Height and width that the images of a folder are brought to; other sets have a size of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = 1, max = MAX_SIDE)))]
     pub image_size: Option<[usize; 2]>,
     /// Learn from only this many images, spread evenly over the set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub train_limit: Option<usize>,
     /// Measure with only this many images, spread evenly over the set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub test_limit: Option<usize>,
     /// Leave out images of a folder that cannot be decoded, with a warning, instead of ending the run when one is
     /// reached. All images are decoded once at the start to find them, so the same files give the same batches.
@@ -54,15 +67,18 @@ pub struct Data {
 }
 
 /// The `[train]` section: stages, optimizer, schedule, loss, estimators, augmentation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     /// Passes over the images with binary weights and activations.
+    #[schemars(range(min = 1, max = MAX_EPOCHS))]
     pub epochs: usize,
     /// Images in a step. A last batch that would be smaller is left out of the epoch.
+    #[schemars(range(min = 1, max = MAX_BATCH))]
     pub batch: usize,
     /// Decides initial weights, order of the images and augmentation.
     #[serde(default)]
+    #[schemars(range(min = 0, max = MAX_SEED))]
     pub seed: u64,
     /// Trained weights to begin with instead of random ones: a run folder, a checkpoint folder or a
     /// `weights.safetensors`, relative to the working directory. They are matched by name and shape, and are the start
@@ -70,27 +86,33 @@ pub struct Train {
     /// step. They may lack DyBNN's hyper functions, which leave a network as it was until they are trained, and a
     /// classifier for another number of classes starts anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1))]
     pub init: Option<PathBuf>,
     /// Whether a stage with real weights comes first.
     #[serde(default)]
     pub stages: Stages,
     /// Passes over the images in the stage with real weights; only with `stages = "two"`.
     #[serde(default)]
+    #[schemars(range(min = 0, max = MAX_EPOCHS))]
     pub real_weight_epochs: usize,
     /// The optimizer.
     #[serde(default)]
     pub optimizer: Optimizer,
     /// The first learning rate of each stage.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr: f64,
     /// Decay rates of Adam's moments.
     #[serde(default = "default_betas")]
+    #[schemars(inner(range(min = 0, max = 1)))]
     pub betas: [f64; 2],
     /// Added to the root of Adam's second moment.
     #[serde(default = "default_eps")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub eps: f64,
     /// L2 penalty in the first stage (or the only one): the second of two stages has none, as in ReActNet. Latent
     /// binary weights are never decayed.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// What the penalty is on.
     #[serde(default)]
@@ -98,22 +120,26 @@ pub struct Train {
     /// How the learning rate changes within each stage.
     #[serde(default)]
     pub schedule: Schedule,
-    /// How often a linear schedule changes it.
+    /// How often a linear schedule changes the learning rate.
     #[serde(default)]
     pub granularity: Granularity,
     /// Decay of an average of all weights and running statistics over the steps, such as 0.9999, which then stands for
     /// them: it is what is measured, kept as the best, packed, and what the second stage begins with. Training itself
     /// goes on as without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub ema: Option<f64>,
     /// Share of the target that is spread over all classes.
     #[serde(default)]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub label_smoothing: f64,
     /// A checkpoint is written after this many epochs (and at the end).
     #[serde(default = "default_save_every")]
+    #[schemars(range(min = 1))]
     pub save_every: usize,
     /// This many of the newest checkpoints stay, besides the best weights; `onebit probe` reads them all.
     #[serde(default = "default_keep_checkpoints")]
+    #[schemars(range(min = 1))]
     pub keep_checkpoints: usize,
     /// What stands for the derivative of the activations' sign.
     #[serde(default)]
@@ -131,14 +157,16 @@ pub struct Train {
 }
 
 /// The `[train.teacher]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Teacher {
     /// An ONNX classifier (`.onnx`), or a run folder, checkpoint folder or `weights.safetensors` with binary weights,
     /// relative to the working directory.
+    #[schemars(with = "String", length(min = 1))]
     pub path: PathBuf,
     /// Which of its outputs belong to the classes of the data, in their order; all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub columns: Option<Vec<usize>>,
     /// Mean of each channel, of pixels from 0 to 1, with which an ONNX classifier was trained; ImageNet's if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,7 +194,7 @@ pub enum Outputs {
 }
 
 /// The order of the dimensions of a batch of images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// Images, channels, height, width.
@@ -176,7 +204,7 @@ pub enum Layout {
 }
 
 /// Whether a stage with real weights comes before the stage with binary weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stages {
     /// Weights and activations are binary from the start (Bi-Real Net's PyTorch code).
@@ -188,7 +216,7 @@ pub enum Stages {
 }
 
 /// Which parameters weight decay is on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decayed {
     /// The convolution weights that are real.
@@ -200,7 +228,7 @@ pub enum Decayed {
 }
 
 /// The optimizer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// Adam with coupled weight decay.
@@ -209,12 +237,13 @@ pub enum Optimizer {
 }
 
 /// Random changes to training images: a crop of one kind, then a mirror.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
     /// Least and greatest share of the area of the original image that is cut out, at a ratio from 3/4 to 4/3, and
     /// scaled to the size of the set: torchvision's `RandomResizedCrop`. `[0.08, 1.0]` for ImageNet.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = 0, max = 1)))]
     pub random_resized_crop: Option<[f64; 2]>,
     /// Rows and columns of black on each side, of which a window of the original size is kept.
     pub crop_padding: usize,
@@ -229,8 +258,7 @@ impl Recipe {
     /// A file that cannot be read, is not TOML, lacks a key or has an unknown one, or a value that is not allowed;
     /// each names the key.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
-        let text = onebit_files::read_text(path, MAX_RECIPE_BYTES)?;
-        Self::from_toml(&text, &path.display().to_string())
+        Self::load_with(path, &[])
     }
 
     /// Reads and checks the text of a recipe; `origin` is what errors call it.
@@ -249,53 +277,6 @@ impl Recipe {
     /// A seed that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String, TrainError> {
         toml::to_string(self).map_err(|e| parse::unwritable(&e))
-    }
-
-    /// Overrides one value: `assignment` is `section.key=value`, the value TOML or, where it is none, a string.
-    ///
-    /// # Errors
-    /// No `=`, an unknown key, or a value that is not allowed.
-    pub fn apply_set(&mut self, assignment: &str) -> Result<(), TrainError> {
-        self.apply_sets(&[assignment])
-    }
-
-    /// Overrides several values, which only together need to be allowed; see [`Recipe::apply_set`].
-    ///
-    /// # Errors
-    /// As [`Recipe::apply_set`]; then nothing is changed.
-    pub fn apply_sets(&mut self, assignments: &[impl AsRef<str>]) -> Result<(), TrainError> {
-        let mut changed = self.clone();
-        let mut origins = Vec::new();
-        for assignment in assignments {
-            let origin = format!("--set {}", assignment.as_ref());
-            let mut table = parse::to_table(&changed)?;
-            parse::assign(&mut table, assignment.as_ref(), &origin)?;
-            changed = parse::recipe(table, &origin)?;
-            origins.push(origin);
-        }
-        changed.validate(&origins.join(" "))?;
-        *self = changed;
-        Ok(())
-    }
-
-    /// Uses the two splits of another data set.
-    ///
-    /// # Errors
-    /// A spec that already names a split.
-    pub fn use_data(&mut self, spec: &str) -> Result<(), TrainError> {
-        let names_a_split = spec.rsplit_once(':').is_some_and(|(place, word)| {
-            word.parse::<Split>().is_ok() && !["folder", "cifar", "idx"].contains(&place)
-        });
-        if names_a_split {
-            return Err(TrainError::Recipe {
-                origin: format!("--data {spec}"),
-                reason: "a run uses both splits of a data set; leave out the last colon and word"
-                    .into(),
-            });
-        }
-        self.data.train = format!("{spec}:{}", Split::Train.name());
-        self.data.test = format!("{spec}:{}", Split::Test.name());
-        Ok(())
     }
 
     /// Epochs of all stages.

@@ -1,9 +1,10 @@
 //! Learning rates.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes within a stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// From the first learning rate to 0, in equal steps.
@@ -14,7 +15,7 @@ pub enum Schedule {
 }
 
 /// How often a linear schedule changes the learning rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
     /// Epoch `e` of `E`, counted from 0, runs at `lr * (1 - (e + 1) / E)`, so the last epoch runs at 0 and

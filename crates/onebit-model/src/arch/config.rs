@@ -7,27 +7,33 @@ use crate::{HyperRange, PadValue, Precision, Statistics, WeightScale};
 
 /// The `[network]` section of a recipe: an architecture and the options of its blocks.
 ///
-/// An option that is absent has the architecture's own value ([`super::Defaults`]). `method` sets `sign`,
-/// `nonlinearity` and `dyprelu` together; each can be overridden.
+/// An option that is absent has the architecture's own value. `method` sets `sign`, `nonlinearity` and `dyprelu`
+/// together; each can be overridden.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Name of the architecture.
+    /// Name of the architecture; `onebit summary` lists them.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = super::list::names())))]
     pub arch: String,
     /// The paper whose block is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
     /// Output channels of each stage (residual networks), or of the stem and each block or convolution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(inner(range(min = 1))))]
     pub widths: Option<Vec<usize>>,
     /// Binary 3x3 convolutions of each stage; only residual networks have stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(inner(range(min = 1))))]
     pub blocks: Option<Vec<usize>>,
     /// Factor on all widths (FTBNN's group execution, in our form: widen and group).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.05, max = 64)))]
     pub width_multiplier: Option<f32>,
     /// Groups of the 3x3 binary convolutions, with a channel shuffle behind them when more than 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub groups: Option<usize>,
     /// The real convolutions at the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +66,7 @@ pub struct Config {
 
 /// The paper whose block is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Bi-Real Net: plain sign, no further non-linearity.
@@ -74,6 +81,7 @@ pub enum Method {
 
 /// How activations become bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SignKind {
     /// Threshold 0.
@@ -86,6 +94,7 @@ pub enum SignKind {
 
 /// The non-linear modules that FTBNN's question, which one and where, is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Nonlinearity {
     /// Nothing: the sign of the next block is the only non-linearity.
@@ -104,6 +113,7 @@ pub enum Nonlinearity {
 
 /// Where the non-linear module stands; the paper's own place is not public, the default is ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NonlinearityPosition {
     /// conv, BN, add, module.
@@ -118,6 +128,7 @@ pub enum NonlinearityPosition {
 /// The 1x1 convolutions where the channels change: the shortcut in residual networks, the two pointwise
 /// convolutions of a block that doubles its channels in ReActNet-A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Downsample {
     /// Real. Residual networks: 2x2 average, 1x1 convolution, BN (Bi-Real Net). ReActNet-A: makes it ReActNet-C.
@@ -137,6 +148,7 @@ pub enum Downsample {
 /// `full`, `strided` and `small` come from Bi-Real Net's and ReActNet's code; which stem FTBNN compresses to is not
 /// public, so that `conv3x3`, `grouped` and `quick` are our choice of known cheap ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
     /// 7x7 stride 2, BN, 3x3 maximum stride 2 (Bi-Real Net, ReActNet-18).
@@ -158,11 +170,13 @@ pub enum Stem {
 
 /// Options of DyBNN's hyper function; the paper's own values are not public, all of these are ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct HyperConfig {
     /// What is read of each channel.
     pub statistics: Statistics,
     /// The hidden layer has `max(8, channels / reduction)` units.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub reduction: usize,
     /// Whether the hyper functions of a block share their hidden layer.
     pub sharing: Sharing,
@@ -171,13 +185,16 @@ pub struct HyperConfig {
     /// Bounded by a sigmoid or not.
     pub range: Range,
     /// Largest threshold offset of a bounded DySign.
+    #[cfg_attr(feature = "schema", schemars(extend("exclusiveMinimum" = 0)))]
     pub sign_lambda: f32,
     /// Largest shift offset of a bounded DyPReLU.
+    #[cfg_attr(feature = "schema", schemars(extend("exclusiveMinimum" = 0)))]
     pub prelu_lambda: f32,
 }
 
 /// Which hyper functions share their statistics and hidden layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
     /// None: each reads the map that its sign or rectifier reads.
@@ -188,6 +205,7 @@ pub enum Sharing {
 
 /// Whether the hyper function's outputs are bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Range {
     /// `lambda * (2 * sigmoid(v) - 1)`.

@@ -96,3 +96,9 @@ const fn small(
 ) -> Architecture {
     Architecture { name, about, input: [3, 32, 32], classes: 10, defaults, graph }
 }
+
+/// The names of all architectures.
+#[cfg(feature = "schema")]
+pub(super) fn names() -> alloc::vec::Vec<&'static str> {
+    ARCHITECTURES.iter().map(|architecture| architecture.name).collect()
+}

@@ -4,6 +4,12 @@ use toml::{Table, Value};
 
 use super::Recipe;
 use crate::TrainError;
+use crate::quote::{quoted, shown};
+
+/// Longest message of the TOML library that is passed on, in characters.
+const LONGEST_MESSAGE: usize = 400;
+/// Longest word for which a similar known one is sought, in bytes.
+const LONGEST_WORD: usize = 100;
 
 /// Reads a text as TOML.
 pub(super) fn table(text: &str, origin: &str) -> Result<Table, TrainError> {
@@ -32,27 +38,26 @@ pub(super) fn unwritable(error: &toml::ser::Error) -> TrainError {
     TrainError::Recipe { origin: "recipe".into(), reason }
 }
 
-/// Sets the value that `assignment`, `dotted.key=value`, names.
-pub(super) fn assign(table: &mut Table, assignment: &str, origin: &str) -> Result<(), TrainError> {
-    let refuse = |reason: String| TrainError::Recipe { origin: origin.to_owned(), reason };
-    let (key, text) = assignment
-        .split_once('=')
-        .ok_or_else(|| refuse("expected KEY=VALUE, such as train.epochs=5".into()))?;
-    let mut path: Vec<&str> = key.trim().split('.').collect();
-    let last = path.pop().unwrap_or_default();
-    let mut section = table;
-    for (depth, word) in path.iter().enumerate() {
-        let inner = section.entry(*word).or_insert_with(|| Value::Table(Table::new()));
-        if !inner.is_table() {
-            // Such as `activation_estimator = "approx_sign"`, of which `activation_estimator.clip.bound` is no part.
-            *inner = Value::Table(Table::new());
+/// Key and value of `dotted.key=value`.
+pub(super) fn assignment(assignment: &str) -> Option<(String, Value)> {
+    let (key, text) = assignment.split_once('=')?;
+    Some((key.trim().to_owned(), value(text.trim())))
+}
+
+/// Sets the value of a dotted key. What stands in the way of a section, such as `activation_estimator =
+/// "approx_sign"` in that of `activation_estimator.clip.bound`, is replaced by it.
+pub(super) fn assign(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => _ = table.insert(key.to_owned(), value),
+        Some((section, rest)) => {
+            let mut inner = match table.remove(section) {
+                Some(Value::Table(inner)) => inner,
+                _ => Table::new(),
+            };
+            assign(&mut inner, rest, value);
+            table.insert(section.to_owned(), Value::Table(inner));
         }
-        section = inner
-            .as_table_mut()
-            .ok_or_else(|| refuse(format!("`{}` is no section", path[..=depth].join("."))))?;
     }
-    section.insert(last.to_owned(), value(text.trim()));
-    Ok(())
 }
 
 /// The first leaf that differs between two tables, with both values.
@@ -71,7 +76,7 @@ pub(super) fn difference(
                 difference(&format!("{path}."), ours, theirs)
             }
             (ours, theirs) if ours == theirs => None,
-            (ours, theirs) => Some((path, shown(ours), shown(theirs))),
+            (ours, theirs) => Some((path, worded(ours), worded(theirs))),
         }
     })
 }
@@ -83,35 +88,44 @@ fn value(text: &str) -> Value {
     parsed.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "not set".into(), ToString::to_string)
+fn worded(value: Option<&Value>) -> String {
+    value.map_or_else(|| "not set".into(), |value| quoted(&value.to_string()))
 }
 
 /// Turns serde's message into a sentence; serde puts names in backticks.
 fn explain(error: &toml::de::Error, origin: &str) -> TrainError {
-    let message = sentence(error.message());
-    let section = section(error);
-    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let message = error.message();
+    let section = quoted(&section(error));
+    let (unknown, known) = unknown_and_known(message);
     let key = |name: &str| {
-        if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+        let name = quoted(name);
+        if section.is_empty() { name } else { format!("{section}.{name}") }
     };
-    let reason = match names.as_slice() {
-        [unknown, known @ ..] if message.starts_with("unknown field") => {
-            let hint = hint(unknown, known, key);
+    let reason = match unknown {
+        Some(unknown) if message.starts_with("unknown field") => {
+            let hint = hint(unknown, &known, key);
             return TrainError::UnknownKey { origin: origin.to_owned(), key: key(unknown), hint };
         }
-        [missing, ..] if message.starts_with("missing field") && section.is_empty() => {
+        Some(missing) if message.starts_with("missing field") && section.is_empty() => {
             format!("the section [{missing}] is missing")
         }
-        [missing, ..] if message.starts_with("missing field") => {
+        Some(missing) if message.starts_with("missing field") => {
             format!("{} is missing", key(missing))
         }
-        [unknown, known @ ..] if message.starts_with("unknown variant") => {
-            format!("{section} is `{unknown}`, expected {}", alternatives(known))
+        Some(unknown) if message.starts_with("unknown variant") => {
+            format!("{section} is `{}`, expected {}", quoted(unknown), alternatives(&known))
         }
-        _ => format!("{section}: {}", plain_types(&message)),
+        _ if section.is_empty() => plain_types(&sentence(message)),
+        _ => format!("{section}: {}", plain_types(&sentence(message))),
     };
     TrainError::Recipe { origin: origin.to_owned(), reason }
+}
+
+/// The name in backticks, which may hold anything, and those behind it of which one was expected.
+fn unknown_and_known(message: &str) -> (Option<&str>, Vec<&str>) {
+    let (unknown, known) = message.rsplit_once("`, expected ").unwrap_or((message, ""));
+    let unknown = unknown.split_once('`').map(|(_, name)| name.strip_suffix('`').unwrap_or(name));
+    (unknown, known.split('`').skip(1).step_by(2).collect())
 }
 
 /// The dotted key of the value that was being read; the error shows it only in its last line.
@@ -122,7 +136,8 @@ fn section(error: &toml::de::Error) -> String {
 }
 
 fn hint(unknown: &str, known: &[&str], key: impl Fn(&str) -> String) -> String {
-    let nearest = known.iter().map(|name| (distance(unknown, name), name)).min();
+    let comparable = known.iter().filter(|_| unknown.len() <= LONGEST_WORD);
+    let nearest = comparable.map(|name| (distance(unknown, name), name)).min();
     match nearest {
         Some((edits, name)) if edits <= 1 + unknown.len() / 4 => {
             format!("did you mean `{}`?", key(name))
@@ -149,8 +164,9 @@ fn plain_types(message: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A message in one line, cut where it quotes what is long.
 fn sentence(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+    shown(&message.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MESSAGE)
 }
 
 /// Levenshtein distance.

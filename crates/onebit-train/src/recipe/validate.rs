@@ -2,14 +2,19 @@
 
 use std::fmt::Display;
 
+use onebit_model::arch::ARCHITECTURES;
+
 use super::{Recipe, Stages};
 use crate::TrainError;
 use crate::binarize::{Estimator, WeightEstimator};
+use crate::quote::quoted;
 use crate::schedule::{Granularity, Schedule};
 
-const MAX_EPOCHS: usize = 100_000;
-const MAX_BATCH: usize = 65_536;
-const MAX_SEED: u64 = i64::MAX as u64;
+pub(super) const MAX_EPOCHS: usize = 100_000;
+pub(super) const MAX_BATCH: usize = 65_536;
+pub(super) const MAX_SEED: u64 = i64::MAX as u64;
+/// Largest height or width to which images are brought.
+pub(super) const MAX_SIDE: usize = 8192;
 
 impl Recipe {
     /// Checks every value; `origin` is what errors call the recipe.
@@ -20,6 +25,7 @@ impl Recipe {
     pub fn validate(&self, origin: &str) -> Result<(), TrainError> {
         let check = Check { origin };
         check.data(self)?;
+        check.network(self)?;
         check.stages(self)?;
         check.optimizer(self)?;
         check.estimators(self)?;
@@ -46,7 +52,7 @@ impl Check<'_> {
         Err(TrainError::Setting {
             origin: self.origin.to_owned(),
             key,
-            value: value.to_string(),
+            value: quoted(&value.to_string()),
             expected: expected.to_string(),
         })
     }
@@ -57,9 +63,10 @@ impl Check<'_> {
         self.require(!data.train.is_empty(), "data.train", "empty", spec)?;
         self.require(!data.test.is_empty(), "data.test", "empty", spec)?;
         if let Some([height, width]) = data.image_size {
-            let allowed = (1..=8192).contains(&height) && (1..=8192).contains(&width);
+            let allowed = [height, width].iter().all(|side| (1..=MAX_SIDE).contains(side));
             let value = format!("[{height}, {width}]");
-            self.require(allowed, "data.image_size", value, "a height and a width of 1 to 8192")?;
+            let expected = format!("a height and a width of 1 to {MAX_SIDE}");
+            self.require(allowed, "data.image_size", value, expected)?;
         }
         for (key, limit) in
             [("data.train_limit", data.train_limit), ("data.test_limit", data.test_limit)]
@@ -67,6 +74,13 @@ impl Check<'_> {
             self.require(limit != Some(0), key, 0, "1 or more")?;
         }
         Ok(())
+    }
+
+    fn network(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let arch = &recipe.network.arch;
+        let names: Vec<&str> = ARCHITECTURES.iter().map(|known| known.name).collect();
+        let expected = format!("one of {}", names.join(", "));
+        self.require(names.contains(&arch.as_str()), "network.arch", arch, expected)
     }
 
     fn stages(&self, recipe: &Recipe) -> Result<(), TrainError> {

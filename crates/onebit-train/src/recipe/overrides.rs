@@ -1,0 +1,146 @@
+//! Values that take the place of a recipe's own.
+
+use std::path::Path;
+
+use onebit_data::Split;
+use toml::{Table, Value};
+
+use super::{MAX_RECIPE_BYTES, Recipe, parse};
+use crate::quote::quoted;
+use crate::{TrainError, text};
+
+/// Changes to a recipe that belong together, such as one option of a command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    origin: String,
+    /// Dotted keys and their values.
+    values: Vec<(String, Value)>,
+}
+
+impl Override {
+    /// One value: `assignment` is `section.key=value`, the value TOML or, where it is none, a string. `origin` is what
+    /// errors call it.
+    ///
+    /// # Errors
+    /// No `=`.
+    pub fn set(assignment: &str, origin: impl Into<String>) -> Result<Self, TrainError> {
+        let origin = quoted(&origin.into());
+        match parse::assignment(assignment) {
+            Some(value) => Ok(Override { origin, values: vec![value] }),
+            None => Err(TrainError::Recipe {
+                origin,
+                reason: "expected KEY=VALUE, such as train.epochs=5".into(),
+            }),
+        }
+    }
+
+    /// The two splits of another data set. `origin` is what errors call it.
+    ///
+    /// # Errors
+    /// A spec that already names a split.
+    pub fn data(spec: &str, origin: impl Into<String>) -> Result<Self, TrainError> {
+        let origin = quoted(&origin.into());
+        let names_a_split = spec.rsplit_once(':').is_some_and(|(place, word)| {
+            word.parse::<Split>().is_ok() && !["folder", "cifar", "idx"].contains(&place)
+        });
+        if names_a_split {
+            let reason =
+                "a run uses both splits of a data set; leave out the last colon and word".into();
+            return Err(TrainError::Recipe { origin, reason });
+        }
+        let value = |key: &str, split: Split| {
+            (format!("data.{key}"), Value::String(format!("{spec}:{}", split.name())))
+        };
+        Ok(Override {
+            origin,
+            values: vec![value("train", Split::Train), value("test", Split::Test)],
+        })
+    }
+
+    /// Whether it gives the value of this dotted key.
+    #[must_use]
+    pub fn sets(&self, key: &str) -> bool {
+        self.values.iter().any(|(own, _)| own == key)
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe and changes it, the last of several changes to a value being the one that counts. Only the
+    /// outcome needs to be allowed.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`]; what is wrong because of changes names those without which it would not be.
+    pub fn load_with(path: &Path, overrides: &[Override]) -> Result<Self, TrainError> {
+        let origin = path.display().to_string();
+        let text = text::read(path, MAX_RECIPE_BYTES)?;
+        changed(&parse::table(&text, &origin)?, overrides, &origin)
+    }
+
+    /// Overrides one value: `assignment` is `section.key=value`, the value TOML or, where it is none, a string.
+    ///
+    /// # Errors
+    /// No `=`, an unknown key, or a value that is not allowed.
+    pub fn apply_set(&mut self, assignment: &str) -> Result<(), TrainError> {
+        self.apply_sets(&[assignment])
+    }
+
+    /// Overrides several values, which only together need to be allowed; see [`Recipe::apply_set`].
+    ///
+    /// # Errors
+    /// As [`Recipe::apply_set`]; then nothing is changed.
+    pub fn apply_sets(&mut self, assignments: &[impl AsRef<str>]) -> Result<(), TrainError> {
+        let set = |assignment: &str| Override::set(assignment, format!("--set {assignment}"));
+        let overrides: Result<Vec<_>, _> = assignments.iter().map(|a| set(a.as_ref())).collect();
+        self.apply(&overrides?)
+    }
+
+    /// Changes several values, which only together need to be allowed.
+    ///
+    /// # Errors
+    /// As [`Recipe::load_with`]; then nothing is changed.
+    pub fn apply(&mut self, overrides: &[Override]) -> Result<(), TrainError> {
+        *self = changed(&parse::to_table(self)?, overrides, "recipe")?;
+        Ok(())
+    }
+
+    /// Uses the two splits of another data set.
+    ///
+    /// # Errors
+    /// A spec that already names a split.
+    pub fn use_data(&mut self, spec: &str) -> Result<(), TrainError> {
+        self.apply(&[Override::data(spec, format!("--data {spec}"))?])
+    }
+}
+
+/// The recipe that `base`, which errors call `origin`, becomes. What is wrong is told of as few overrides as it takes.
+fn changed(base: &Table, overrides: &[Override], origin: &str) -> Result<Recipe, TrainError> {
+    let all: Vec<&Override> = overrides.iter().collect();
+    let error = match attempt(base, &all, "") {
+        Ok(recipe) => return Ok(recipe),
+        Err(error) => error.to_string(),
+    };
+    let mut guilty = all;
+    for suspect in overrides {
+        let others: Vec<_> =
+            guilty.iter().copied().filter(|o| !std::ptr::eq(*o, suspect)).collect();
+        if attempt(base, &others, "").is_err_and(|other| other.to_string() == error) {
+            guilty = others;
+        }
+    }
+    let named: Vec<&str> = guilty.iter().map(|guilty| guilty.origin.as_str()).collect();
+    attempt(base, &guilty, if named.is_empty() { origin.to_owned() } else { named.join(" ") })
+}
+
+fn attempt(
+    base: &Table,
+    overrides: &[&Override],
+    origin: impl Into<String>,
+) -> Result<Recipe, TrainError> {
+    let (mut table, origin) = (base.clone(), origin.into());
+    for (key, value) in overrides.iter().flat_map(|o| &o.values) {
+        parse::assign(&mut table, key, value.clone());
+    }
+    let recipe = parse::recipe(table, &origin)?;
+    recipe.validate(&origin)?;
+    Ok(recipe)
+}

@@ -61,7 +61,7 @@ pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
 
 /// `best/`, then `checkpoints/*` from the newest to the oldest.
 fn candidates(run: &Path) -> Result<Vec<PathBuf>, Error> {
-    let best = Some(run.join("best")).filter(|best| best.is_dir());
+    let best = Some(run.join("best")).filter(|best| best.exists());
     let checkpoints = checkpoints(&run.join("checkpoints"))?.into_iter().map(|(_, path)| path);
     Ok(best.into_iter().chain(checkpoints).collect())
 }

@@ -20,6 +20,7 @@ use onebit_model::file::{Weights, read_weights, write_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::quote::shown;
 
 /// The values that training goes on from, where [`WEIGHTS`] holds averages.
 pub const CURRENT: &str = "current.safetensors";
@@ -30,6 +31,9 @@ pub const STATE: &str = "state.json";
 
 /// Largest file of a checkpoint that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 30;
+
+/// Longest reason for which a state is refused, in characters.
+const LONGEST_REASON: usize = 400;
 
 /// What the weights of a stage are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,8 +100,12 @@ pub struct State {
     pub seed: u64,
     /// Number of training images.
     pub images: usize,
-    /// [`crate::Recipe::fingerprint`].
+    /// [`crate::Recipe::fingerprint`] of the recipe that the checkpoint was made with.
     pub recipe_sha256: String,
+    /// That recipe's `train.epochs`, which a run may change as it goes on; `None` in checkpoints of runs that could
+    /// not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
     /// SHA-256 of the weights that the run began with, as a `weights.safetensors`; `None` for random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_sha256: Option<String>,
@@ -191,13 +199,20 @@ pub fn save_best(
 /// The newest checkpoint in `folder` whose manifest fits its files; without such a folder, none.
 ///
 /// # Errors
-/// The folder itself cannot be read.
+/// The folder itself or a file cannot be read, or the files of that checkpoint are whole but hold something else, such
+/// as what another version has written.
 pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
     let mut skipped = Vec::new();
     for (_, path) in checkpoints(folder)? {
-        match load(&path) {
-            Ok(checkpoint) => return Ok(Latest { checkpoint: Some(checkpoint), skipped }),
-            Err(error) => skipped.push(Skipped { path, reason: error.to_string() }),
+        match read_whole(&path) {
+            Ok(files) => {
+                let checkpoint = Some(parse(&path, files)?);
+                return Ok(Latest { checkpoint, skipped });
+            }
+            Err(error) if error.is_damage() => {
+                skipped.push(Skipped { path, reason: error.to_string() });
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(Latest { checkpoint: None, skipped })
@@ -227,20 +242,38 @@ pub fn discard(skipped: &[Skipped]) -> Result<(), TrainError> {
 /// # Errors
 /// A file that is missing, does not fit the manifest, or holds something else.
 pub fn load(path: &Path) -> Result<Checkpoint, TrainError> {
+    parse(path, read_whole(path)?)
+}
+
+/// The bytes of a checkpoint's files.
+struct Bytes {
+    weights: Vec<u8>,
+    current: Option<Vec<u8>>,
+    optimizer: Vec<u8>,
+    state: Vec<u8>,
+}
+
+/// Reads the files of a checkpoint that are as its manifest says.
+fn read_whole(path: &Path) -> Result<Bytes, TrainError> {
     let names = [WEIGHTS, OPTIMIZER, STATE];
     let [weights, optimizer, state] = read_folder(path, names, MAX_FILE_BYTES)?;
-    let state = parse_state(path, &state)?;
     let current = if path.join(CURRENT).exists() {
         let [current] = read_folder(path, [CURRENT], MAX_FILE_BYTES)?;
-        Some(parse_weights(path, CURRENT, &current)?)
+        Some(current)
     } else {
         None
     };
+    Ok(Bytes { weights, current, optimizer, state })
+}
+
+fn parse(path: &Path, files: Bytes) -> Result<Checkpoint, TrainError> {
+    let state = parse_state(path, &files.state)?;
+    let current = files.current.map(|bytes| parse_weights(path, CURRENT, &bytes)).transpose()?;
     Ok(Checkpoint {
         path: path.to_owned(),
-        weights: parse_weights(path, WEIGHTS, &weights)?,
+        weights: parse_weights(path, WEIGHTS, &files.weights)?,
         current,
-        optimizer,
+        optimizer: files.optimizer,
         state,
     })
 }
@@ -305,5 +338,8 @@ fn parse_weights(path: &Path, name: &str, bytes: &[u8]) -> Result<Verified<Weigh
 }
 
 fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, TrainError> {
-    serde_json::from_slice(bytes).map_err(|e| TrainError::damaged(&path.join(STATE), e))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let reason = format!("does not tell where a run stands: {error}");
+        TrainError::damaged(&path.join(STATE), shown(&reason, LONGEST_REASON))
+    })
 }

@@ -1,12 +1,14 @@
 //! A fixed share of the batch with all its buffers. Chunks are worked on by any thread, in any order;
 //! what they sum is added up in chunk order, so results do not depend on the threads.
 
+use std::collections::TryReserveError;
+
 use onebit_model::Op;
 
 use crate::net::Structure;
 use crate::op::batch_norm::{GradSums, Moments};
 use crate::op::{Backward, Forward, Gradient, Pass, Workspace};
-use crate::params::Params;
+use crate::params::{Params, filled};
 use crate::plan::{Contribution, Place};
 
 /// Buffers of one chunk.
@@ -26,18 +28,30 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    pub(crate) fn new(structure: &Structure, params: &Params) -> Self {
+    /// # Errors
+    /// More memory than the system gives.
+    pub(crate) fn new(structure: &Structure, params: &Params) -> Result<Self, TryReserveError> {
         let plan = &structure.plan;
-        Chunk {
+        let slots = plan.slots.iter().map(|&len| filled(len, 0.0));
+        let bit_slots = plan.bit_slots.iter().map(|&len| filled(len, 0));
+        let grads = params.entries.iter().map(|p| filled(p.grad.len(), 0.0));
+        Ok(Chunk {
             images: 0,
-            floats: plan.slots.iter().map(|&len| vec![0.0; len]).collect(),
-            bits: plan.bit_slots.iter().map(|&len| vec![0; len]).collect(),
-            grads: params.entries.iter().map(|p| vec![0.0; p.grad.len()]).collect(),
+            floats: slots.collect::<Result<_, _>>()?,
+            bits: bit_slots.collect::<Result<_, _>>()?,
+            grads: grads.collect::<Result<_, _>>()?,
             moments: vec![Moments::default(); structure.norms.len()],
             grad_sums: vec![GradSums::default(); structure.norms.len()],
             workspace: Workspace::default(),
             aside: [Vec::new(), Vec::new()],
-        }
+        })
+    }
+
+    /// Bytes of activations and gradients.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let floats = self.floats.iter().chain(&self.grads).map(Vec::len).sum::<usize>();
+        4 * floats + 8 * self.bits.iter().map(Vec::len).sum::<usize>()
     }
 
     /// Copies `images` (NHWC) into the input's buffer.

@@ -108,6 +108,18 @@ pub enum TrainError {
         /// Its value in the given recipe.
         ours: String,
     },
+    /// A run cannot end before the epoch that it is in.
+    #[error(
+        "{}: train.epochs is {asked}, expected {least} or more, as the run has come so far already", path.display()
+    )]
+    FewerEpochs {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// The number of epochs with binary weights that was asked for.
+        asked: usize,
+        /// Those that are finished or begun.
+        least: usize,
+    },
     /// Files that belong to no run are in the way.
     #[error(
         "{}: is not empty and holds no run; choose another --out", path.display()
@@ -140,6 +152,37 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong with each.
         skipped: String,
+    },
+    /// A batch normalization that would see a single value of each channel.
+    #[error(
+        "node `{node}` has a map of {height}x{width} and the batch {batch} image, which is 1 value for each channel; \
+         expected more than 1 value per channel when training: a larger train.batch, or larger images"
+    )]
+    OneValue {
+        /// The batch normalization.
+        node: String,
+        /// Images of a batch.
+        batch: usize,
+        /// Height of its map.
+        height: usize,
+        /// Width of its map.
+        width: usize,
+    },
+    /// More memory than there is.
+    #[error(
+        "training with a batch of {batch} takes {}, {}; expected a smaller train.batch, smaller images or fewer \
+         channels", gigabytes(*needed), match there {
+            Some(there) => format!("and this machine has {:.1} GB", *there as f64 / 1e9),
+            None => "which the system does not give".into(),
+        }
+    )]
+    Memory {
+        /// Bytes that training takes.
+        needed: u64,
+        /// Bytes that there are; `None` if the system has refused to give them.
+        there: Option<u64>,
+        /// Images of a batch.
+        batch: usize,
     },
     /// A graph whose shapes do not fit.
     #[error(transparent)]
@@ -242,12 +285,15 @@ impl TrainError {
             Self::Arch(_)
             | Self::RunExists { .. }
             | Self::OtherRecipe { .. }
+            | Self::FewerEpochs { .. }
             | Self::NotARun { .. }
             | Self::InUse { .. } => ErrorKind::Usage,
             Self::Recipe { .. }
             | Self::UnknownKey { .. }
             | Self::Setting { .. }
             | Self::SplitsDiffer { .. }
+            | Self::OneValue { .. }
+            | Self::Memory { .. }
             | Self::Graph(_)
             | Self::Model(_)
             | Self::Lowered { .. }
@@ -282,4 +328,8 @@ impl TrainError {
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
     }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB of memory", bytes as f64 / 1e9)
 }

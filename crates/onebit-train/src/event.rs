@@ -16,6 +16,9 @@ pub struct TrainOptions<'a> {
     pub out: PathBuf,
     /// Continue the run that is there.
     pub resume: bool,
+    /// The run that is continued may have had another `train.epochs`: it then goes on to those of `recipe`, which
+    /// takes the place of its own.
+    pub change_epochs: bool,
     /// When it becomes true, the step that is running is finished, a checkpoint is written and [`crate::train`] returns.
     pub stop: &'a AtomicBool,
     /// The folder of fetched data sets, instead of [`onebit_data::data_dir`].
@@ -56,6 +59,40 @@ pub enum Event {
         /// Newer checkpoints that were damaged and have been removed.
         skipped: Vec<Skipped>,
     },
+    /// A run is resumed that has nothing left to do.
+    AlreadyFinished {
+        /// Epochs of all stages.
+        epochs: usize,
+        /// Epochs of the stage with binary weights, the recipe's `train.epochs`.
+        binary_epochs: usize,
+    },
+    /// A run goes on to another number of epochs than it was planned for.
+    EpochsChanged {
+        /// `train.epochs` up to now.
+        from: usize,
+        /// `train.epochs` from now on.
+        to: usize,
+        /// The weights become those of a run that was planned so from its start, bit for bit: the learning rates of
+        /// the steps made do not depend on the number of epochs.
+        same_as_from_start: bool,
+        /// Learning rate of the next step, as it was planned; `None` if there was to be none.
+        lr_before: Option<f64>,
+        /// Learning rate of the next step.
+        lr: f64,
+    },
+    /// The weights in `best` were damaged or missing.
+    BestDamaged {
+        /// What is wrong, in one sentence that names the file or folder.
+        reason: String,
+        /// What has taken their place: the best of the checkpoints that are kept. With `None` the best of the epochs to
+        /// come will.
+        instead: Option<Best>,
+    },
+    /// `metrics.csv` lacks rows of finished epochs; the curves have gaps.
+    RowsMissing {
+        /// How many.
+        epochs: usize,
+    },
     /// A teacher's outputs take the place of the labels.
     Teacher {
         /// The file it was read from.
@@ -73,6 +110,8 @@ pub enum Event {
         classifier_anew: bool,
         /// Hyper functions that the file lacks and that start as constants.
         hyper_functions: usize,
+        /// What is wrong with weights that would have been preferred.
+        skipped: Vec<String>,
     },
     /// A run goes on from its checkpoint although `train.init` holds other weights than those it began with.
     InitChanged {
@@ -106,7 +145,12 @@ pub enum Event {
         seconds_left: f64,
     },
     /// An epoch has ended.
-    Epoch(Row),
+    Epoch {
+        /// What it gave.
+        row: Row,
+        /// Whether its weights are the best of the stage with binary weights up to now.
+        best: bool,
+    },
     /// A checkpoint has been written.
     Checkpoint {
         /// Its folder.

@@ -19,6 +19,8 @@ pub(crate) struct Init {
     pub(crate) classifier_anew: bool,
     /// Hyper functions of the network that the weights lack.
     pub(crate) hyper_functions: usize,
+    /// What is wrong with weights that would have been preferred.
+    pub(crate) skipped: Vec<String>,
     weights: Verified<Weights>,
 }
 
@@ -39,6 +41,7 @@ impl Init {
             sha256: hex(&Sha256::digest(bytes)),
             classifier_anew: loaded.weights.graph.classes.len() != graph.classes.len(),
             hyper_functions: 0,
+            skipped: loaded.skipped.into_iter().map(|skipped| skipped.reason).collect(),
             weights: loaded.weights,
         };
         init.match_with(graph)?;

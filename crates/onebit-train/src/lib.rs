@@ -4,12 +4,15 @@
 //! [`Recipe`] in, a folder of checkpoints out.
 
 mod average;
+mod best;
 pub mod binarize;
+mod check;
 pub mod checkpoint;
 mod chunk;
 mod error;
 mod evaluate;
 mod event;
+mod feasible;
 mod gemm;
 mod images;
 mod init;
@@ -23,6 +26,7 @@ mod plan;
 pub mod probe;
 mod quote;
 pub mod recipe;
+mod resume;
 mod run;
 pub mod schedule;
 mod simd;
@@ -31,6 +35,7 @@ mod teacher;
 mod text;
 mod trainer;
 
+pub use check::{Checked, Counts, check};
 pub use error::TrainError;
 pub use event::{Event, Summary, TrainOptions};
 pub use net::{Net, NetConfig};

@@ -1,18 +1,21 @@
 //! The run's `metrics.csv`: one row for each epoch.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::TrainError;
 use crate::checkpoint::{Stage, write_file};
+use crate::quote::quoted;
+use crate::{TrainError, text};
 
 /// First line of the file.
 pub const HEADER: &str =
     "epoch,stage,step,lr,train_loss,train_top1,test_loss,test_top1,img_per_s,seconds";
 const COLUMNS: usize = 10;
+/// More than the rows of the longest run take.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What one epoch gave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -69,7 +72,8 @@ impl Row {
         let [lr, train_loss, train_top1, test_loss, test_top1, img_per_s, seconds] = values;
         Ok(Row {
             epoch: epoch.parse().map_err(|_| not_a_number(epoch))?,
-            stage: Stage::from_name(stage).ok_or_else(|| format!("`{stage}` is no stage"))?,
+            stage: Stage::from_name(stage)
+                .ok_or_else(|| format!("`{}` is no stage", quoted(stage)))?,
             step: step.parse().map_err(|_| not_a_number(step))?,
             lr,
             train_loss,
@@ -83,21 +87,21 @@ impl Row {
 }
 
 fn not_a_number(cell: &str) -> String {
-    format!("`{cell}` is not the number expected")
+    format!("`{}` is not the number expected", quoted(cell))
 }
 
 /// Starts the file anew, or keeps the rows of the first `epochs` of an interrupted run. A last line that was cut
-/// short is dropped; a missing file begins without rows.
+/// short is dropped; a missing file begins without rows. Returns the number of those epochs that have no row.
 ///
 /// # Errors
 /// A file that cannot be read or written, or holds something else.
-pub fn begin(path: &Path, epochs: usize) -> Result<(), TrainError> {
-    let mut kept = format!("{HEADER}\n");
-    if epochs > 0 {
-        let rows = read_whole_lines(path)?;
-        kept.extend(rows.iter().filter(|row| row.epoch <= epochs).map(|row| row.to_line()));
-    }
-    write_file(path, kept.as_bytes())
+pub fn begin(path: &Path, epochs: usize) -> Result<usize, TrainError> {
+    let mut rows = if epochs > 0 { read_whole_lines(path)? } else { Vec::new() };
+    rows.retain(|row| row.epoch <= epochs);
+    let lines = rows.iter().map(|row| row.to_line());
+    let kept: String = std::iter::once(format!("{HEADER}\n")).chain(lines).collect();
+    write_file(path, kept.as_bytes())?;
+    Ok(epochs - rows.len())
 }
 
 /// Adds a row and waits until it is on the disk.
@@ -118,15 +122,17 @@ pub fn append(path: &Path, row: Row) -> Result<(), TrainError> {
 /// # Errors
 /// A file that cannot be read, or whose lines are not those of this version; names the line.
 pub fn read(path: &Path) -> Result<Vec<Row>, TrainError> {
-    let text = fs::read_to_string(path).map_err(TrainError::read(path))?;
-    parse(path, &text)
+    parse(path, &text::read(path, MAX_BYTES)?)
 }
 
-fn read_whole_lines(path: &Path) -> Result<Vec<Row>, TrainError> {
-    let text = match fs::read_to_string(path) {
+/// All rows but a last one that was cut short; none of a file that is not there.
+pub(crate) fn read_whole_lines(path: &Path) -> Result<Vec<Row>, TrainError> {
+    let text = match text::read(path, MAX_BYTES) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(TrainError::read(path)(error)),
+        Err(TrainError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
     };
     match text.rfind('\n') {
         Some(end) => parse(path, &text[..=end]),
@@ -139,9 +145,16 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Row>, TrainError> {
     if lines.next() != Some(HEADER) {
         return Err(TrainError::damaged(path, format!("the first line is not `{HEADER}`")));
     }
-    let row = |(line, text)| {
-        Row::from_line(text)
-            .map_err(|reason| TrainError::damaged(path, format!("line {line}: {reason}")))
-    };
-    (2..).zip(lines).map(row).collect()
+    let mut rows: Vec<Row> = Vec::new();
+    for (line, text) in (2..).zip(lines) {
+        let row = Row::from_line(text).and_then(|row| match rows.last() {
+            Some(before) if row.epoch <= before.epoch => {
+                Err(format!("epoch {} after epoch {}", row.epoch, before.epoch))
+            }
+            _ if row.epoch == 0 => Err("epoch 0, expected 1 or more".into()),
+            _ => Ok(row),
+        });
+        rows.push(row.map_err(|e| TrainError::damaged(path, format!("line {line}: {e}")))?);
+    }
+    Ok(rows)
 }

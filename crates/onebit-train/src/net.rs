@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::binarize::{Estimator, WeightEstimator};
 use crate::chunk::Chunk;
 use crate::error::TrainError;
+use crate::feasible::{net_bytes, no_memory};
 use crate::loss::{self, Loss};
 use crate::op::batch_norm::{BatchNorm, Moments};
 use crate::op::{Layer, Pass, layer};
@@ -153,11 +154,16 @@ fn norms_of_sums(graph: &Graph, norm_index: &[Option<usize>]) -> Vec<Option<usiz
     graph.nodes.iter().map(of_sum).collect()
 }
 
+/// Images of a chunk of a batch.
+pub(crate) fn images_per_chunk(batch: usize) -> usize {
+    batch.div_ceil(CHUNKS).max(1)
+}
+
 impl Net {
     /// A network with initial parameters drawn from `seed`.
     ///
     /// # Errors
-    /// A lowered graph, which has no batch normalization to train.
+    /// A lowered graph, which has no batch normalization to train, or more memory than the system gives.
     pub fn new(graph: Verified<Graph>, config: NetConfig, seed: u64) -> Result<Self, TrainError> {
         Self::observing(graph, config, seed, &[])
     }
@@ -177,12 +183,21 @@ impl Net {
             return Err(TrainError::Lowered { node: node.name.clone() });
         }
         let shapes = infer::shapes(&graph)?;
-        let (params, first) = initial(&graph, &shapes, seed);
-        let images_per_chunk = config.batch.div_ceil(CHUNKS).max(1);
+        let needed = net_bytes(&graph, config.batch)?;
+        let refused = |_| no_memory(needed, config.batch);
+        let (params, first) = initial(&graph, &shapes, seed).map_err(refused)?;
+        let images_per_chunk = images_per_chunk(config.batch);
         let structure = Structure::new(graph, &first, images_per_chunk, &config, observed)?;
         let count = config.batch.max(1).div_ceil(images_per_chunk);
-        let chunks = (0..count).map(|_| Chunk::new(&structure, &params)).collect();
-        Ok(Net { params, structure, chunks, images_per_chunk })
+        let chunks: Result<_, _> = (0..count).map(|_| Chunk::new(&structure, &params)).collect();
+        Ok(Net { params, structure, chunks: chunks.map_err(refused)?, images_per_chunk })
+    }
+
+    /// Bytes of parameters, gradients and activations.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let parameters = self.params.entries.iter().map(|p| p.value.len() + p.grad.len());
+        4 * parameters.sum::<usize>() + self.chunks.iter().map(Chunk::bytes).sum::<usize>()
     }
 
     /// The graph that is trained.
@@ -195,7 +210,8 @@ impl Net {
     /// running statistics. `images` is NHWC, normalised, at most the planned batch.
     ///
     /// # Panics
-    /// If there are more images than planned, the last one is not whole, or there is not one label for each.
+    /// If there are more images than planned, the last one is not whole, or there is not one label for each; or if a
+    /// batch normalization would see a single value for each channel.
     pub fn step(&mut self, images: &[f32], labels: &[u32], label_smoothing: f32) -> Loss {
         let classes = self.structure.graph.classes.len();
         self.step_with(images, |logits, gradient| {
@@ -206,7 +222,7 @@ impl Net {
     /// As [`Net::step`] with any loss: it gets the logits `[N, classes]` and writes their gradient.
     ///
     /// # Panics
-    /// If there are more images than planned or the last one is not whole.
+    /// If there are more images than planned or the last one is not whole, or as [`Net::step`] for a single value.
     pub fn step_with(
         &mut self,
         images: &[f32],
@@ -318,6 +334,7 @@ impl Net {
                         .iter()
                         .filter(|c| c.images > 0)
                         .for_each(|c| moments.merge(&c.moments[n]));
+                    assert!(moments.count() > 1.0, "a batch of more than 1 value per channel");
                     structure.norms[n].use_batch(&moments, params);
                 }
             }

@@ -84,6 +84,12 @@ impl Adam {
         bad.map_or(Ok(()), Err)
     }
 
+    /// Steps made.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// The state as the bytes of a checkpoint's `optimizer.safetensors`: `<parameter>.m`, `<parameter>.v`.
     ///
     /// # Errors
@@ -126,6 +132,15 @@ impl Adam {
                     }
                     _ => return Err(format!("tensor `{name}` is missing or of another shape")),
                 }
+            }
+        }
+        for (parameter, Moments { m, v }) in params.entries.iter().zip(&adam.moments) {
+            // A second moment may have overflowed: it then holds its weight still.
+            if !m.iter().all(|m| m.is_finite()) || !v.iter().all(|&v| v >= 0.0) {
+                let name = &parameter.name;
+                return Err(format!(
+                    "the moments of `{name}` are no means of gradients and squares"
+                ));
             }
         }
         match tensors.keys().next() {

@@ -1,5 +1,7 @@
 //! Parameters of a network: values, gradients, initial values.
 
+use std::collections::TryReserveError;
+
 use onebit_data::random::{Key, Stream};
 use onebit_model::op::Role;
 use onebit_model::{Graph, NodeId, Op, Shape, Slope};
@@ -39,17 +41,35 @@ impl Params {
     }
 }
 
+/// `len` times the same value.
+///
+/// # Errors
+/// More memory than the system gives.
+pub(crate) fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>, TryReserveError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len)?;
+    values.resize(len, value);
+    Ok(values)
+}
+
 /// Allocates and initialises the parameters of `graph`; also where each node's parameters start.
-pub(crate) fn initial(graph: &Graph, shapes: &[Shape], seed: u64) -> (Params, Vec<usize>) {
+///
+/// # Errors
+/// More memory than the system gives.
+pub(crate) fn initial(
+    graph: &Graph,
+    shapes: &[Shape],
+    seed: u64,
+) -> Result<(Params, Vec<usize>), TryReserveError> {
     let mut entries = Vec::new();
     let mut first = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.nodes.iter().enumerate() {
         first.push(entries.len());
         for param in graph.params(NodeId(id), shapes) {
             let stream = entries.len() as u64;
-            let value = initial_value(&node.op, param.suffix, &param.shape, seed, stream);
+            let value = initial_value(&node.op, param.suffix, &param.shape, seed, stream)?;
             let trained = param.role != Role::Statistic;
-            let grad = if trained { vec![0.0; value.len()] } else { Vec::new() };
+            let grad = filled(if trained { value.len() } else { 0 }, 0.0)?;
             entries.push(Parameter {
                 name: node.param_name(param.suffix),
                 shape: param.shape,
@@ -59,27 +79,35 @@ pub(crate) fn initial(graph: &Graph, shapes: &[Shape], seed: u64) -> (Params, Ve
             });
         }
     }
-    (Params { entries }, first)
+    Ok((Params { entries }, first))
 }
 
-fn initial_value(op: &Op, suffix: &str, shape: &[usize], seed: u64, stream: u64) -> Vec<f32> {
+fn initial_value(
+    op: &Op,
+    suffix: &str,
+    shape: &[usize],
+    seed: u64,
+    stream: u64,
+) -> Result<Vec<f32>, TryReserveError> {
     let len = shape.iter().product();
     let fan_in: usize = shape.iter().skip(1).product();
     let uniform = |bound: f32| {
         let key = Key { seed, epoch: 0, index: stream, stream: Stream::WEIGHTS };
-        key.uniforms().take(len).map(|u| (2.0 * u - 1.0) * bound).collect()
+        let mut values = filled(len, 0.0)?;
+        values.iter_mut().zip(key.uniforms()).for_each(|(v, u)| *v = (2.0 * u - 1.0) * bound);
+        Ok(values)
     };
     match (op, suffix) {
         // PyTorch's default for convolutions and linear layers: uniform within 1/sqrt(fan-in).
         (Op::Conv { .. } | Op::ConvBin { .. } | Op::Linear { .. }, "weight") => {
             uniform((1.0 / fan_in as f32).sqrt())
         }
-        (Op::ConvBin { .. }, "scale") => vec![1.0 / (fan_in.max(1) as f32).sqrt(); len],
-        (Op::BatchNorm, "weight" | "running_var") => vec![1.0; len],
-        (Op::Prelu { slope: Slope::Negative | Slope::Both, .. }, "slope_neg") => vec![0.25; len],
-        (Op::Prelu { .. }, "slope_pos") => vec![1.0; len],
+        (Op::ConvBin { .. }, "scale") => filled(len, 1.0 / (fan_in.max(1) as f32).sqrt()),
+        (Op::BatchNorm, "weight" | "running_var") => filled(len, 1.0),
+        (Op::Prelu { slope: Slope::Negative | Slope::Both, .. }, "slope_neg") => filled(len, 0.25),
+        (Op::Prelu { .. }, "slope_pos") => filled(len, 1.0),
         // Kaiming uniform for the ReLU behind it; heads of zeros make the network static at first.
         (Op::HyperTrunk { .. }, "weight") => uniform((6.0 / fan_in as f32).sqrt()),
-        _ => vec![0.0; len],
+        _ => filled(len, 0.0),
     }
 }

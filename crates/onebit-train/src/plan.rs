@@ -122,12 +122,12 @@ struct Places<'a> {
 
 impl Places<'_> {
     fn whole(&mut self, len: usize) -> Place {
-        self.slots.push(len * self.chunk);
+        self.slots.push(len.saturating_mul(self.chunk));
         Place { slot: self.slots.len() - 1, whole: true }
     }
 
     fn bits(&mut self, len: usize) -> Place {
-        self.bit_slots.push(len * self.chunk);
+        self.bit_slots.push(len.saturating_mul(self.chunk));
         Place { slot: self.bit_slots.len() - 1, whole: true }
     }
 
@@ -140,7 +140,7 @@ impl Places<'_> {
             shared.slots.push(self.slots.len() - 1);
         }
         let slot = shared.slots[position];
-        self.slots[slot] = self.slots[slot].max(len * self.group[level]);
+        self.slots[slot] = self.slots[slot].max(len.saturating_mul(self.group[level]));
         Place { slot, whole: false }
     }
 }

@@ -61,36 +61,69 @@ impl RunPaths {
 /// A run's folder that this process alone writes to, until this is dropped.
 pub(crate) struct OpenRun {
     pub(crate) paths: RunPaths,
+    /// The epochs with binary weights that the recipe in the folder says.
+    pub(crate) epochs: usize,
     _lock: File,
+}
+
+/// How a run is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It must not be there yet.
+    Start,
+    /// It is there, with the same recipe.
+    Resume,
+    /// It is there, with the same recipe but for `train.epochs`.
+    ChangeEpochs,
 }
 
 impl OpenRun {
     /// Starts a run in an empty or new folder, or opens the run of the same recipe that is to be resumed.
-    pub(crate) fn open(root: &Path, recipe: &Recipe, resume: bool) -> Result<Self, TrainError> {
+    pub(crate) fn open(root: &Path, recipe: &Recipe, mode: Mode) -> Result<Self, TrainError> {
         let paths = RunPaths::new(root);
         let is_run = paths.recipe().exists();
-        match (is_run, resume) {
-            (true, _) => check_recipe(&paths, recipe, resume)?,
-            (false, true) => return Err(TrainError::NoRun { path: root.to_owned() }),
-            (false, false) => check_empty(root)?,
-        }
+        let epochs = match (is_run, mode) {
+            (true, _) => check_recipe(&paths, recipe, mode)?,
+            (false, Mode::Start) => {
+                check_empty(root)?;
+                recipe.train.epochs
+            }
+            (false, Mode::Resume | Mode::ChangeEpochs) => {
+                return Err(TrainError::NoRun { path: root.to_owned() });
+            }
+        };
         fs::create_dir_all(root).map_err(TrainError::write(root))?;
         let lock = lock(root)?;
         recover(root)?;
         recover(&paths.checkpoints())?;
+        let run = OpenRun { paths, epochs, _lock: lock };
         if !is_run {
-            write_file(&paths.recipe(), recipe.to_toml()?.as_bytes())?;
+            run.write_recipe(recipe)?;
         }
-        Ok(OpenRun { paths, _lock: lock })
+        Ok(run)
+    }
+
+    /// Puts a recipe in the place of the one in the folder.
+    pub(crate) fn write_recipe(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        write_file(&self.paths.recipe(), recipe.to_toml()?.as_bytes())
     }
 }
 
-fn check_recipe(paths: &RunPaths, recipe: &Recipe, resume: bool) -> Result<(), TrainError> {
+fn check_recipe(paths: &RunPaths, recipe: &Recipe, mode: Mode) -> Result<usize, TrainError> {
     let path = paths.root.clone();
-    if let Some((key, ours, theirs)) = recipe.difference(&Recipe::load(&paths.recipe())?)? {
+    let theirs = Recipe::load(&paths.recipe())?;
+    let epochs = theirs.train.epochs;
+    let mut comparable = recipe.clone();
+    if mode == Mode::ChangeEpochs {
+        comparable.train.epochs = epochs;
+    }
+    if let Some((key, ours, theirs)) = comparable.difference(&theirs)? {
         return Err(TrainError::OtherRecipe { path, key, theirs, ours });
     }
-    if resume { Ok(()) } else { Err(TrainError::RunExists { path }) }
+    match mode {
+        Mode::Start => Err(TrainError::RunExists { path }),
+        Mode::Resume | Mode::ChangeEpochs => Ok(epochs),
+    }
 }
 
 fn check_empty(root: &Path) -> Result<(), TrainError> {

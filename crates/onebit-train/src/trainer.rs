@@ -1,5 +1,7 @@
 //! Training from a recipe to a folder of checkpoints.
 
+mod going_on;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,16 +11,16 @@ use onebit_model::file::Weights;
 use onebit_model::{Graph, ModelError, Verified, arch};
 
 use crate::average::Average;
-use crate::checkpoint::{
-    self, Best, Checkpoint, Latest, OPTIMIZER, STATE, Skipped, Stage, State, Sums,
-};
+use crate::checkpoint::{self, Best, Latest, Stage, State, Sums};
 use crate::evaluate::{Evaluation, evaluate, teacher_top1};
+use crate::feasible::{self, Needs};
 use crate::images::Images;
 use crate::init::Init;
 use crate::loss::{Loss, distillation};
 use crate::metrics::{self, Row};
 use crate::optim::Adam;
-use crate::run::OpenRun;
+use crate::resume::Expected;
+use crate::run::{Mode, OpenRun};
 use crate::schedule::LearningRate;
 use crate::stages::{epochs_of, stage_of, weight_decay};
 use crate::teacher::Teacher;
@@ -43,6 +45,9 @@ pub fn train(
     recipe.validate("recipe")?;
     let images = Images::open(recipe, options.data_dir.as_deref())?;
     let graph = arch::build(&recipe.network, &images.task)?;
+    feasible::check_norms(&graph, recipe.train.batch)?;
+    let needs = Needs::of(recipe, &graph)?;
+    feasible::check_memory(needs, recipe.train.batch)?;
     let teacher = match &recipe.train.teacher {
         Some(section) => Some(Teacher::of_run(section, &images, recipe.train.batch)?),
         None => None,
@@ -51,7 +56,13 @@ pub fn train(
         Some(path) if !options.resume => Some(Init::read(path, &graph)?),
         _ => None,
     };
-    let run = OpenRun::open(&options.out, recipe, options.resume)?;
+    feasible::reserve(needs, recipe.train.batch)?;
+    let mode = match (options.resume, options.change_epochs) {
+        (false, _) => Mode::Start,
+        (true, false) => Mode::Resume,
+        (true, true) => Mode::ChangeEpochs,
+    };
+    let run = OpenRun::open(&options.out, recipe, mode)?;
     let mut session =
         Session::begin(options, Material { images, graph, teacher, init }, &run, events)?;
     while session.state.epoch < recipe.total_epochs() {
@@ -106,7 +117,17 @@ impl<'a> Session<'a> {
         let Material { images, graph, teacher, init } = material;
         let Latest { checkpoint, skipped } = checkpoint::latest(&run.paths.checkpoints())?;
         let state = match &checkpoint {
-            Some(checkpoint) => checked_state(checkpoint, recipe, &images, teacher.as_ref())?,
+            Some(checkpoint) => {
+                let expected = Expected {
+                    recipe,
+                    epochs: run.epochs,
+                    images: images.count(),
+                    steps: images.train.batches(),
+                    graph: &graph,
+                    teacher: teacher.as_ref(),
+                };
+                expected.state(checkpoint)?
+            }
             None if skipped.is_empty() => first_state(recipe, &images, teacher.as_ref())?,
             None => {
                 let reasons: Vec<_> = skipped.into_iter().map(|skipped| skipped.reason).collect();
@@ -148,7 +169,11 @@ impl<'a> Session<'a> {
         if from_start {
             session.start_average();
         }
-        metrics::begin(&run.paths.metrics(), session.state.epoch)?;
+        session.change_epochs()?;
+        let missing = metrics::begin(&run.paths.metrics(), session.state.epoch)?;
+        if missing > 0 {
+            (session.events)(Event::RowsMissing { epochs: missing });
+        }
         Ok(session)
     }
 
@@ -175,33 +200,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn resume(
-        &mut self,
-        checkpoint: Option<Checkpoint>,
-        skipped: Vec<Skipped>,
-    ) -> Result<(), TrainError> {
-        if let Some(Checkpoint { path, weights, current, optimizer, .. }) = checkpoint {
-            self.net.load_weights(&weights)?;
-            self.start_average();
-            if let Some(current) = current {
-                self.net.load_weights(&current)?;
-            }
-            let adam = Adam::from_bytes(self.recipe.train.adam(), &self.net.params, &optimizer);
-            self.adam = adam.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
-            checkpoint::discard(&skipped)?;
-            self.newest = Some(path);
-        }
-        let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
-        (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
-        Ok(())
-    }
-
     /// Begins with trained weights.
     fn initialize(&mut self, init: Init) {
         init.apply(&mut self.net.params);
         self.state.init_sha256 = Some(init.sha256);
-        let Init { path, classifier_anew, hyper_functions, .. } = init;
-        (self.events)(Event::Initialized { path, classifier_anew, hyper_functions });
+        let Init { path, classifier_anew, hyper_functions, skipped, .. } = init;
+        (self.events)(Event::Initialized { path, classifier_anew, hyper_functions, skipped });
     }
 
     /// Says so if the initial weights are others now; the run has its own and needs them no more, so that they may
@@ -325,9 +329,10 @@ impl<'a> Session<'a> {
         self.state.epoch = row.epoch;
         self.state.step_in_epoch = 0;
         self.state.sums = Sums::default();
-        (self.events)(Event::Epoch(row));
         let better = self.state.best.is_none_or(|best| test.top1 > best.top1);
-        if better && self.state.stage == Stage::BinaryWeights {
+        let best = better && self.state.stage == Stage::BinaryWeights;
+        (self.events)(Event::Epoch { row, best });
+        if best {
             self.state.best = Some(Best { epoch: row.epoch, top1: test.top1 });
             let weights = self.weights()?;
             checkpoint::save_best(&self.run.paths.best(), &self.state, &weights)?;
@@ -407,8 +412,13 @@ impl<'a> Session<'a> {
 
     /// Learning rate of a step of the current epoch.
     fn learning_rate(&self, step: usize) -> f64 {
-        let train = &self.recipe.train;
-        let (first, epochs) = epochs_of(self.recipe, self.state.stage);
+        self.learning_rate_of(self.recipe, step)
+    }
+
+    fn learning_rate_of(&self, recipe: &Recipe, step: usize) -> f64 {
+        let train = &recipe.train;
+        let stage = stage_of(recipe, self.state.epoch);
+        let (first, epochs) = epochs_of(recipe, stage);
         let rate = LearningRate {
             lr: train.lr,
             schedule: train.schedule,
@@ -457,38 +467,10 @@ fn first_state(
         seed: recipe.train.seed,
         images: images.count(),
         recipe_sha256: recipe.fingerprint()?,
+        epochs: Some(recipe.train.epochs),
         init_sha256: None,
         teacher_sha256: teacher.map(|teacher| teacher.sha256.clone()),
         best: None,
         sums: Sums::default(),
     })
-}
-
-fn checked_state(
-    checkpoint: &Checkpoint,
-    recipe: &Recipe,
-    images: &Images,
-    teacher: Option<&Teacher>,
-) -> Result<State, TrainError> {
-    let state = checkpoint.state.clone();
-    let refuse = |reason: String| Err(TrainError::damaged(&checkpoint.path.join(STATE), reason));
-    if state.recipe_sha256 != recipe.fingerprint()? {
-        return refuse(
-            "the checkpoint was made with another recipe than the run's recipe.toml".into(),
-        );
-    }
-    if state.images != images.count() {
-        return refuse(format!(
-            "the run was started with {} training images, expected as many now, found {}",
-            state.images,
-            images.count()
-        ));
-    }
-    if let (Some(teacher), Some(expected)) = (teacher, &state.teacher_sha256)
-        && teacher.sha256 != *expected
-    {
-        let (path, found) = (teacher.path.clone(), teacher.sha256.clone());
-        return Err(TrainError::OtherTeacher { path, found, expected: expected.clone() });
-    }
-    Ok(state)
 }

@@ -37,6 +37,7 @@ fn state(epoch: usize, step: usize) -> State {
         seed: u64::MAX,
         images: 60_000,
         recipe_sha256: "ab".repeat(32),
+        epochs: Some(100),
         init_sha256: Some("cd".repeat(32)),
         teacher_sha256: None,
         best: Some(Best { epoch, top1: 1.0 / 3.0 }),

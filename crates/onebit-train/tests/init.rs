@@ -56,7 +56,7 @@ fn dybnn_begins_as_the_reactnet_that_it_is_given() {
         let method = format!("network.method={method}");
         let events = whole(&recipe(&[&method, "train.epochs=1"], Some(&reactnet)), &out);
         let told = events.iter().find_map(|event| match event {
-            Event::Initialized { path, classifier_anew: false, hyper_functions } => {
+            Event::Initialized { path, classifier_anew: false, hyper_functions, .. } => {
                 assert_eq!(*path, reactnet.join("best/weights.safetensors"));
                 Some(*hyper_functions)
             }
@@ -97,7 +97,12 @@ fn a_classifier_for_another_number_of_classes_starts_anew() {
     let (file, out) = (folder.path().join("w.safetensors"), folder.path().join("run"));
     untrained(&file, &[], 7);
     let events = whole(&recipe(&["train.epochs=1"], Some(&file)), &out);
-    let told = Event::Initialized { path: file, classifier_anew: true, hyper_functions: 0 };
+    let told = Event::Initialized {
+        path: file,
+        classifier_anew: true,
+        hyper_functions: 0,
+        skipped: Vec::new(),
+    };
     assert!(events.contains(&told), "{events:?}");
 }
 

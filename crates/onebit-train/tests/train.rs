@@ -148,7 +148,7 @@ fn the_second_stage_begins_with_the_average_of_the_first() {
     ]);
     let [expected, out] = ["whole", "stopped"].map(|name| folder.path().join(name));
     whole(&recipe, &expected);
-    let between = |event: &Event| matches!(event, Event::Epoch(row) if row.epoch == 1);
+    let between = |event: &Event| matches!(event, Event::Epoch { row, .. } if row.epoch == 1);
     run(&recipe, &out, false, between).0.unwrap();
     let file = |out: &Path, name: &str| fs::read(out.join("checkpoints/epoch-00001").join(name));
     let average = file(&expected, "weights.safetensors").unwrap();
@@ -202,7 +202,8 @@ fn two_stages_can_be_interrupted_in_each_and_between_them() {
         assert_same(&out, &expected, 3, &format!("stopped in epoch {epoch} after step {step}"));
     }
     let out = folder.path().join("between");
-    let after_the_first = |event: &Event| matches!(event, Event::Epoch(row) if row.epoch == 1);
+    let after_the_first =
+        |event: &Event| matches!(event, Event::Epoch { row, .. } if row.epoch == 1);
     let stopped = run(&recipe, &out, false, after_the_first).0.unwrap();
     assert_eq!((stopped.epoch, stopped.interrupted), (1, true));
     run(&recipe, &out, true, |_| false).0.unwrap();
@@ -304,6 +305,7 @@ fn two_processes_cannot_train_in_one_folder() {
         recipe: recipe.clone(),
         out: out.clone(),
         resume,
+        change_epochs: false,
         stop: &stop,
         data_dir: None,
     };
@@ -385,7 +387,7 @@ fn images_that_do_not_belong_together_are_refused_before_a_folder_is_made() {
     recipe.data.test = "fashion-mnist-sample:test".into();
     recipe.network.arch = "resnet-21".into();
     let error = run(&recipe, &out, false, |_| false).0.unwrap_err();
-    assert!(error.to_string().contains("there is no architecture `resnet-21`"), "{error}");
+    assert!(error.to_string().contains("network.arch is resnet-21, expected one of "), "{error}");
     recipe.network.arch = "resnet20".into();
     recipe.train.batch = 85;
     let error = run(&recipe, &out, false, |_| false).0.unwrap_err();

@@ -89,6 +89,11 @@ impl Moments {
         }
     }
 
+    /// Values of each channel.
+    pub(crate) fn count(&self) -> f64 {
+        self.count
+    }
+
     fn merge_channel(&mut self, c: usize, count: f64, mean: f64, deviation: f64) {
         let (total, delta) = (self.count + count, mean - self.mean[c]);
         self.mean[c] += delta * count / total;

@@ -1,4 +1,5 @@
 //! Short trainings.
+#![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,9 +34,24 @@ pub(crate) fn run(
     resume: bool,
     stop_after: impl Fn(&Event) -> bool,
 ) -> (Result<Summary, TrainError>, Vec<Event>) {
+    run_with(recipe, out, (resume, false), stop_after)
+}
+
+/// Goes on with a run to the recipe's number of epochs.
+pub(crate) fn run_to(recipe: &Recipe, out: &Path) -> (Result<Summary, TrainError>, Vec<Event>) {
+    run_with(recipe, out, (true, true), |_| false)
+}
+
+/// As [`run`], also with `change_epochs`.
+pub(crate) fn run_with(
+    recipe: &Recipe,
+    out: &Path,
+    (resume, change_epochs): (bool, bool),
+    stop_after: impl Fn(&Event) -> bool,
+) -> (Result<Summary, TrainError>, Vec<Event>) {
     let stop = AtomicBool::new(false);
     let (recipe, out) = (recipe.clone(), out.to_owned());
-    let options = TrainOptions { recipe, out, resume, stop: &stop, data_dir: None };
+    let options = TrainOptions { recipe, out, resume, change_epochs, stop: &stop, data_dir: None };
     let mut events = Vec::new();
     let summary = train(&options, &mut |event| {
         if stop_after(&event) {

@@ -1,0 +1,109 @@
+//! A recipe as it would be trained, without training.
+
+use std::path::Path;
+
+use onebit_data::ErrorKind;
+use onebit_model::arch::{self, Task};
+
+use crate::feasible::{Needs, check_norms, machine_memory};
+use crate::images::Images;
+use crate::init::Init;
+use crate::teacher::Teacher;
+use crate::{Recipe, TrainError};
+
+/// What a recipe comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// `[channels, height, width]` of the images: those of the data or, if these are not there, those that the
+    /// architecture is made for.
+    pub input: [usize; 3],
+    /// Number of classes, likewise.
+    pub classes: usize,
+    /// Trained values.
+    pub parameters: u64,
+    /// Memory that training takes, in bytes: parameters, activations of a batch, optimizer, batches that are
+    /// read ahead.
+    pub memory: u64,
+    /// Memory and swap of this machine, in bytes, where the system tells. Training on it is refused if that is less.
+    pub machine_memory: Option<u64>,
+    /// What the data sets hold; `None` if they are not there.
+    pub images: Option<Counts>,
+    /// What is not there and could not be checked, a sentence each.
+    pub missing: Vec<String>,
+}
+
+/// Sizes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Training images.
+    pub train: usize,
+    /// Test images.
+    pub test: usize,
+    /// Steps of an epoch.
+    pub steps: usize,
+}
+
+/// Checks a recipe as [`crate::train`] does before the first step. Data, initial weights and a teacher that are not
+/// there are left out, and the memory of this machine is not asked for: a recipe may be written on another machine than
+/// the one that trains.
+///
+/// `data_dir` is the folder of fetched data sets, instead of [`onebit_data::data_dir`].
+///
+/// # Errors
+/// As [`crate::train`], but for files that are missing and for the run's folder.
+pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainError> {
+    recipe.validate("recipe")?;
+    let mut missing = Vec::new();
+    let images = if_there(Images::open(recipe, data_dir), &mut missing)?;
+    let task = match &images {
+        Some(images) => images.task.clone(),
+        None => own_task(recipe)?,
+    };
+    let graph = arch::build(&recipe.network, &task)?;
+    check_norms(&graph, recipe.train.batch)?;
+    let needs = Needs::of(recipe, &graph)?;
+    if images.is_some() {
+        if let Some(path) = &recipe.train.init {
+            if_there(Init::read(path, &graph), &mut missing)?;
+        }
+        if let Some(teacher) = &recipe.train.teacher {
+            if_there(Teacher::open(teacher, &task, recipe.train.batch), &mut missing)?;
+        }
+    }
+    Ok(Checked {
+        input: task.input,
+        classes: task.classes.len(),
+        parameters: needs.parameters,
+        memory: needs.bytes(),
+        machine_memory: machine_memory(),
+        images: images.map(|images| Counts {
+            train: images.count(),
+            test: images.test.dataset().len(),
+            steps: images.train.batches(),
+        }),
+        missing,
+    })
+}
+
+/// What was read; if it is not there, `None` and a word of it in `missing`.
+fn if_there<T>(
+    read: Result<T, TrainError>,
+    missing: &mut Vec<String>,
+) -> Result<Option<T>, TrainError> {
+    match read {
+        Ok(there) => Ok(Some(there)),
+        Err(error) if error.kind() == ErrorKind::MissingInput => {
+            missing.push(error.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The images that the architecture is made for, in the size that the recipe gives.
+fn own_task(recipe: &Recipe) -> Result<Task, TrainError> {
+    let architecture = arch::find(&recipe.network.arch)?;
+    let [channels, height, width] = architecture.input;
+    let [height, width] = recipe.data.image_size.unwrap_or([height, width]);
+    Ok(Task::unnamed([channels, height, width], architecture.classes))
+}

@@ -1,0 +1,89 @@
+//! Runs that go on from a checkpoint, perhaps to another number of epochs.
+
+use super::Session;
+use crate::best::{self, Mended};
+use crate::checkpoint::{self, Checkpoint, OPTIMIZER, Skipped};
+use crate::optim::Adam;
+use crate::resume::check_optimizer;
+use crate::schedule::Schedule;
+use crate::{Event, TrainError};
+
+impl Session<'_> {
+    /// Takes over a checkpoint.
+    pub(super) fn resume(
+        &mut self,
+        checkpoint: Option<Checkpoint>,
+        skipped: Vec<Skipped>,
+    ) -> Result<(), TrainError> {
+        if let Some(Checkpoint { path, weights, current, optimizer, .. }) = checkpoint {
+            self.net.load_weights(&weights)?;
+            self.start_average();
+            if let Some(current) = current {
+                self.net.load_weights(&current)?;
+            }
+            let adam = Adam::from_bytes(self.recipe.train.adam(), &self.net.params, &optimizer);
+            self.adam = adam.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
+            let steps = self.images.train.batches();
+            check_optimizer(&self.adam, &path, &self.state, self.recipe, steps)?;
+            checkpoint::discard(&skipped)?;
+            self.newest = Some(path);
+        }
+        let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
+        (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
+        self.mend_best()
+    }
+
+    /// Puts weights that are whole in the place of the best ones if those are not.
+    fn mend_best(&mut self) -> Result<(), TrainError> {
+        let run = best::Run {
+            paths: &self.run.paths,
+            recipe: self.recipe,
+            graph: &self.graph,
+            state: &self.state,
+            test_images: self.images.test.dataset().len(),
+        };
+        if let Some(Mended { reason, instead }) = run.mend_best()? {
+            self.state.best = instead;
+            (self.events)(Event::BestDamaged { reason, instead });
+        }
+        Ok(())
+    }
+
+    /// Goes on to the recipe's number of epochs, which may be another one than the run's, and says when there is
+    /// nothing left to do.
+    pub(super) fn change_epochs(&mut self) -> Result<(), TrainError> {
+        let (from, to) = (self.run.epochs, self.recipe.train.epochs);
+        if from != to {
+            self.run.write_recipe(self.recipe)?;
+            self.announce_epochs(from);
+        }
+        self.state.epochs = Some(to);
+        self.state.recipe_sha256 = self.recipe.fingerprint()?;
+        let epochs = self.recipe.total_epochs();
+        if self.state.epoch == epochs {
+            (self.events)(Event::AlreadyFinished { epochs, binary_epochs: to });
+        }
+        Ok(())
+    }
+
+    fn announce_epochs(&mut self, from: usize) {
+        let train = &self.recipe.train;
+        let at = (self.state.epoch, self.state.step_in_epoch);
+        let same_as_from_start =
+            train.schedule == Schedule::Constant || at <= (train.real_weight_epochs, 0);
+        let planned = |epochs: usize| {
+            let mut recipe = self.recipe.clone();
+            recipe.train.epochs = epochs;
+            self.learning_rate_of(&recipe, at.1)
+        };
+        let left = at.0 < train.real_weight_epochs + from;
+        let event = Event::EpochsChanged {
+            from,
+            to: train.epochs,
+            same_as_from_start,
+            lr_before: left.then(|| planned(from)),
+            lr: planned(train.epochs),
+        };
+        (self.events)(event);
+    }
+}

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::dataset::{self, Labelled};
 use crate::failure::Failure;
 use crate::memory;
-use crate::output::thousands;
+use crate::output::count;
 use crate::progress::Progress;
 use crate::runner::Runner;
 
@@ -128,10 +128,10 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let Changes { images, changed, changed_allowed, top1_float, top1_int8, .. } = self.changes;
         format!(
-            "8 bits for {}: {changed} of {} predictions changed ({changed_allowed} are allowed), top-1 {:.2}% \
+            "8 bits for {}: {changed} of {} changed (allowed: {changed_allowed}), top-1 {:.2}% \
              (floats: {:.2}%), logits within {:.1e} of their standard deviation, {} bytes saved\n",
             self.nodes.join(", "),
-            thousands(images),
+            count(images, "prediction"),
             100.0 * top1_int8,
             100.0 * top1_float,
             self.changes.max_logit_difference,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod accuracy;
+mod architectures;
 mod classes;
 mod dataset;
 mod failure;
@@ -21,6 +22,10 @@ mod plain;
 mod probed;
 mod profile;
 mod progress;
+#[cfg(feature = "train")]
+mod recipe_keys;
+#[cfg(feature = "train")]
+mod remarks;
 #[cfg(feature = "train")]
 mod run_training;
 mod runner;
@@ -43,7 +48,8 @@ use verb::Verb;
 const EXAMPLES: &str = "\
 Start here:
   onebit demo                                   train, pack, verify and use a network, in minutes
-  onebit summary resnet20                       what a network costs, layer by layer
+  onebit summary                                the networks there are
+  onebit summary resnet20                       what one costs, layer by layer
   onebit train recipes/demo.toml --out runs/a   train a network
   onebit pack runs/a -o a.onebit                make the file that is deployed
   onebit predict a.onebit photo.png             use it

@@ -108,10 +108,21 @@ pub(crate) fn thousands(n: impl Into<u128>) -> String {
     text
 }
 
+/// A number of things: `1 epoch`, `10 epochs`, `1,000 classes`.
+pub(crate) fn count(n: impl Into<u128>, thing: &str) -> String {
+    let n = n.into();
+    let ending = match (n, thing.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {thing}{ending}", thousands(n))
+}
+
 /// Bytes in the unit that leaves two to four digits: `1.4 MB`.
 pub(crate) fn bytes(n: u64) -> String {
     match n {
-        0..10_000 => format!("{} bytes", thousands(n)),
+        0..10_000 => count(n, "byte"),
         10_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.2} MB", n as f64 / 1e6),
         _ => format!("{:.2} GB", n as f64 / 1e9),
@@ -126,6 +137,13 @@ mod tests {
     fn thousands_are_grouped() {
         let shown = [0u64, 999, 1000, 1_234_567].map(thousands);
         assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        let shown = [0u64, 1, 2, 1000].map(|n| count(n, "epoch"));
+        assert_eq!(shown, ["0 epochs", "1 epoch", "2 epochs", "1,000 epochs"]);
+        assert_eq!([1u64, 10].map(|n| count(n, "class")), ["1 class", "10 classes"]);
     }
 
     #[test]

@@ -19,8 +19,12 @@ pub(crate) struct Measure {
     pub(crate) key: &'static str,
     /// In tables.
     pub(crate) heading: &'static str,
-    /// In pictures.
+    /// Of its line in pictures.
+    pub(crate) name: &'static str,
+    /// Of its chart in pictures.
     pub(crate) caption: &'static str,
+    /// Of the chart's y axis.
+    pub(crate) unit: &'static str,
     pub(crate) of: fn(&Layer) -> Option<f64>,
 }
 
@@ -29,37 +33,49 @@ pub(crate) const MEASURES: [Measure; 6] = [
     Measure {
         key: "qe_weights",
         heading: "QE weights",
+        name: "QE of weights",
         caption: "quantization error of the weights",
+        unit: "share of squares lost",
         of: |layer| layer.qe_weights,
     },
     Measure {
         key: "qe_activations",
         heading: "QE activations",
+        name: "QE of activations",
         caption: "quantization error of the activations",
+        unit: "share of squares lost",
         of: |layer| layer.qe_activations,
     },
     Measure {
         key: "r2",
         heading: "R2",
+        name: "R2",
         caption: "R2 of binary on real convolution",
+        unit: "share of variance explained",
         of: |layer| layer.r2,
     },
     Measure {
         key: "linearity_before_module",
         heading: "before module",
+        name: "linearity before module",
         caption: "block linearity, before the module",
+        unit: "share of variance explained",
         of: |layer| linearity(layer, |linearity| linearity.before_module),
     },
     Measure {
         key: "linearity_after_module",
         heading: "after module",
+        name: "linearity after module",
         caption: "block linearity, after the module",
+        unit: "share of variance explained",
         of: |layer| linearity(layer, |linearity| linearity.after_module),
     },
     Measure {
         key: "linearity_block",
         heading: "block",
+        name: "linearity of block",
         caption: "block linearity, block's output",
+        unit: "share of variance explained",
         of: |layer| linearity(layer, |linearity| linearity.block),
     },
 ];

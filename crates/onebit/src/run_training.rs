@@ -9,26 +9,37 @@ use onebit_train::{Event, Recipe, RunPaths, Summary, TrainOptions, train};
 
 use crate::failure::{Code, Failure};
 use crate::machine;
-use crate::output::{self, thousands};
+use crate::output::{self, count};
 use crate::picture;
 use crate::progress::Progress;
+use crate::remarks;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 const INTERRUPTED: i32 = 130;
+
+/// Whether a run starts or goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    /// It goes on.
+    pub(crate) resume: bool,
+    /// Perhaps to another number of epochs.
+    pub(crate) change_epochs: bool,
+}
 
 /// Trains and shows how it goes on stderr. The first Ctrl-C stops after the current step with a checkpoint, the second
 /// at once.
 pub(crate) fn run(
     recipe: Recipe,
     out: &Path,
-    resume: bool,
+    mode: Mode,
     threads: Option<usize>,
 ) -> anyhow::Result<Summary> {
     stop_on_signal()?;
     let pool = machine::pool(threads.unwrap_or_else(machine::threads))?;
     let (out, data_dir) = (out.to_path_buf(), None);
-    let options = TrainOptions { recipe, out, resume, stop: &STOP, data_dir };
-    let mut reporter = Reporter::default();
+    let Mode { resume, change_epochs } = mode;
+    let mut reporter = Reporter { out: out.clone(), ..Reporter::default() };
+    let options = TrainOptions { recipe, out, resume, change_epochs, stop: &STOP, data_dir };
     Ok(pool.install(|| train(&options, &mut |event| reporter.event(event)))?)
 }
 
@@ -47,7 +58,8 @@ pub(crate) fn draw_curves(out: &Path, title: &str) -> anyhow::Result<Vec<PathBuf
 /// The error that ends an interrupted command, with exit code 130.
 pub(crate) fn interrupted(summary: &Summary, how_to_go_on: &str) -> anyhow::Error {
     let Summary { epoch, epochs, .. } = summary;
-    let message = format!("interrupted after {epoch} of {epochs} epochs; {how_to_go_on}");
+    let epochs = count(*epochs as u64, "epoch");
+    let message = format!("interrupted after {epoch} of {epochs}; {how_to_go_on}");
     Failure::with(Code::Interrupted, message)
 }
 
@@ -66,93 +78,59 @@ fn stop_on_signal() -> anyhow::Result<()> {
 
 #[derive(Default)]
 struct Reporter {
+    out: PathBuf,
     epoch: Option<(usize, Progress)>,
     epochs: usize,
-    best: Option<f64>,
 }
 
 impl Reporter {
     fn event(&mut self, event: Event) {
-        match event {
-            Event::Warning(warning) => output::note(&format!("warning: {warning}")),
-            Event::Started { arch, parameters, images, test_images, classes, epochs, .. } => {
-                self.epochs = epochs;
-                let number = |n: usize| thousands(n as u64);
-                output::note(&format!(
-                    "{arch}: {} parameters; {} images to learn from, {} to test with, {} classes",
-                    number(parameters),
-                    number(images),
-                    number(test_images),
-                    number(classes),
-                ));
-            }
-            Event::Resumed { path, epoch, step, skipped } => {
-                for damaged in skipped {
-                    let reason = damaged.reason;
-                    output::note(&format!("warning: a damaged checkpoint was removed: {reason}"));
-                }
-                let from = path.map_or("the beginning".to_owned(), |p| p.display().to_string());
-                output::note(&format!("resuming from {from}: epoch {}, step {step}", epoch + 1));
-            }
-            Event::Teacher { path, images, top1 } => output::note(&format!(
-                "learning from the outputs of {}, top-1 {:.2}% on {images} test images",
-                path.display(),
-                100.0 * top1
-            )),
-            Event::Initialized { path, classifier_anew, hyper_functions } => {
-                let mut text = format!("starting from {}", path.display());
-                if classifier_anew {
-                    text += "; the classifier starts anew, for another number of classes";
-                }
-                if hyper_functions > 0 {
-                    text += &format!("; {hyper_functions} new hyper functions change nothing yet");
-                }
-                output::note(&text);
-            }
-            Event::InitChanged { path } => output::note(&format!(
-                "warning: {} holds other weights than those the run began with; it goes on from its checkpoint",
-                path.display()
-            )),
-            Event::StageStarted { stage, epochs } => {
-                output::note(&format!("stage {}: {epochs} epochs", stage.name()));
-            }
-            Event::Step {
-                epoch,
-                epochs,
-                step,
-                steps,
-                loss,
-                top1,
-                images_per_second,
-                seconds_left,
-            } => {
-                if self.epoch.as_ref().is_none_or(|(shown, _)| *shown != epoch) {
-                    let label = format!("epoch {epoch}/{epochs}");
-                    self.epoch = Some((epoch, Progress::new(label, steps as u64)));
-                }
-                let text = format!(
-                    "loss {loss:.3}  top-1 {:.1}%  {:.0} img/s  {} left",
-                    100.0 * top1,
-                    images_per_second,
-                    duration(seconds_left)
-                );
-                if let Some((_, progress)) = &mut self.epoch {
-                    progress.at(step as u64, &text);
-                }
-            }
-            Event::Epoch(row) => self.end_of_epoch(&row),
-            Event::Checkpoint { .. } => {}
-            Event::Interrupted { path } => {
-                self.epoch = None;
-                output::note(&format!("checkpoint written: {}", path.display()));
-            }
+        match &event {
+            Event::Started { epochs, .. } => self.epochs = *epochs,
+            Event::Step { .. } => self.step(&event),
+            Event::Epoch { row, best } => self.end_of_epoch(row, *best),
+            Event::Interrupted { .. } => self.epoch = None,
+            Event::Resumed { .. }
+            | Event::Warning(_)
+            | Event::AlreadyFinished { .. }
+            | Event::EpochsChanged { .. }
+            | Event::BestDamaged { .. }
+            | Event::RowsMissing { .. }
+            | Event::Teacher { .. }
+            | Event::Initialized { .. }
+            | Event::InitChanged { .. }
+            | Event::StageStarted { .. }
+            | Event::Checkpoint { .. } => {}
+        }
+        for line in remarks::lines(&self.out, self.epochs, &event) {
+            output::note(&line);
         }
     }
 
-    fn end_of_epoch(&mut self, row: &Row) {
+    fn step(&mut self, event: &Event) {
+        let Event::Step { epoch, epochs, step, steps, loss, top1, images_per_second, seconds_left } =
+            *event
+        else {
+            return;
+        };
+        if self.epoch.as_ref().is_none_or(|(shown, _)| *shown != epoch) {
+            let label = format!("epoch {epoch}/{epochs}");
+            self.epoch = Some((epoch, Progress::new(label, steps as u64)));
+        }
+        let text = format!(
+            "loss {loss:.3}  top-1 {:.1}%  {:.0} img/s  {} left",
+            100.0 * top1,
+            images_per_second,
+            duration(seconds_left)
+        );
+        if let Some((_, progress)) = &mut self.epoch {
+            progress.at(step as u64, &text);
+        }
+    }
+
+    fn end_of_epoch(&mut self, row: &Row, best: bool) {
         self.epoch = None;
-        let best = if self.best.is_none_or(|best| row.test_top1 > best) { "  best" } else { "" };
-        self.best = Some(self.best.map_or(row.test_top1, |best| best.max(row.test_top1)));
+        let best = if best { "  best" } else { "" };
         output::note(&format!(
             "epoch {:>3}/{}  train loss {:.3} top-1 {:5.2}%  test loss {:.3} top-1 {:5.2}%  {:.0} img/s  {}{best}",
             row.epoch,

@@ -175,7 +175,7 @@ fn wrong_usage() {
     let cases: [&[&str]; 13] = [
         &[],
         &["nonsense"],
-        &["summary"],
+        &["summary", "--input", "3x32x32"],
         &["summary", "no-such-network"],
         &["summary", "resnet20", "--input", "3x2"],
         &["summary", "resnet20", "--input", "3x2x2"],

@@ -46,6 +46,27 @@ fn summary() {
 }
 
 #[test]
+fn summary_without_a_name_lists_the_architectures() {
+    let json = onebit(&["summary", "--json"]).json();
+    assert_eq!(keys(&json), ["architectures"]);
+    let list = json["architectures"].as_array().expect("a list");
+    assert_eq!(list.len(), onebit_model::arch::ARCHITECTURES.len());
+    let expected = ["about", "arch", "bops", "classes", "flops", "input", "ops", "params"];
+    for entry in list {
+        assert_eq!(keys(entry), expected);
+    }
+    let resnet20 = list.iter().find(|entry| entry["arch"] == "resnet20").expect("resnet20");
+    let own = onebit(&["summary", "resnet20", "--json"]).json();
+    assert_eq!(resnet20["params"], own["params"]["total"]);
+    assert_eq!((&resnet20["input"], &resnet20["ops"]), (&own["input"], &own["ops"]));
+    let outcome = onebit(&["summary"]);
+    let text = outcome.succeeded();
+    for words in ["resnet20 ", "reactnet-a ", "3x224x224", "onebit summary NAME"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn summary_of_options_and_files() {
     let arguments =
         ["summary", "resnet20", "--input", "1x28x28", "--classes", "7", "--set", "method=bireal"];

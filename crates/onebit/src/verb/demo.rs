@@ -114,7 +114,8 @@ fn free_folder() -> PathBuf {
 
 fn train(run: &Path) -> anyhow::Result<()> {
     let recipe = Recipe::from_toml(RECIPE, "recipes/demo.toml")?;
-    let summary = run_training::run(recipe, run, false, None)?;
+    let mode = run_training::Mode { resume: false, change_epochs: false };
+    let summary = run_training::run(recipe, run, mode, None)?;
     if summary.interrupted {
         let how = "`onebit demo` starts another one";
         return Err(run_training::interrupted(&summary, how));

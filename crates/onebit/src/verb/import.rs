@@ -11,7 +11,7 @@ use onebit_pack::import::{Checkpoint, Imported};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{self, Align, Table, bytes, count, thousands};
 use crate::set::{self, Set};
 use crate::size::InputSize;
 use crate::target::Target;
@@ -251,7 +251,7 @@ impl Done {
         let ignored = match &self.ignored {
             Ignored { num_batches_tracked: 0, entries } if entries.is_empty() => String::new(),
             Ignored { num_batches_tracked, entries } => {
-                let counters = format!("{num_batches_tracked} counters (num_batches_tracked)");
+                let counters = count(*num_batches_tracked as u64, "counter") + " (num_batches_tracked)";
                 let named = entries.iter().take(MAX_ENTRIES_NAMED).cloned();
                 let more = entries.len().saturating_sub(MAX_ENTRIES_NAMED);
                 let more = (more > 0).then(|| format!("{more} more"));
@@ -265,7 +265,8 @@ impl Done {
             text += &format!("{:.1} times smaller than its tensors as floats ({size})\n", self.ratio);
         }
         let Done { arch, classes, tensors, .. } = self;
-        text += &format!("{arch} of {classes} classes: {tensors} tensors read{ignored}\n");
+        let (classes, tensors) = (count(*classes as u64, "class"), count(*tensors as u64, "tensor"));
+        text += &format!("{arch} of {classes}: {tensors} read{ignored}\n");
         if let Some(entry) = &self.state_dict {
             text += &format!("read from the entry `{entry}`\n");
         }

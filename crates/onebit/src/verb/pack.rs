@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::int8::{self, Request};
 use crate::model_file::{self, Packed, is_packed};
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{self, Align, Table, bytes, count, thousands};
 use crate::target::Target;
 use crate::training;
 
@@ -168,9 +168,9 @@ impl Done {
 
 fn agreement_text(report: &Report) -> String {
     format!(
-        "verified on {} images: {} of the same class, {} with a flipped sign ({} are allowed), \
+        "verified on {}: {} of the same class, {} with a flipped sign (allowed: {}), \
          logits of the others within {:.1e} of their standard deviation\n",
-        thousands(report.images),
+        count(report.images, "image"),
         thousands(report.top1_agree),
         report.flipped_images,
         report.flipped_images_allowed,

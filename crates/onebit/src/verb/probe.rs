@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::dataset;
 use crate::failure::Failure;
 use crate::machine;
-use crate::output::{self, thousands};
+use crate::output::{self, count};
 use crate::picture;
 use crate::plain;
 use crate::probed::{Means, Probed, csv, means_table};
@@ -149,8 +149,8 @@ fn measure(args: &Args, sources: &[Source]) -> anyhow::Result<Done> {
             }
             Err(error) => return Err(error),
         };
-        let (count, layers) = measure_one(args, path, &loaded, &pool)?;
-        images = count;
+        let (number, layers) = measure_one(args, path, &loaded, &pool)?;
+        images = number;
         arch.clone_from(&loaded.weights.graph.arch);
         checkpoints.push(Probed {
             path: path.clone(),
@@ -209,8 +209,8 @@ fn measure_one(
 fn write(done: &Done, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let failed = |source| TrainError::Write { path: out.to_path_buf(), source };
     fs::create_dir_all(out).map_err(failed)?;
-    let images = thousands(done.images as u64);
-    let title = format!("{}, {images} images of {}", done.arch, plain::cut(&done.data, TITLE_CHARS));
+    let images = count(done.images as u64, "image");
+    let title = format!("{}, {images} of {}", done.arch, plain::cut(&done.data, TITLE_CHARS));
     let title = plain::line(&title);
     let [table, svg, png] = ["probe.csv", "probe.svg", "probe.png"].map(|name| out.join(name));
     onebit_pack::write_atomic(&table, csv(&done.checkpoints).as_bytes())?;
@@ -226,8 +226,8 @@ impl Done {
         if self.checkpoints.len() > 1 {
             text += &format!("\n{}", means_table(&self.checkpoints));
         }
-        let images = thousands(self.images as u64);
-        text += &format!("\n{images} images of {}. {LEGEND}", self.data);
+        let images = count(self.images as u64, "image");
+        text += &format!("\n{images} of {}. {LEGEND}", self.data);
         let fits = last.layers.iter().filter_map(|layer| layer.linearity);
         let few = fits.filter(|fit| fit.pixels < FIT_PIXELS * fit.features).count();
         if few > 0 {

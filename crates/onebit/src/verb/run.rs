@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::memory;
 use crate::model_file::{self, Packed};
-use crate::output::{self, thousands};
+use crate::output::{self, count};
 use crate::progress::Progress;
 use crate::runner::{Runner, parse_isa, parse_threads};
 
@@ -69,8 +69,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return output::json(&done);
     }
     output::text(&format!(
-        "{} images -> {}: logits [{n}, {classes}] ({isa} kernels)\n",
-        thousands(n as u64),
+        "{} -> {}: logits [{n}, {classes}] ({isa} kernels)\n",
+        count(n as u64, "image"),
         done.output.display()
     ))
 }

@@ -5,6 +5,7 @@ use onebit_model::cost::{Cost, LayerCost};
 use onebit_model::Graph;
 use serde::Serialize;
 
+use crate::architectures;
 use crate::failure::Failure;
 use crate::layers::real_layers_table;
 use crate::model_file;
@@ -14,6 +15,7 @@ use crate::size::{InputSize, show};
 
 const EXAMPLES: &str = "\
 Examples:
+  onebit summary                                     lists the architectures
   onebit summary resnet20                            for 3x32x32 images of 10 classes
   onebit summary reactnet-a                          for 3x224x224 images of 1,000 classes
   onebit summary resnet20 --set method=ftbnn         with FTBNN's blocks
@@ -26,17 +28,17 @@ OPs = FLOPs + BOPs / 64; one multiply-accumulate is one operation.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Name of an architecture, or a packed file
+    /// Name of an architecture, or a packed file; without one the architectures are listed
     #[arg(value_name = "ARCH|FILE")]
-    network: String,
+    network: Option<String>,
     /// Channels, height and width of an image [default: 3x32x32 for small-image networks, else 3x224x224]
-    #[arg(long, value_name = "CxHxW")]
+    #[arg(long, value_name = "CxHxW", requires = "network")]
     input: Option<InputSize>,
     /// Number of classes [default: 10 for small-image networks, else 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", requires = "network", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     classes: Option<u32>,
     /// A network option, as in the network section of a recipe; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", requires = "network")]
     set: Vec<Set>,
     /// Print one JSON object
     #[arg(long)]
@@ -74,7 +76,8 @@ struct Layer {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let graph = graph(&args)?;
+    let Some(network) = &args.network else { return architectures::list(args.json) };
+    let graph = graph(network, &args)?;
     let input = args.input.map_or(graph.input_shape(), |size| size.0);
     let cost = Cost::of(&graph, input).map_err(|e| Failure::usage(e.to_string()))?;
     let summary = Summary::new(&graph, input, &cost);
@@ -85,14 +88,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn graph(args: &Args) -> anyhow::Result<Graph> {
-    if ARCHITECTURES.iter().any(|a| a.name == args.network) {
-        return from_name(args);
+fn graph(network: &str, args: &Args) -> anyhow::Result<Graph> {
+    if ARCHITECTURES.iter().any(|a| a.name == network) {
+        return from_name(network, args);
     }
-    let path = Path::new(&args.network);
-    let names_a_file = args.network.contains(['/', '\\']) || path.extension().is_some();
+    let path = Path::new(network);
+    let names_a_file = network.contains(['/', '\\']) || path.extension().is_some();
     if !names_a_file && !path.exists() {
-        return from_name(args);
+        return from_name(network, args);
     }
     if args.classes.is_some() || !args.set.is_empty() {
         let message = "--classes and --set are for architectures; a file has its own classes and options";
@@ -101,11 +104,11 @@ fn graph(args: &Args) -> anyhow::Result<Graph> {
     Ok(model_file::read(path)?.model.into_inner().graph)
 }
 
-fn from_name(args: &Args) -> anyhow::Result<Graph> {
-    let architecture = arch::find(&args.network)?;
+fn from_name(network: &str, args: &Args) -> anyhow::Result<Graph> {
+    let architecture = arch::find(network)?;
     let input = args.input.map_or(architecture.input, |size| size.0);
     let classes = args.classes.map_or(architecture.classes, |n| n as usize);
-    let config = set::network(&args.network, &args.set)?;
+    let config = set::network(network, &args.set)?;
     Ok(arch::build(&config, &Task::unnamed(input, classes))?.into_inner())
 }
 

@@ -4,7 +4,7 @@ use onebit_model::file;
 use serde::Serialize;
 
 use crate::model_file;
-use crate::output::{self, bytes, thousands};
+use crate::output::{self, bytes, count};
 use crate::size::show;
 
 const EXAMPLES: &str = "\
@@ -56,9 +56,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return output::json(&verified);
     }
     let Verified { path, version, arch, input, classes, nodes, tensors, .. } = verified;
-    let (classes, size) = (thousands(classes as u64), bytes(packed.bytes));
+    let [classes, nodes, tensors] =
+        [(classes, "class"), (nodes, "node"), (tensors, "tensor")].map(|(n, of)| count(n as u64, of));
+    let size = bytes(packed.bytes);
     output::text(&format!(
-        "{path}: ok\n{arch} for images of {input} and {classes} classes, {nodes} nodes, {tensors} tensors, \
+        "{path}: ok\n{arch} for images of {input} and {classes}, {nodes}, {tensors}, \
          {size}, format version {version}\n"
     ))
 }

@@ -32,7 +32,8 @@ const MAX_RECIPE_BYTES: u64 = 1 << 20;
 pub struct Recipe {
     /// The images.
     pub data: Data,
-    /// The network: an architecture and its options.
+    /// The network: an architecture and its options. An option that is absent has the architecture's own value; `method`
+    /// sets `sign`, `nonlinearity` and `dyprelu` together, and each can be set apart from it.
     pub network: arch::Config,
     /// How it is trained.
     pub train: Train,

@@ -41,21 +41,36 @@ impl Set {
             let next = place.entry(part).or_insert_with(|| Value::Table(Table::new()));
             place = next
                 .as_table_mut()
-                .ok_or_else(|| format!("`{part}` in --set {} is not a section", self.key))?;
+                .ok_or_else(|| format!("`{part}` in {} is not a section", self.key))?;
         }
         place.insert(last.to_owned(), self.value.clone());
         Ok(())
     }
 }
 
-/// The network `arch` with these options, as the network section of a recipe has them.
+/// The network `arch` with these options, as the network section of a recipe has them. They are read together; an
+/// error names the one without which it would not be there.
 pub(crate) fn network(arch: &str, set: &[Set]) -> anyhow::Result<Config> {
+    let error = match read(arch, set.iter()) {
+        Ok(config) => return Ok(config),
+        Err(error) => error,
+    };
+    let without = |left_out: usize| {
+        let others = set.iter().enumerate().filter(move |(i, _)| *i != left_out);
+        read(arch, others.map(|(_, set)| set))
+    };
+    let guilty = (0..set.len()).find(|&i| without(i).err().as_ref() != Some(&error));
+    let named = guilty.map_or(String::new(), |i| format!(" {}={}", set[i].key, set[i].value));
+    Err(Failure::usage(format!("--set{named}: {error}")))
+}
+
+fn read<'a>(arch: &str, set: impl Iterator<Item = &'a Set>) -> Result<Config, String> {
     let mut table = Table::new();
     table.insert("arch".to_owned(), arch.into());
     for set in set {
-        set.apply(&mut table).map_err(Failure::usage)?;
+        set.apply(&mut table)?;
     }
-    table.try_into().map_err(|e: toml::de::Error| Failure::usage(format!("--set: {}", e.message())))
+    table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
 }
 
 #[cfg(test)]
@@ -78,6 +93,16 @@ mod tests {
         for text in ["groups", "=2", "a..b=1"] {
             assert!(text.parse::<Set>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_option_at_fault_is_named() {
+        let sets: Vec<Set> = ["groups=2", "colour=\"red\"", "method=\"ftbnn\""]
+            .iter()
+            .map(|text| text.parse().expect("a setting"))
+            .collect();
+        let error = network("resnet20", &sets).expect_err("colour is no option").to_string();
+        assert!(error.starts_with("--set colour=\"red\": unknown field `colour`"), "{error}");
     }
 
     #[test]

@@ -28,8 +28,9 @@ fn overrides_that_depend_on_each_other_come_in_any_order() {
     }
     let granularity = ["--epochs", "2", "--set", "train.granularity=epoch", "--seed", "9"];
     check(&recipe, &granularity).succeeded();
-    let teacher = ["--set", "train.teacher.columns=[1]", "--set", "train.teacher.path=t.onnx"];
-    check(&recipe, &teacher).succeeded();
+    let teacher = ["columns=[1]", "mean=[0.5]", "std=[0.5]", "path=t.onnx"];
+    let teacher = teacher.map(|value| format!("--set=train.teacher.{value}"));
+    check(&recipe, &teacher.each_ref().map(String::as_str)).succeeded();
     let data = ["--set", "data.train_limit=64", "--data", "fashion-mnist-sample"];
     assert_eq!(check(&recipe, &[&data[..], &["--json"]].concat()).json()["images"], 64);
     let unset = folder.path().join("unset.toml");

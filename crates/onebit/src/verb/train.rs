@@ -20,7 +20,7 @@ Examples:
   onebit train recipes/demo.toml --out runs/b --epochs 3 --seed 1 --set network.method=ftbnn
   onebit train recipes/demo.toml --out runs/c --data fashion-mnist
   onebit train recipes/demo.toml --out runs/d --set train.init=runs/a    start from trained weights
-  onebit train --check recipes/demo.toml                       is it valid, how large, how much memory
+  onebit train --check recipes/demo.toml                       is it valid, and how large is it
   onebit train --keys                                          what can stand in a recipe
   onebit train --keys --json-schema > recipe.schema.json       the same for editors
 

@@ -77,3 +77,16 @@ fn lines_that_are_no_rows_are_named() {
         assert!(error.contains(reason), "{error}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_named_pipe_or_a_device_is_no_table() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(read(&path).unwrap_err().to_string().contains("is a named pipe or device"));
+    assert!(begin(&path, 3).is_err());
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("is a named pipe or device"));
+}

@@ -1,9 +1,10 @@
 //! Short trainings.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use onebit_data::ErrorKind;
 use onebit_train::{Event, Recipe, Summary, TrainError, TrainOptions, train};
 
 /// A small ReActNet, 4 steps of 16 images in each of 2 epochs.
@@ -60,4 +61,29 @@ pub(crate) fn run_with(
         events.push(event);
     });
     (summary, events)
+}
+
+/// [`RECIPE`] with some changes.
+pub(crate) fn recipe(overrides: &[&str]) -> Recipe {
+    let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
+    recipe.apply_sets(overrides).unwrap();
+    recipe
+}
+
+/// Trains to the end.
+pub(crate) fn trained(recipe: &Recipe, out: &Path) {
+    run(recipe, out, false, |_| false).0.unwrap();
+}
+
+/// Stops after a step of an epoch.
+pub(crate) fn stopped(recipe: &Recipe, out: &Path, epoch: usize, step: usize) -> PathBuf {
+    let at = |event: &Event| matches!(event, Event::Step { epoch: e, step: s, .. } if (*e, *s) == (epoch, step));
+    run(recipe, out, false, at).0.unwrap().checkpoint.unwrap()
+}
+
+/// The error of a run that does not go on.
+pub(crate) fn refused(recipe: &Recipe, out: &Path) -> (ErrorKind, String) {
+    let error = run(recipe, out, true, |_| false).0.unwrap_err();
+    assert!(!error.to_string().contains('\n'), "{error}");
+    (error.kind(), error.to_string())
 }

@@ -304,6 +304,9 @@ impl From<onebit_files::Error> for TrainError {
             Error::NotText { path, line } => {
                 Self::damaged(&path, format!("line {line} is not UTF-8 text"))
             }
+            Error::NotRegular { path, found } => {
+                Self::damaged(&path, format!("is {found}, expected a regular file"))
+            }
             Error::BadManifest { path, reason }
             | Error::NoIntactCheckpoint { path, reasons: reason } => Self::Damaged { path, reason },
             Error::Format { path, source } => Self::damaged(&path, source),

@@ -185,7 +185,7 @@ pub struct Teacher {
 }
 
 /// What the outputs of a classifier are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outputs {
     /// Logits, whose softmax is learned.

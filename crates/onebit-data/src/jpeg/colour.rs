@@ -1,11 +1,15 @@
 //! From components to grey or red, green, blue, as libjpeg's `jdcolor.c`, and from four inks as Pillow.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::frame::Frame;
 use super::markers::Tables;
 use super::upsample::Upsampling;
 use super::{Failure, zeros};
 use crate::Image;
 
+/// Pixels whose colours are converted side by side.
+const GROUP: usize = 64;
 const HALF: i32 = 1 << 15;
 const CR_TO_RED: i32 = 91_881;
 const CB_TO_BLUE: i32 = 116_130;
@@ -66,9 +70,7 @@ pub(super) fn convert(frame: &Frame, tables: &Tables<'_>) -> Result<Image, Failu
             }
             (Colours::YCbCr, [y, cb, cr]) => {
                 let (y, cb, cr) = (&y[..width], &cb[..width], &cr[..width]);
-                for (i, out) in out.as_chunks_mut().0.iter_mut().enumerate() {
-                    *out = rgb(y[i], cb[i], cr[i]);
-                }
+                Arch::new().dispatch(RgbRow { y, cb, cr, out });
             }
             (Colours::Cmyk, [c, m, y, k]) => {
                 for (i, out) in out.as_chunks_mut().0.iter_mut().enumerate() {
@@ -86,7 +88,41 @@ pub(super) fn convert(frame: &Frame, tables: &Tables<'_>) -> Result<Image, Failu
     Ok(Image { height, width, channels, pixels })
 }
 
-#[inline]
+/// [`rgb_row`], compiled for each of the instruction sets of which the CPU's best is taken.
+struct RgbRow<'a> {
+    y: &'a [u8],
+    cb: &'a [u8],
+    cr: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl WithSimd for RgbRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        rgb_row(self.y, self.cb, self.cr, self.out);
+    }
+}
+
+/// A row of red, green, blue: of some pixels first all reds, then all greens, all blues.
+#[inline(always)]
+fn rgb_row(y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
+    let (mut reds, mut greens, mut blues) = ([0; GROUP], [0; GROUP], [0; GROUP]);
+    let groups = y.chunks(GROUP).zip(cb.chunks(GROUP)).zip(cr.chunks(GROUP));
+    for (((y, cb), cr), out) in groups.zip(out.chunks_mut(3 * GROUP)) {
+        let lights = reds.iter_mut().zip(&mut greens).zip(&mut blues);
+        for ((((red, green), blue), &y), (&cb, &cr)) in lights.zip(y).zip(cb.iter().zip(cr)) {
+            [*red, *green, *blue] = rgb(y, cb, cr);
+        }
+        let lights = reds.iter().zip(&greens).zip(&blues);
+        for (out, ((&red, &green), &blue)) in out.as_chunks_mut().0.iter_mut().zip(lights) {
+            *out = [red, green, blue];
+        }
+    }
+}
+
+#[inline(always)]
 fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
     let red = y + ((CR_TO_RED * cr + HALF) >> 16);

@@ -1,5 +1,7 @@
 //! The inverse cosine transform of libjpeg's `jidctint.c`: Loeffler, Ligtenberg and Moschytz, in 13-bit fixed point.
 
+use pulp::{Arch, Simd, WithSimd};
+
 const CONST_BITS: i32 = 13;
 const PASS1_BITS: i32 = 2;
 const CENTRE: i32 = 128;
@@ -26,44 +28,71 @@ pub(super) fn block(
 ) {
     let (top, bottom) = coefficients.split_at(32);
     let left = |row: &[i16; 8]| (row[4] | row[5] | row[6] | row[7]) == 0;
-    if bottom.iter().all(|&one| one == 0) && top.as_chunks().0.iter().all(left) {
-        part::<4>(coefficients, steps, samples, stride);
+    let low = bottom.iter().all(|&one| one == 0) && top.as_chunks().0.iter().all(left);
+    let block = if low {
+        Arch::new().dispatch(Transform::<4> { coefficients, steps })
     } else {
-        part::<8>(coefficients, steps, samples, stride);
+        Arch::new().dispatch(Transform::<8> { coefficients, steps })
+    };
+    for (row, samples) in block.iter().zip(samples.chunks_mut(stride)) {
+        if let Some(samples) = samples.first_chunk_mut() {
+            *samples = *row;
+        }
     }
 }
 
-/// As [`block`], where all rows and columns of coefficients from `N` on are zero.
-#[inline]
-fn part<const N: usize>(
-    coefficients: &[i16; 64],
-    steps: &[u16; 64],
-    samples: &mut [u8],
-    stride: usize,
-) {
-    let mut middle = [[0; 8]; 8];
-    for column in 0..N {
-        let at = |row: usize| {
-            if row >= N {
-                return 0;
-            }
-            let i = row * 8 + column;
-            i32::from(coefficients[i]).wrapping_mul(i32::from(steps[i]))
-        };
-        let inputs = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
-        let outputs = line::<{ CONST_BITS - PASS1_BITS }>(inputs);
-        for (row, value) in middle.iter_mut().zip(outputs) {
-            row[column] = value;
+/// [`transform`], compiled for each of the instruction sets of which the CPU's best is taken.
+struct Transform<'a, const N: usize> {
+    coefficients: &'a [i16; 64],
+    steps: &'a [u16; 64],
+}
+
+impl<const N: usize> WithSimd for Transform<'_, N> {
+    type Output = [[u8; 8]; 8];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Self::Output {
+        transform::<N>(self.coefficients, self.steps)
+    }
+}
+
+/// The samples of a block whose rows and columns of coefficients from `N` on are zero: each loop over lines works on
+/// memory that has them side by side, so that the compiler does eight at once.
+#[inline(always)]
+fn transform<const N: usize>(coefficients: &[i16; 64], steps: &[u16; 64]) -> [[u8; 8]; 8] {
+    let mut x = [[0; 8]; 8];
+    for (i, x) in x.iter_mut().enumerate().take(N) {
+        for (j, x) in x.iter_mut().enumerate() {
+            *x = i32::from(coefficients[i * 8 + j]).wrapping_mul(i32::from(steps[i * 8 + j]));
         }
     }
-    for (inputs, samples) in middle.iter().zip(samples.chunks_mut(stride)) {
-        let at = |column: usize| if column < N { inputs[column] } else { 0 };
-        let inputs = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
-        let outputs = line::<{ CONST_BITS + PASS1_BITS + 3 }>(inputs);
-        if let Some(samples) = samples.first_chunk_mut::<8>() {
-            *samples = outputs.map(|value| value.wrapping_add(CENTRE).clamp(0, 255) as u8);
+    let mut columns = [[0; 8]; 8];
+    for j in 0..8 {
+        let outputs = line::<{ CONST_BITS - PASS1_BITS }>(column(&x, j));
+        for (row, value) in columns.iter_mut().zip(outputs) {
+            row[j] = value;
         }
     }
+    let mut x = [[0; 8]; 8];
+    for (i, row) in columns.iter().enumerate() {
+        for (column, &value) in x.iter_mut().zip(row).take(N) {
+            column[i] = value;
+        }
+    }
+    let mut turned = [[0; 8]; 8];
+    for j in 0..8 {
+        let outputs = line::<{ CONST_BITS + PASS1_BITS + 3 }>(column(&x, j));
+        for (row, value) in turned.iter_mut().zip(outputs) {
+            row[j] = value.wrapping_add(CENTRE).clamp(0, 255) as u8;
+        }
+    }
+    let mut samples = [[0; 8]; 8];
+    for (i, column) in turned.iter().enumerate() {
+        for (row, &value) in samples.iter_mut().zip(column) {
+            row[i] = value;
+        }
+    }
+    samples
 }
 
 /// As [`block`], where only the first coefficient is not zero.
@@ -75,23 +104,28 @@ pub(super) fn flat(coefficient: i16, step: u16, samples: &mut [u8], stride: usiz
     }
 }
 
-#[inline]
+#[inline(always)]
+fn column(x: &[[i32; 8]; 8], j: usize) -> [i32; 8] {
+    [x[0][j], x[1][j], x[2][j], x[3][j], x[4][j], x[5][j], x[6][j], x[7][j]]
+}
+
+#[inline(always)]
 fn mul(a: i32, b: i32) -> i32 {
     a.wrapping_mul(b)
 }
 
-#[inline]
+#[inline(always)]
 fn add(a: i32, b: i32) -> i32 {
     a.wrapping_add(b)
 }
 
-#[inline]
+#[inline(always)]
 fn sub(a: i32, b: i32) -> i32 {
     a.wrapping_sub(b)
 }
 
 /// One dimension, scaled down by `SHIFT` bits. Only a damaged file makes the sums wrap.
-#[inline]
+#[inline(always)]
 fn line<const SHIFT: i32>(x: [i32; 8]) -> [i32; 8] {
     let z1 = mul(add(x[2], x[6]), F_0_541);
     let even2 = sub(z1, mul(x[6], F_1_847));

@@ -208,7 +208,7 @@ fn observe_trainer(net: &mut Net, images: &[Batch]) -> Vec<Observed> {
 fn observe_engine(model: &Verified<Model>, isa: Isa, images: &[Batch]) -> Vec<Observed> {
     let options = Options { isa: Some(isa), ..Options::default() };
     let engine = Engine::new(model, options).expect("an engine");
-    let mut scratch = engine.scratch().unwrap();
+    let mut scratch = engine.scratch().expect("memory");
     let observe = |image: &[f32]| {
         let mut observed = Observed { logits: vec![0.0; engine.classes()], signs: Vec::new() };
         let Observed { logits, signs } = &mut observed;

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::error::quote;
 use crate::{Error, Image};
+use onebit_files::shown;
 
 /// A set of labelled images of one size, read by index.
 ///
@@ -188,7 +188,7 @@ impl FromStr for Split {
         match word {
             "train" => Ok(Self::Train),
             "test" | "val" => Ok(Self::Test),
-            _ => Err(Error::setting("split", format!("`{}`", quote(word)), "train, test or val")),
+            _ => Err(Error::setting("split", format!("`{}`", shown(word)), "train, test or val")),
         }
     }
 }

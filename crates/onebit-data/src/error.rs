@@ -200,28 +200,3 @@ impl Error {
         }
     }
 }
-
-const MAX_QUOTED: usize = 100;
-
-/// Text from a file as an error shows it: at most 100 characters, those that are not visible escaped as in Rust.
-pub(crate) fn quote(text: &str) -> String {
-    shortened(text, MAX_QUOTED)
-}
-
-/// As [`quote`], of at most so many characters.
-pub(crate) fn shortened(text: &str, most: usize) -> String {
-    let mut quoted = String::new();
-    let mut length = 0;
-    for c in text.chars() {
-        let escaped: String = match c {
-            '\'' | '"' => c.to_string(),
-            _ => c.escape_debug().collect(),
-        };
-        length += escaped.chars().count();
-        if length > most {
-            return quoted + "...";
-        }
-        quoted += &escaped;
-    }
-    quoted
-}

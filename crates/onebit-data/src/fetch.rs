@@ -7,11 +7,11 @@ use onebit_files::AtomicFile;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::error::{quote, shortened};
 use crate::files::{GZIP_MAGIC, find_plain_or_gz, open_regular};
 use crate::recipe::{Content, Download, Packing, Recipe};
 use crate::sets::SETS;
 use crate::staging::Staging;
+use onebit_files::{shown, shown_within};
 
 const SLACK: u64 = 1 << 20;
 const LONGEST_REASON: usize = 200;
@@ -59,7 +59,7 @@ pub fn fetch(
                 SETS.iter().filter(|set| set.recipe.is_some()).map(|set| set.name).collect();
             Err(Error::setting(
                 "data set to fetch",
-                format!("`{}`", quote(name)),
+                format!("`{}`", shown(name)),
                 format!("one of {}", names.join(", ")),
             ))
         }
@@ -309,7 +309,7 @@ fn transfer_error(origin: &str, error: &std::io::Error) -> Error {
         url: origin.to_owned(),
         reason: format!(
             "the transfer broke off or the content is damaged ({}); try again, or {ADVICE}",
-            shortened(&error.to_string(), LONGEST_REASON)
+            shown_within(&error.to_string(), LONGEST_REASON)
         ),
     }
 }
@@ -322,7 +322,7 @@ fn explain(error: &ureq::Error) -> String {
         }
         error => format!(
             "the download failed ({}); check the network, or {ADVICE}",
-            shortened(&error.to_string(), LONGEST_REASON)
+            shown_within(&error.to_string(), LONGEST_REASON)
         ),
     }
 }

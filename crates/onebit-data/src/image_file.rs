@@ -3,11 +3,11 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use crate::error::shortened;
 use crate::files::read_limited;
 use crate::jpeg::{self, Failure};
 use crate::orientation::Orientation;
 use crate::{DecodeLimits, Error, Image};
+use onebit_files::shown_within;
 
 const EXPECTED: &str = "JPEG, PNG, WebP or BMP content";
 const PNG_SIGNATURE: usize = 8;
@@ -121,7 +121,7 @@ impl<'a> ImageFile<'a> {
             ImageError::Limits(_) => self.too_much_memory(),
             error => Error::Image {
                 path: self.path.to_owned(),
-                reason: shortened(&error.to_string(), LONGEST_REASON),
+                reason: shown_within(&error.to_string(), LONGEST_REASON),
             },
         }
     }

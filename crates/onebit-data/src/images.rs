@@ -3,7 +3,7 @@ use std::fs::{self, DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::error::quote;
+use onebit_files::shown;
 
 /// What the name of an image file ends in, in any case.
 const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp"];
@@ -166,7 +166,7 @@ pub(crate) fn in_words(passed_over: &BTreeMap<String, usize>) -> Option<String> 
         if extension.is_empty() {
             format!("{count} without extension")
         } else {
-            format!("{count} .{}", quote(extension))
+            format!("{count} .{}", shown(extension))
         }
     });
     let mut words: Vec<String> = named.collect();

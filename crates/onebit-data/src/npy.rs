@@ -5,8 +5,8 @@ use std::path::Path;
 use onebit_files::write_atomic;
 
 use crate::Error;
-use crate::error::quote;
 use crate::files::read_exactly;
+use onebit_files::shown;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;
@@ -139,7 +139,7 @@ impl<'a> Header<'a> {
             Error::format(
                 path,
                 "npy header",
-                format!("`{}`", quote(text.trim())),
+                format!("`{}`", shown(text.trim())),
                 "the fields descr, fortran_order and shape, once each",
             )
         };
@@ -184,7 +184,7 @@ impl<'a> Header<'a> {
             return Err(Error::format(
                 path,
                 "dtype",
-                format!("`{}`", quote(found)),
+                format!("`{}`", shown(found)),
                 format!("`{F32}` (little-endian float32); convert with x.astype('{F32}')"),
             ));
         }
@@ -192,7 +192,7 @@ impl<'a> Header<'a> {
             return Err(Error::format(
                 path,
                 "fortran_order",
-                quote(self.fortran_order),
+                shown(self.fortran_order),
                 "False; convert with numpy.ascontiguousarray(x)",
             ));
         }
@@ -200,7 +200,7 @@ impl<'a> Header<'a> {
             Error::format(
                 path,
                 "shape",
-                format!("`{}`", quote(self.shape)),
+                format!("`{}`", shown(self.shape)),
                 format!("a tuple of at most {MAX_DIMENSIONS} sizes, each at least 1"),
             )
         };

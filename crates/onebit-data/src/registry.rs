@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use crate::error::quote;
 use crate::sets::{SETS, Set};
 use crate::{Dataset, Error, Folder, OpenOptions, Split, Subset, data_dir, read_cifar10, read_idx};
+use onebit_files::shown;
 
 type OpenPath = fn(&Path, Split, &OpenOptions) -> Result<Box<dyn Dataset>, Error>;
 
@@ -157,7 +157,7 @@ fn unknown(spec: &str) -> Error {
 }
 
 fn bad_spec(spec: &str, reason: &str) -> Error {
-    Error::Spec { spec: quote(spec), reason: reason.to_owned() }
+    Error::Spec { spec: shown(spec), reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -12,17 +12,16 @@ mod error;
 mod folder;
 mod manifest;
 mod read;
-mod shown;
 mod weights;
 
 pub use atomic::{AtomicFile, rename, write_atomic};
 pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, write_folder};
+pub use onebit_model::quote::{shown, shown_within};
 pub use read::{
     Opened, Refused, open_regular, parse_limited, read_limited, read_regular, read_text,
 };
-pub use shown::{shown, shown_within};
 pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 
 /// A checkpoint's parameters and running statistics.

@@ -14,12 +14,12 @@ pub enum GraphError {
     /// A name that is empty, too long, or has characters other than letters, digits, `.`, `_`, `-`.
     #[error(
         "`{}` is not a valid name: expected 1 to {max} letters, digits, '.', '_' or '-'",
-        quote::name(.0),
+        quote::shown(.0),
         max = limits::MAX_NAME_BYTES
     )]
     BadName(String),
     /// Two nodes of one name.
-    #[error("two nodes are named `{}`", quote::name(.0))]
+    #[error("two nodes are named `{}`", quote::shown(.0))]
     DuplicateName(String),
     /// The first node is not the input, or a later one is.
     #[error("node `{0}`: the first node, and no other, must be the input")]
@@ -37,7 +37,7 @@ pub enum GraphError {
         found: usize,
     },
     /// An input that does not name an earlier node.
-    #[error("node `{}`: input `{}` is not an earlier node", quote::name(.node), quote::name(.input))]
+    #[error("node `{}`: input `{}` is not an earlier node", quote::shown(.node), quote::shown(.input))]
     UnknownInput {
         /// The node.
         node: String,

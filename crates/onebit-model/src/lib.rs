@@ -35,7 +35,7 @@ mod json;
 pub mod limits;
 mod model;
 pub mod op;
-mod quote;
+pub mod quote;
 mod verify;
 
 pub use error::GraphError;

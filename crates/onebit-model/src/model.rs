@@ -99,7 +99,7 @@ pub enum ModelError {
     #[error("tensor `{0}` belongs to no node of the graph")]
     ExtraTensor(String),
     /// A tensor of another shape or type.
-    #[error("tensor `{name}` is {}, expected {expected}", quote::name(.found))]
+    #[error("tensor `{name}` is {}, expected {expected}", quote::shown(.found))]
     WrongTensor {
         /// The tensor.
         name: String,

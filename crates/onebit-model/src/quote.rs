@@ -1,21 +1,40 @@
 //! Text from a file or a caller, as an error shows it.
 
 use alloc::string::{String, ToString};
-use core::fmt::{self, Display, Write as _};
+use core::fmt::Display;
 
 /// Most characters of a name in an error.
 const NAME: usize = 100;
 /// Most characters of another program's sentence.
 const SENTENCE: usize = 400;
 
-/// A name, of which an error shows at most 100 characters, those that are not visible escaped as in Rust.
-pub(crate) fn name(text: &str) -> impl Display + '_ {
-    Quoted { text, most: NAME }
+/// A name found in a file, as a message can show it: at most 100 characters, those that control a terminal or are
+/// invisible escaped as in Rust.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    shown_within(name, NAME)
+}
+
+/// The same of a text of which `most` characters are shown, its beginning and its end, such as another library's message
+/// that quotes a file.
+#[must_use]
+pub fn shown_within(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    let mut shown = String::new();
+    if count <= most {
+        escape(text.chars(), &mut shown);
+        return shown;
+    }
+    let end = most / 3;
+    escape(text.chars().take(most - end), &mut shown);
+    shown.push('…');
+    escape(text.chars().skip(count - end), &mut shown);
+    shown
 }
 
 /// A sentence that quotes a file, of which an error shows at most 400 characters.
-pub(crate) fn sentence(text: &str) -> impl Display + '_ {
-    Quoted { text, most: SENTENCE }
+pub(crate) fn sentence(text: &str) -> String {
+    shown_within(text, SENTENCE)
 }
 
 /// The first extents of a shape.
@@ -31,32 +50,14 @@ pub(crate) fn shape(shape: &[usize]) -> impl Display + '_ {
     text
 }
 
-struct Quoted<'a> {
-    text: &'a str,
-    most: usize,
-}
-
-impl Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.text.chars().count();
-        if count <= self.most {
-            return escaped(self.text.chars(), f);
-        }
-        let end = self.most / 3;
-        escaped(self.text.chars().take(self.most - end), f)?;
-        f.write_char('…')?;
-        escaped(self.text.chars().skip(count - end), f)
-    }
-}
-
-fn escaped(chars: impl Iterator<Item = char>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn escape(chars: impl Iterator<Item = char>, to: &mut String) {
     for c in chars {
         match c {
-            '\'' | '"' | '\\' => f.write_char(c)?,
-            _ => write!(f, "{}", c.escape_debug())?,
+            '\'' | '"' | '\\' => to.push(c),
+            // Behind another letter, where an accent of its own is none to escape.
+            _ => to.extend(String::from_iter(['a', c]).escape_debug().skip(1)),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -67,19 +68,21 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_escaped() {
-        assert_eq!(name("größer \"x\" \\").to_string(), "größer \"x\" \\");
+        assert_eq!(shown("größer \"x\" \\ l'été"), "größer \"x\" \\ l'été");
+        assert_eq!(shown("e\u{301}"), "e\u{301}");
         assert_eq!(
-            name("a\u{1b}[2J\n\u{202e}\u{200b}\u{9b}").to_string(),
-            "a\\u{1b}[2J\\n\\u{202e}\\u{200b}\\u{9b}"
+            shown("a\u{1b}[2J\n\u{202e}\u{200b}\u{9b}\u{feff}"),
+            "a\\u{1b}[2J\\n\\u{202e}\\u{200b}\\u{9b}\\u{feff}"
         );
     }
 
     #[test]
     fn what_is_long_is_cut_in_the_middle() {
-        let text = format!("start{}end", "é".repeat(1000));
-        let shown = name(&text).to_string();
-        assert!(shown.starts_with("start") && shown.ends_with("end"), "{shown}");
-        assert_eq!(shown.chars().count(), NAME + 1);
+        let text = format!("start{}end", "é".repeat(500_000));
+        let name = shown(&text);
+        assert!(name.starts_with("start") && name.ends_with("end"), "{name}");
+        assert_eq!(name.chars().count(), NAME + 1);
+        assert_eq!(shown(&"n".repeat(100)), "n".repeat(100));
         assert_eq!(shape(&[1; 20]).to_string(), "1, 1, 1, 1, 1, 1, 1, 1, 1, ...");
         assert_eq!(shape(&[2, 3]).to_string(), "2, 3");
     }

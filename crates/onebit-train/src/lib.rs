@@ -24,7 +24,6 @@ pub mod optim;
 mod params;
 mod plan;
 pub mod probe;
-mod quote;
 pub mod recipe;
 mod resume;
 mod run;

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::checkpoint::{Stage, write_file};
-use crate::quote::quoted;
 use crate::{TrainError, text};
+use onebit_model::quote::shown;
 
 /// First line of the file.
 pub const HEADER: &str =
@@ -73,7 +73,7 @@ impl Row {
         Ok(Row {
             epoch: epoch.parse().map_err(|_| not_a_number(epoch))?,
             stage: Stage::from_name(stage)
-                .ok_or_else(|| format!("`{}` is no stage", quoted(stage)))?,
+                .ok_or_else(|| format!("`{}` is no stage", shown(stage)))?,
             step: step.parse().map_err(|_| not_a_number(step))?,
             lr,
             train_loss,
@@ -87,7 +87,7 @@ impl Row {
 }
 
 fn not_a_number(cell: &str) -> String {
-    format!("`{}` is not the number expected", quoted(cell))
+    format!("`{}` is not the number expected", shown(cell))
 }
 
 /// Starts the file anew, or keeps the rows of the first `epochs` of an interrupted run. A last line that was cut

@@ -8,10 +8,10 @@ use onebit_model::Graph;
 
 use crate::checkpoint::{Best, CURRENT, Checkpoint, OPTIMIZER, STATE, Stage, State, Sums, WEIGHTS};
 use crate::optim::Adam;
-use crate::quote::quoted;
 use crate::stages::stage_of;
 use crate::teacher::Teacher;
 use crate::{Recipe, TrainError};
+use onebit_model::quote::shown;
 
 /// Longest time that the steps of an epoch are believed to have taken, in seconds.
 const MAX_SECONDS: f64 = 1e10;
@@ -167,11 +167,11 @@ pub(crate) fn check_optimizer(
 /// Whether weights are those of the network `expected` for the same classes.
 pub(crate) fn network(found: &Graph, expected: &Graph) -> Result<(), String> {
     if found.nodes != expected.nodes {
-        let (found, expected) = (quoted(&found.arch), &expected.arch);
+        let (found, expected) = (shown(&found.arch), &expected.arch);
         return Err(format!("holds another network ({found}), expected the recipe's ({expected})"));
     }
     if found.classes != expected.classes {
-        let [found, expected] = [found, expected].map(|graph| quoted(&graph.classes.join(", ")));
+        let [found, expected] = [found, expected].map(|graph| shown(&graph.classes.join(", ")));
         return Err(format!("has the classes {found}, expected those of the images, {expected}"));
     }
     Ok(())

@@ -164,7 +164,6 @@ pub(crate) fn code(error: &anyhow::Error) -> Code {
     }
     match error.downcast_ref::<EngineError>() {
         Some(EngineError::MissingIsa { .. }) => return Code::Usage,
-        Some(EngineError::OutOfMemory { .. }) => return Code::Io,
         Some(_) => return Code::BadData,
         None => {}
     }

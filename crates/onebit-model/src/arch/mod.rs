@@ -51,7 +51,7 @@ impl Task {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ArchError {
     /// No architecture of that name.
-    #[error("there is no architecture `{}`; choose one of: {known}", quote::name(.name))]
+    #[error("there is no architecture `{}`; choose one of: {known}", quote::shown(.name))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -59,7 +59,7 @@ pub enum ArchError {
         known: String,
     },
     /// An option with an impossible value.
-    #[error("network option `{option}` is {}, expected {expected}", quote::name(.value))]
+    #[error("network option `{option}` is {}, expected {expected}", quote::shown(.value))]
     Option {
         /// The option.
         option: &'static str,

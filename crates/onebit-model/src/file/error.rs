@@ -46,7 +46,7 @@ pub enum FileError {
     #[error(
         "this is a file of format `{}`, expected `{expected}` (`onebit` is a packed model made by \
          `onebit pack`, `onebit-weights` and `onebit-optimizer` belong to a checkpoint)",
-        quote::name(.found)
+        quote::shown(.found)
     )]
     WrongKind {
         /// What the file says.
@@ -60,7 +60,7 @@ pub enum FileError {
     )]
     NewerVersion(u64),
     /// A version that is no number, or 0.
-    #[error("metadata `version` is `{}`, expected `{VERSION}`", quote::name(.0))]
+    #[error("metadata `version` is `{}`, expected `{VERSION}`", quote::shown(.0))]
     BadVersion(String),
     /// A header that is not the JSON of a safetensors header.
     #[error("the header is not valid: {}", quote::sentence(.0))]
@@ -69,7 +69,7 @@ pub enum FileError {
     #[error("metadata `{0}` is missing")]
     MissingMetadata(&'static str),
     /// A metadata key that must not be there.
-    #[error("metadata `{}` has no place in this format", quote::name(.0))]
+    #[error("metadata `{}` has no place in this format", quote::shown(.0))]
     UnknownMetadata(String),
     /// Too many tensors.
     #[error("the file has {0} tensors, more than the {max} allowed", max = limits::MAX_TENSORS)]
@@ -77,17 +77,17 @@ pub enum FileError {
     /// A tensor's name that is empty, too long, or has other characters.
     #[error(
         "`{}` is not a valid tensor name: expected 1 to {max} letters, digits, '.', '_' or '-'",
-        quote::name(.0),
+        quote::shown(.0),
         max = super::container::MAX_TENSOR_NAME_BYTES
     )]
     BadTensorName(String),
     /// Two tensors of one name.
-    #[error("two tensors are named `{}`", quote::name(.0))]
+    #[error("two tensors are named `{}`", quote::shown(.0))]
     DuplicateTensor(String),
     /// Extents that are zero, overflow, or do not fit the elements.
     #[error(
         "tensor `{}` has the shape [{}], expected extents of at least 1 whose product is the number of elements",
-        quote::name(.name),
+        quote::shown(.name),
         quote::shape(.shape)
     )]
     BadShape {

@@ -6,8 +6,8 @@ use onebit_data::Split;
 use toml::{Table, Value};
 
 use super::{MAX_RECIPE_BYTES, Recipe, parse};
-use crate::quote::quoted;
 use crate::{TrainError, text};
+use onebit_model::quote::shown;
 
 /// Changes to a recipe that belong together, such as one option of a command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ impl Override {
     /// # Errors
     /// No `=`.
     pub fn set(assignment: &str, origin: impl Into<String>) -> Result<Self, TrainError> {
-        let origin = quoted(&origin.into());
+        let origin = shown(&origin.into());
         match parse::assignment(assignment) {
             Some(value) => Ok(Override { origin, values: vec![value] }),
             None => Err(TrainError::Recipe {
@@ -39,7 +39,7 @@ impl Override {
     /// # Errors
     /// A spec that already names a split.
     pub fn data(spec: &str, origin: impl Into<String>) -> Result<Self, TrainError> {
-        let origin = quoted(&origin.into());
+        let origin = shown(&origin.into());
         let names_a_split = spec.rsplit_once(':').is_some_and(|(place, word)| {
             word.parse::<Split>().is_ok() && !["folder", "cifar", "idx"].contains(&place)
         });

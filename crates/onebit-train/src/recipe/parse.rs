@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::Recipe;
 use crate::TrainError;
-use crate::quote::{quoted, shown};
+use onebit_model::quote::{shown, shown_within};
 
 /// Longest message of the TOML library that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 400;
@@ -89,16 +89,16 @@ fn value(text: &str) -> Value {
 }
 
 fn worded(value: Option<&Value>) -> String {
-    value.map_or_else(|| "not set".into(), |value| quoted(&value.to_string()))
+    value.map_or_else(|| "not set".into(), |value| shown(&value.to_string()))
 }
 
 /// Turns serde's message into a sentence; serde puts names in backticks.
 fn explain(error: &toml::de::Error, origin: &str) -> TrainError {
     let message = error.message();
-    let section = quoted(&section(error));
+    let section = shown(&section(error));
     let (unknown, known) = unknown_and_known(message);
     let key = |name: &str| {
-        let name = quoted(name);
+        let name = shown(name);
         if section.is_empty() { name } else { format!("{section}.{name}") }
     };
     let reason = match unknown {
@@ -113,7 +113,7 @@ fn explain(error: &toml::de::Error, origin: &str) -> TrainError {
             format!("{} is missing", key(missing))
         }
         Some(unknown) if message.starts_with("unknown variant") => {
-            format!("{section} is `{}`, expected {}", quoted(unknown), alternatives(&known))
+            format!("{section} is `{}`, expected {}", shown(unknown), alternatives(&known))
         }
         _ if section.is_empty() => plain_types(&sentence(message)),
         _ => format!("{section}: {}", plain_types(&sentence(message))),
@@ -166,7 +166,7 @@ fn plain_types(message: &str) -> String {
 
 /// A message in one line, cut where it quotes what is long.
 fn sentence(message: &str) -> String {
-    shown(&message.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MESSAGE)
+    shown_within(&message.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MESSAGE)
 }
 
 /// Levenshtein distance.

@@ -7,8 +7,8 @@ use onebit_model::arch::ARCHITECTURES;
 use super::{Recipe, Stages};
 use crate::TrainError;
 use crate::binarize::{Estimator, WeightEstimator};
-use crate::quote::quoted;
 use crate::schedule::{Granularity, Schedule};
+use onebit_model::quote::shown;
 
 pub(super) const MAX_EPOCHS: usize = 100_000;
 pub(super) const MAX_BATCH: usize = 65_536;
@@ -52,7 +52,7 @@ impl Check<'_> {
         Err(TrainError::Setting {
             origin: self.origin.to_owned(),
             key,
-            value: quoted(&value.to_string()),
+            value: shown(&value.to_string()),
             expected: expected.to_string(),
         })
     }

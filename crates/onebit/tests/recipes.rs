@@ -293,8 +293,14 @@ fn more_memory_than_there_is_is_refused_before_training() {
     let folder = tempfile::tempdir().expect("a folder");
     let recipe = recipe(folder.path(), "epochs = 1");
     let out = folder.path().join("run");
-    let large =
-        ["--set", "network.widths=[4096, 4096, 4096]", "--set", "network.blocks=[64, 64, 64]"];
+    let large = [
+        "--set",
+        "network.widths=[1024, 1024, 1024]",
+        "--set",
+        "network.blocks=[64, 64, 64]",
+        "--set",
+        "train.batch=640",
+    ];
     let outcome = onebit(&[&["train", text(&recipe), "--out", text(&out)], &large[..]].concat());
     let sentence = outcome.failed(65);
     assert!(sentence.contains("GB of memory") && sentence.contains("train.batch"), "{sentence}");

@@ -19,7 +19,7 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// The text with its line ends, and everything else as in [`line`].
+/// The text with its line ends, and everything else as in [`line()`].
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n')
 }

@@ -99,6 +99,11 @@ pub(crate) fn open_regular(path: &Path, expected: &str) -> Result<File, Error> {
     onebit_files::open_regular(path).map_err(|error| expecting(error, expected))
 }
 
+/// Opens a regular file, or a pipe without a name.
+pub(crate) fn open_to_read(path: &Path, expected: &str) -> Result<File, Error> {
+    onebit_files::open_to_read(path).map_err(|error| expecting(error, expected))
+}
+
 fn expecting(error: onebit_files::Error, expected: &str) -> Error {
     match error {
         onebit_files::Error::Read { path, source } => Error::read(&path, source, expected),

@@ -1,12 +1,10 @@
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use onebit_files::write_atomic;
+use onebit_files::{shown, write_atomic};
 
 use crate::Error;
-use crate::files::read_exactly;
-use onebit_files::shown;
+use crate::files::{open_to_read, read_exactly};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;
@@ -25,8 +23,7 @@ const F32: &str = "<f4";
 /// If the file is missing, is not an `.npy` file, holds another type, Fortran order or no values, is longer or shorter
 /// than its header says, or holds more than 16 GiB or than there is memory for.
 pub fn read_npy_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>), Error> {
-    let missing = |source| Error::read(path, source, "a NumPy .npy file of float32");
-    let mut reader = BufReader::new(File::open(path).map_err(missing)?);
+    let mut reader = BufReader::new(open_to_read(path, "a NumPy .npy file of float32")?);
     let header = read_header(path, &mut reader)?;
     let shape = Header::parse(path, &header)?.shape(path)?;
     let bytes = shape

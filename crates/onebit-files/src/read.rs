@@ -6,6 +6,7 @@ use onebit_model::file::{FileError, Source};
 
 use crate::Error;
 
+const NAMED_PIPE: &str = "a named pipe";
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a whole file that must not be longer than `limit` bytes.
@@ -48,7 +49,7 @@ fn irregular(kind: &FileType) -> Option<&'static str> {
     {
         use std::os::unix::fs::FileTypeExt;
         if kind.is_fifo() {
-            return Some("a named pipe");
+            return Some(NAMED_PIPE);
         }
         if kind.is_socket() {
             return Some("a socket");
@@ -107,9 +108,33 @@ pub fn parse_limited<T>(
 
 /// The file and the length that the system tells.
 fn open(path: &Path, limit: u64) -> Result<(File, usize), Error> {
-    let file = File::open(path).map_err(Error::read(path))?;
+    let file = open_to_read(path)?;
     let announced = announced(&file, path, limit)?;
     Ok((file, announced))
+}
+
+/// Opens a file for reading, or a pipe without a name, such as standard input or a shell's `<(command)`. A named pipe is
+/// not opened, as that can wait for ever.
+///
+/// # Errors
+/// A named pipe, or unreadable.
+pub fn open_to_read(path: &Path) -> Result<File, Error> {
+    let failed = Error::read(path);
+    let kind = fs::metadata(path).map_err(&failed)?.file_type();
+    if is_pipe(&kind) && path.canonicalize().is_ok() {
+        return Err(Error::NotRegular { path: path.to_owned(), found: NAMED_PIPE });
+    }
+    File::open(path).map_err(failed)
+}
+
+#[cfg(unix)]
+fn is_pipe(kind: &FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(kind)
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &FileType) -> bool {
+    false
 }
 
 fn announced(file: &File, path: &Path, limit: u64) -> Result<usize, Error> {

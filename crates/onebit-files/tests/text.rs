@@ -41,3 +41,15 @@ fn a_device_without_an_end_is_read_to_the_limit_only() {
     let zero = std::path::Path::new("/dev/zero");
     assert!(matches!(read_text(zero, 1 << 16), Err(Error::TooLarge { .. })));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = read_text(&pipe, 100).unwrap_err();
+    assert!(matches!(error, Error::NotRegular { found: "a named pipe", .. }), "{error}");
+    let error = onebit_files::read_limited(&pipe, 100).unwrap_err();
+    assert!(matches!(error, Error::NotRegular { .. }), "{error}");
+}

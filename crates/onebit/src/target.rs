@@ -29,6 +29,11 @@ impl Target {
                 endings.join(" or ")
             )));
         }
+        Self::of(path, read)
+    }
+
+    /// Refuses files that are read.
+    pub(crate) fn of(path: &Path, read: &[&Path]) -> anyhow::Result<Self> {
         let target = Self { path: path.to_owned() };
         target.differs_from(read)?;
         Ok(target)
@@ -48,8 +53,16 @@ impl Target {
 
     /// Writes the file as a whole. A note says so, and the result is true, if one was there before.
     pub(crate) fn write(&self, content: &[u8]) -> anyhow::Result<bool> {
+        self.write_by(|path| Ok(onebit_pack::write_atomic(path, content)?))
+    }
+
+    /// The same where `write` writes it.
+    pub(crate) fn write_by(
+        &self,
+        write: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
         let before = fs::metadata(&self.path).ok().map(|before| before.len());
-        onebit_pack::write_atomic(&self.path, content)?;
+        write(&self.path)?;
         if let Some(bytes) = before {
             let shown = self.path.display();
             output::note(&format!("replaced {shown} ({} bytes)", thousands(bytes)));

@@ -103,6 +103,43 @@ fn folders_and_devices_are_not_written() {
     assert_eq!(names(&place), [""; 0]);
 }
 
+#[test]
+fn logits_replace_nothing_that_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = packed(folder.path());
+    let (x, y) = (folder.path().join("x.npy"), folder.path().join("y.npy"));
+    let shape = [2, 1, 28, 28];
+    onebit_data::write_npy_f32(&x, &shape, &vec![0.5; shape.iter().product()]).expect("written");
+    let before = [&model, &x].map(|path| fs::read(path).expect("read"));
+    let run = |to| onebit(&["run", text(&model), "--input", text(&x), "--output", to]);
+    for to in [&model, &x] {
+        assert!(run(text(to)).failed(64).contains("is a file that is read here"));
+    }
+    assert_eq!(before, [&model, &x].map(|path| fs::read(path).expect("read")));
+    run(text(&y)).succeeded();
+    run(text(&y)).succeeded();
+}
+
+#[cfg(unix)]
+#[test]
+fn named_pipes_are_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, pipe) = (packed(folder.path()), folder.path().join("pipe.onebit"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let y = folder.path().join("y.npy");
+    let out = folder.path().join("o.onebit");
+    let commands: [&[&str]; 4] = [
+        &["verify", text(&pipe)],
+        &["run", text(&model), "--input", text(&pipe), "--output", text(&y)],
+        &["import", text(&pipe), "--arch", "reactnet18", "-o", text(&out)],
+        &["pack", text(&pipe), "-o", text(&out)],
+    ];
+    for command in commands {
+        assert!(onebit(command).failed(65).contains("is a named pipe"), "{command:?}");
+    }
+}
+
 /// A file may not grow past a few blocks, and what tries is killed.
 #[cfg(unix)]
 #[test]

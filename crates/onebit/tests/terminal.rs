@@ -130,7 +130,7 @@ fn names_of_classes() {
 #[test]
 fn arrays() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (model, x) = (folder.path().join("a.onebit"), folder.path().join("x.npy"));
+    let [model, x, y] = ["a.onebit", "x.npy", "y.npy"].map(|name| folder.path().join(name));
     pack(&model, &linear(&["a", "b"], [3, 4, 4], |_, _| 0.0));
     let long = "x".repeat(60_000);
     for (descr, order, shape) in [
@@ -146,7 +146,7 @@ fn arrays() {
         bytes.extend((dict.len() as u16).to_le_bytes());
         bytes.extend(dict.bytes());
         fs::write(&x, bytes).expect("written");
-        let arguments = ["run", text(&model), "--input", text(&x), "--output", text(&model)];
+        let arguments = ["run", text(&model), "--input", text(&x), "--output", text(&y)];
         refused(&onebit(&arguments), 65);
     }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use onebit_engine::{Isa, Options};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use crate::model_file::{self, Packed};
 use crate::output::{self, count};
 use crate::progress::Progress;
 use crate::runner::{Runner, parse_isa, parse_threads};
+use crate::target::Target;
 
 const EXAMPLES: &str = "\
 Example:
@@ -46,9 +47,12 @@ struct Done {
     classes: usize,
     isa: &'static str,
     output: PathBuf,
+    /// Whether a file was there before.
+    replaced: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let target = Target::of(&args.output, &[&args.file, &args.input])?;
     let Packed { model, .. } = model_file::read(&args.file)?;
     let (shape, values) = onebit_data::read_npy_f32(&args.input)?;
     let channels = model.graph.input_shape()[0];
@@ -63,8 +67,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (classes, isa) = (runner.engine().classes(), runner.engine().isa().name());
     let name = |image| format!("image {image} (counted from 0) of {}", args.input.display());
     let logits = logits(&mut runner, &values, [n, c, height * width], name)?;
-    onebit_data::write_npy_f32(&args.output, &[n, classes], &logits)?;
-    let done = Done { n, classes, isa, output: args.output };
+    let write = |path: &Path| Ok(onebit_data::write_npy_f32(path, &[n, classes], &logits)?);
+    let replaced = target.write_by(write)?;
+    let done = Done { n, classes, isa, output: args.output, replaced };
     if args.json {
         return output::json(&done);
     }

@@ -55,13 +55,20 @@ impl Run<'_> {
         // A killed run may have been ahead of its newest checkpoint; it will come there again.
         let ahead = state.epoch > self.state.epoch
             && state.best.is_some_and(|own| own.epoch == state.epoch)
-            && state.recipe_sha256 == self.recipe.fingerprint()?;
+            && self.made(&state)?;
         let wrong = if !ahead && state.best != Some(best) {
             Err(format!("is not of epoch {}, in which the run did best", best.epoch))
         } else {
             network(&weights.graph, self.graph)
         };
         Ok(wrong.err().map(|reason| format!("{}: {reason}", path.display())))
+    }
+
+    /// Whether a state is of this run, perhaps with another number of epochs.
+    fn made(&self, state: &State) -> Result<bool, TrainError> {
+        let mut recipe = self.recipe.clone();
+        recipe.train.epochs = state.epochs.unwrap_or(recipe.train.epochs);
+        Ok(state.recipe_sha256 == recipe.fingerprint()?)
     }
 
     /// The kept checkpoint with the best test result up to now, and the first of several.

@@ -13,7 +13,7 @@ use onebit_model::file::{Container, Kind, container};
 use onebit_model::{Data, Tensor};
 use onebit_train::checkpoint::{Best, CURRENT, MANIFEST, OPTIMIZER, STATE, WEIGHTS};
 use onebit_train::{Event, RunPaths, TrainError, metrics};
-use runs::{recipe, refused, run, stopped, trained};
+use runs::{recipe, refused, run, run_to, stopped, trained};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::tempdir;
@@ -387,6 +387,30 @@ fn the_best_of_a_killed_run_may_be_ahead_of_its_newest_checkpoint() {
     let (summary, events) = run(&recipe, &out, true, |_| false);
     assert_eq!(damage(&events), []);
     assert_eq!(summary.unwrap().best, run(&recipe, &whole, true, |_| false).0.unwrap().best);
+}
+
+#[test]
+fn the_best_of_a_run_that_gets_longer_may_be_ahead_of_its_newest_whole_checkpoint() {
+    let folder = tempdir().unwrap();
+    let short = recipe(&["train.epochs=4", "train.save_every=2"]);
+    trained(&short, folder.path());
+    fs::remove_dir_all(folder.path().join("checkpoints/epoch-00004")).unwrap();
+    let longer = recipe(&["train.epochs=6", "train.save_every=2"]);
+    let (summary, events) = run_to(&longer, folder.path());
+    assert_eq!(damage(&events), []);
+    assert_eq!(summary.unwrap().epochs, 6);
+}
+
+#[test]
+fn a_run_without_checkpoints_begins_anew_and_says_so() {
+    let folder = tempdir().unwrap();
+    let recipe = recipe(&[]);
+    trained(&recipe, folder.path());
+    fs::remove_dir_all(folder.path().join("checkpoints")).unwrap();
+    let (summary, events) = run(&recipe, folder.path(), true, |_| false);
+    let is_told = |event: &Event| matches!(event, Event::Warning(text) if text.contains("holds no checkpoint"));
+    assert!(events.iter().any(is_told), "{events:?}");
+    assert!(summary.is_ok());
 }
 
 #[test]

@@ -27,6 +27,11 @@ impl Session<'_> {
             check_optimizer(&self.adam, &path, &self.state, self.recipe, steps)?;
             checkpoint::discard(&skipped)?;
             self.newest = Some(path);
+        } else if self.run.paths.best().exists() {
+            (self.events)(Event::Warning(format!(
+                "{}: holds no checkpoint: the run begins anew, and the best weights that it left are replaced",
+                self.run.paths.root().display()
+            )));
         }
         let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
         (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });

@@ -153,6 +153,9 @@ impl Folder {
         path: &Path,
         passed_over: &mut BTreeMap<String, usize>,
     ) -> Result<bool, Error> {
+        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            return Err(Error::format(path, "name of the class folder", "not UTF-8", "text"));
+        }
         let found = walk(path, CLASS_FOLDERS)?;
         if found.list.paths.is_empty() {
             let others = found.list.passed_over_in_words();

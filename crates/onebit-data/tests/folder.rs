@@ -337,6 +337,22 @@ mod special {
     }
 
     #[test]
+    fn names_of_classes_are_text() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        for name in [b"a\xff", b"a\xfe"] {
+            let class = folder.path().join(OsStr::from_bytes(name));
+            fs::create_dir(&class).unwrap();
+            fs::write(class.join("1.png"), "").unwrap();
+        }
+        let options = OpenOptions { image_size: Some((4, 4)), ..OpenOptions::default() };
+        let spec = format!("folder:{}", folder.path().display());
+        refuses(open(&spec, Split::Test, &options), &["name of the class folder is not UTF-8"]);
+    }
+
+    #[test]
     fn fetched_sets_and_their_sources_are_regular_files() {
         let (data, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fifo(data.path(), "cifar10/batches.meta.txt");

@@ -18,6 +18,13 @@ pub enum GraphError {
         max = limits::MAX_NAME_BYTES
     )]
     BadName(String),
+    /// A name of a class that is empty, too long, or has control characters.
+    #[error(
+        "`{}` is not a valid name of a class: expected 1 to {max} bytes without control characters",
+        quote::shown(.0),
+        max = limits::MAX_NAME_BYTES
+    )]
+    BadClassName(String),
     /// Two nodes of one name.
     #[error("two nodes are named `{}`", quote::shown(.0))]
     DuplicateName(String),

@@ -96,7 +96,7 @@ fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
         name.is_empty() || name.len() > limits::MAX_NAME_BYTES || name.chars().any(char::is_control)
     };
     match graph.classes.iter().find(valid) {
-        Some(name) => Err(GraphError::BadName(name.clone())),
+        Some(name) => Err(GraphError::BadClassName(name.clone())),
         None => Ok(()),
     }
 }

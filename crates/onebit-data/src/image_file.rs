@@ -1,3 +1,4 @@
+use std::hint::black_box;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -11,6 +12,8 @@ use onebit_files::shown_within;
 
 const EXPECTED: &str = "JPEG, PNG, WebP or BMP content";
 const PNG_SIGNATURE: usize = 8;
+/// Of all copies of an image that are there at once while it is decoded, in the largest case: 16 bits, converted, turned.
+const BYTES_PER_PIXEL: usize = 4 * 2 + 3 + 3;
 const LONGEST_REASON: usize = 200;
 
 /// An image file whose header has been read and is within the limits.
@@ -55,6 +58,7 @@ impl<'a> ImageFile<'a> {
 
     /// Decodes the file and turns the image as its Exif block says.
     pub(crate) fn decode(self) -> Result<Image, Error> {
+        self.check_memory()?;
         let image = match self.format {
             ImageFormat::Jpeg => {
                 let decoded = jpeg::decode(&self.bytes, self.limits.memory);
@@ -98,6 +102,20 @@ impl<'a> ImageFile<'a> {
             return beyond(format!("{} pixels in all", self.limits.pixels));
         }
         Ok(())
+    }
+
+    /// Refuses what the system has no memory for: the libraries that decode, and turning the image, end the program
+    /// then.
+    fn check_memory(&self) -> Result<(), Error> {
+        let bytes = self.stored.0 * self.stored.1 * BYTES_PER_PIXEL;
+        let mut probe = Vec::<u8>::new();
+        let reserved = probe.try_reserve_exact(bytes);
+        // Otherwise the compiler may leave the reservation out.
+        black_box(&mut probe);
+        reserved.map_err(|_| Error::Image {
+            path: self.path.to_owned(),
+            reason: format!("there is not enough memory to decode it: {bytes} bytes are needed"),
+        })
     }
 
     fn decoder(&self) -> Result<impl ImageDecoder + '_, Error> {

@@ -47,3 +47,17 @@ fn a_batch_that_does_not_fit() {
     let outcome = limited(&["bench", model, "--batch", "2", "--runs", "1", "--json"]);
     assert_eq!(outcome.json()["batch"], 2);
 }
+
+#[test]
+fn an_image_for_which_there_is_no_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = common::packed(folder.path());
+    let image = folder.path().join("large.png");
+    let large = image::GrayImage::new(7900, 7900);
+    large.save(&image).expect("written");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 250000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onebit")]);
+    command.arg("predict").args([&model, &image]).args(["--threads", "1"]);
+    let outcome = Outcome::from(command.output().expect("a shell"));
+    assert!(outcome.failed(65).contains("not enough memory to decode it"), "{}", outcome.stderr);
+}

@@ -26,7 +26,7 @@ const MAX_SCANS: usize = 256;
 pub(crate) enum Failure {
     /// Damaged, or of a kind that is not read; in words.
     Refused(String),
-    /// Decoding takes more memory than allowed, or than there is.
+    /// Decoding takes more memory than allowed.
     Memory,
 }
 
@@ -103,7 +103,8 @@ pub(crate) fn decode(bytes: &[u8], memory: u64) -> Result<Image, Failure> {
 /// A vector of `length` zeros, or no memory.
 fn zeros<T: Copy + Default>(length: usize) -> Result<Vec<T>, Failure> {
     let mut vector = Vec::new();
-    vector.try_reserve_exact(length).map_err(|_| Failure::Memory)?;
+    let reserved = vector.try_reserve_exact(length);
+    reserved.map_err(|_| Failure::Refused("there is not enough memory to decode it".to_owned()))?;
     vector.resize(length, T::default());
     Ok(vector)
 }

@@ -2,7 +2,7 @@ use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
 use crate::aligned::{Aligned, Memory, product};
 use crate::kernel::{Filters, Kernels, select};
-use crate::op::{Band, BitMap, ConvBin};
+use crate::op::{Band, BitMap, ConvBin, Layout};
 use crate::{EngineError, Isa};
 
 /// One binary convolution by itself, for a trainer's forward pass and for measurements.
@@ -10,6 +10,7 @@ use crate::{EngineError, Isa};
 pub struct BinaryConvolution {
     kernels: &'static Kernels,
     conv: ConvBin,
+    layout: Layout,
     x: Shape,
     y: Shape,
 }
@@ -37,17 +38,22 @@ impl BinaryConvolution {
         isa: Option<Isa>,
     ) -> Result<Self, EngineError> {
         let kernels = select(isa)?;
-        let found = weight.len();
-        let expected = packed_shape(&geometry.weight_shape(x.channels)).iter().product();
-        if found != expected {
-            let node = "convolution".into();
-            return Err(EngineError::ParameterSize { node, tensor: "weight", found, expected });
-        }
+        check_weight(weight, packed_shape(&geometry.weight_shape(x.channels)).iter().product())?;
         let extent = |input| geometry.output_extent(input).expect("the window fits the input");
         let y = Shape::float(geometry.out_channels, extent(x.height), extent(x.width));
         let layout = (kernels.conv_bin_layout)(Filters::of(geometry, x.channels));
         let conv = ConvBin::new(weight, geometry, x.channels, pad, layout, &Memory::default())?;
-        Ok(BinaryConvolution { kernels, conv, x, y })
+        Ok(BinaryConvolution { kernels, conv, layout, x, y })
+    }
+
+    /// Puts other weights `[O, k, k, words]` in the place of those that it was made with.
+    ///
+    /// # Errors
+    /// `weight` has another length.
+    pub fn set_weight(&mut self, weight: &[u64]) -> Result<(), EngineError> {
+        check_weight(weight, self.conv.file_words())?;
+        self.conv.pack(weight, self.layout);
+        Ok(())
     }
 
     /// Exact sums of products of one image's bits `x` (pixel by pixel, each starting a new word):
@@ -102,5 +108,16 @@ impl BinaryConvolution {
         };
         (self.kernels.conv_bin)(&self.conv, map, &mut band);
         Ok(())
+    }
+}
+
+fn check_weight(weight: &[u64], expected: usize) -> Result<(), EngineError> {
+    let found = weight.len();
+    match found == expected {
+        true => Ok(()),
+        false => {
+            let node = "convolution".into();
+            Err(EngineError::ParameterSize { node, tensor: "weight", found, expected })
+        }
     }
 }

@@ -11,7 +11,7 @@ use onebit_model::cost::Cost;
 use onebit_model::{
     Geometry, Graph, NodeId, Op, PadValue, Shift, Slope, Threshold, Verified, WeightScale,
 };
-use onebit_train::binarize::Estimator;
+use onebit_train::binarize::{Clip, Estimator};
 use onebit_train::optim::{Adam, AdamConfig};
 use onebit_train::{Net, NetConfig};
 
@@ -31,7 +31,8 @@ fn main() {
 fn measure(threads: usize, batch: usize, seconds: f64) {
     let graph = graph();
     let macs = Cost::of(&graph, [3, 32, 32]).map(|c| c.flops() + c.bops()).expect("costs");
-    let config = NetConfig { activation: Estimator::Clip { bound: 1.0 }, ..NetConfig::new(batch) };
+    let config =
+        NetConfig { activation: Estimator::Clip(Clip { bound: 1.0 }), ..NetConfig::new(batch) };
     let mut net = Net::new(graph, config, 0).expect("network");
     let mut adam = Adam::new(AdamConfig::default(), &net.params);
     let key = Key { seed: 0, epoch: 0, index: 0, stream: Stream::SYNTHETIC };

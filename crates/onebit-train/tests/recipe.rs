@@ -6,7 +6,7 @@ use std::path::Path;
 
 use onebit_data::ErrorKind;
 use onebit_train::TrainError;
-use onebit_train::binarize::{Estimator, WeightEstimator};
+use onebit_train::binarize::{ClipWeight, Ede, Estimator, WeightEstimator};
 use onebit_train::recipe::{Recipe, Stages};
 
 const SMALLEST: &str = r#"
@@ -53,8 +53,8 @@ fn a_recipe_equals_what_it_is_written_as() {
     for assignment in all {
         recipe.apply_set(assignment).unwrap();
     }
-    assert_eq!(recipe.train.activation_estimator, Estimator::Ede { k: 1.5, t: 0.3 });
-    assert_eq!(recipe.train.weight_estimator, WeightEstimator::Clip { bound: 1.2 });
+    assert_eq!(recipe.train.activation_estimator, Estimator::Ede(Ede { k: 1.5, t: 0.3 }));
+    assert_eq!(recipe.train.weight_estimator, WeightEstimator::Clip(ClipWeight { bound: 1.2 }));
     assert_eq!(recipe.train.augmentation.crop_padding, 4);
     assert_eq!(recipe.network.hyper.sign_lambda, 0.7);
     let text = recipe.to_toml().unwrap();

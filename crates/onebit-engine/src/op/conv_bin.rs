@@ -102,7 +102,15 @@ impl ConvBin {
         Ok(conv)
     }
 
-    fn pack(&mut self, weight: &[u64], Layout { lanes, bits }: Layout) {
+    /// Words of the weights as a file holds them, `[O, k, k, words]`.
+    #[cfg(feature = "std")]
+    pub(crate) fn file_words(&self) -> usize {
+        let Window { kernel, .. } = self.window;
+        self.groups * self.outputs * kernel * kernel * bits::words(self.inputs)
+    }
+
+    /// Repacks the weights in the order of `layout`, which is the one that the memory was taken for.
+    pub(crate) fn pack(&mut self, weight: &[u64], Layout { lanes, bits }: Layout) {
         match bits {
             4 => self.pack_as(weight, lanes, fours),
             8 => self.pack_as(weight, lanes, |[word]| word.to_le_bytes().map(|part| [part])),

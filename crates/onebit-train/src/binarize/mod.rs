@@ -1,76 +1,53 @@
-//! Straight-through estimators: what stands for the derivative of the sign.
-//!
-//! A new estimator is one file here and one variant of [`Estimator`].
+//! Binarization: real values to signs in the forward pass, and what stands for the sign's derivative in the backward
+//! pass. One file for each estimator of activations and of weights.
 
-mod approx_sign;
-mod clip;
-mod ede;
+pub(crate) mod activation;
+pub(crate) mod weight;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+pub use activation::{ApproxSign, Clip, Ede, Estimator};
+pub use weight::{ClipWeight, Identity, WeightEstimator};
 
-/// Derivative used for `sign(u)` in the backward pass; the forward value is exactly +-1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Estimator {
-    /// `2 - 2|u|` inside [-1, 1], else 0 (Bi-Real Net, section 3.2).
-    #[default]
-    ApproxSign,
-    /// 1 where `|u| <= bound`, else 0 (BinaryNet with bound 1; QuickNet 1.25).
-    Clip {
-        /// Largest absolute input with a gradient.
-        #[schemars(extend("exclusiveMinimum" = 0))]
-        bound: f32,
-    },
-    /// `k t (1 - tanh^2(t u))` (IR-Net, section 3.3).
-    Ede {
-        /// Height.
-        #[schemars(extend("exclusiveMinimum" = 0))]
-        k: f32,
-        /// Sharpness.
-        #[schemars(extend("exclusiveMinimum" = 0))]
-        t: f32,
-    },
+/// A setting of an estimator that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadSetting {
+    /// What is set, in words.
+    pub(crate) value: String,
+    /// What may be.
+    pub(crate) expected: &'static str,
 }
 
-impl Estimator {
-    /// The derivative at `u`.
-    #[inline(always)]
-    #[must_use]
-    pub fn derivative(self, u: f32) -> f32 {
-        match self {
-            Estimator::ApproxSign => approx_sign::derivative(u),
-            Estimator::Clip { bound } => clip::derivative(u, bound),
-            Estimator::Ede { k, t } => ede::derivative(u, k, t),
+impl BadSetting {
+    /// An error unless each of `settings` is a finite number above 0.
+    fn unless_positive<const N: usize>(
+        settings: [f32; N],
+        expected: &'static str,
+        value: impl FnOnce() -> String,
+    ) -> Result<(), Self> {
+        match settings.iter().all(|x| x.is_finite() && *x > 0.0) {
+            true => Ok(()),
+            false => Err(BadSetting { value: value(), expected }),
         }
     }
 }
 
-/// What stands for the derivative of a latent weight's sign.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum WeightEstimator {
-    /// 1 where `|w| <= bound`, else 0 (ReActNet and Bi-Real Net: bound 1).
-    Clip {
-        /// Largest absolute latent weight with a gradient.
-        #[schemars(extend("exclusiveMinimum" = 0))]
-        bound: f32,
-    },
-    /// 1 everywhere.
-    Identity,
-}
+/// For the tests of estimators.
+#[cfg(test)]
+mod gradient_test {
+    const STEP: f64 = 1e-4;
+    const TOLERANCE: f64 = 1e-6;
 
-impl Default for WeightEstimator {
-    fn default() -> Self {
-        WeightEstimator::Clip { bound: 1.0 }
-    }
-}
-
-impl WeightEstimator {
-    pub(crate) fn bound(self) -> f32 {
-        match self {
-            WeightEstimator::Clip { bound } => bound,
-            WeightEstimator::Identity => f32::INFINITY,
+    /// Checks a derivative against central differences of its function at points of -2.05 to 2.05 that are not near
+    /// `kinks`.
+    pub(super) fn check(
+        function: impl Fn(f64) -> f64,
+        derivative: impl Fn(f32) -> f32,
+        kinks: &[f64],
+    ) {
+        let points = (-20..=20).map(|i| 0.1 * f64::from(i) + 0.05);
+        for u in points.filter(|u| kinks.iter().all(|kink| (u - kink).abs() > 2.0 * STEP)) {
+            let expected = (function(u + STEP) - function(u - STEP)) / (2.0 * STEP);
+            let found = f64::from(derivative(u as f32));
+            assert!((found - expected).abs() < TOLERANCE, "at {u}: {found}, expected {expected}");
         }
     }
 }

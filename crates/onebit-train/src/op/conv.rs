@@ -9,20 +9,20 @@ use crate::params::Params;
 pub(crate) struct Conv {
     window: Window,
     param: usize,
-    turned: Vec<f32>,
+    rotated: Vec<f32>,
 }
 
 impl Conv {
     pub(crate) fn new(geometry: Geometry, x: Shape, y: Shape, param: usize) -> Self {
         let weights = geometry.weight_shape(x.channels).iter().product();
-        Conv { window: Window { geometry, x, y, pad: 0.0 }, param, turned: vec![0.0; weights] }
+        Conv { window: Window { geometry, x, y, pad: 0.0 }, param, rotated: vec![0.0; weights] }
     }
 }
 
 impl Layer for Conv {
     fn prepare(&mut self, params: &Params, pass: Pass) {
         if pass == Pass::Train {
-            self.window.turned(params.value(self.param), None, &mut self.turned);
+            self.window.rotated(params.value(self.param), None, &mut self.rotated);
         }
     }
 
@@ -33,6 +33,6 @@ impl Layer for Conv {
 
     fn backward(&self, io: Backward<'_>) {
         let (x, gw) = (Source::Floats(io.x), &mut io.grads[self.param]);
-        self.window.backward(x, io.gy, &self.turned, gw, io.gx, io.workspace);
+        self.window.backward(x, io.gy, &self.rotated, gw, io.gx, io.workspace);
     }
 }

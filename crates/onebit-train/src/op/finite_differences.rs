@@ -12,7 +12,7 @@ use onebit_model::{
 use super::hyper::{HyperHead, HyperTrunk};
 use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
 use super::{Layer, batch_norm, concat, conv, conv_bin, linear, pool, prelu, shuffle, sign};
-use crate::binarize::{Estimator, WeightEstimator};
+use crate::binarize::{Clip, ClipWeight, Ede, Estimator, WeightEstimator};
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
 
@@ -232,7 +232,7 @@ fn check_conv_bin(window: [usize; 4], pad: PadValue, scale: WeightScale, bound: 
         sums.iter().enumerate().map(|(i, s)| s * factors[i % factors.len()]).collect()
     };
     let weight = match bound.is_finite() {
-        true => WeightEstimator::Clip { bound: bound as f32 },
+        true => WeightEstimator::Clip(ClipWeight { bound: bound as f32 }),
         false => WeightEstimator::Identity,
     };
     let config = NetConfig { weight, ..NetConfig::new(2) };
@@ -299,9 +299,9 @@ fn batch_norm() {
 fn sign() {
     let estimators = [
         Estimator::ApproxSign,
-        Estimator::Clip { bound: 1.25 },
-        Estimator::Clip { bound: 0.5 },
-        Estimator::Ede { k: 1.5, t: 0.75 },
+        Estimator::Clip(Clip { bound: 1.25 }),
+        Estimator::Clip(Clip { bound: 0.5 }),
+        Estimator::Ede(Ede { k: 1.5, t: 0.75 }),
     ];
     for (estimator, threshold) in estimators
         .into_iter()
@@ -326,18 +326,8 @@ fn sign() {
         let bit = |u: &f64| if *u > 0.0 { 1.0 } else { -1.0 };
         case.check_output(&outcome, &|p| centred(p).iter().map(bit).collect());
         case.check_gradients(&outcome, &|p| {
-            centred(p).into_iter().map(|u| surrogate(estimator, u)).collect()
+            centred(p).into_iter().map(|u| estimator.surrogate().value(u)).collect()
         });
-    }
-}
-
-/// The function whose derivative an estimator uses in the place of the sign's.
-fn surrogate(estimator: Estimator, u: f64) -> f64 {
-    match estimator {
-        Estimator::ApproxSign if u.abs() >= 1.0 => u.signum(),
-        Estimator::ApproxSign => 2.0 * u - u.signum() * u * u,
-        Estimator::Clip { bound } => u.clamp(-f64::from(bound), f64::from(bound)),
-        Estimator::Ede { k, t } => f64::from(k) * (f64::from(t) * u).tanh(),
     }
 }
 

@@ -36,7 +36,7 @@ impl Window {
         &self,
         x: Source<'_>,
         gy: &[f32],
-        turned: &[f32],
+        rotated: &[f32],
         gw: &mut [f32],
         gx: Gradient<'_>,
         workspace: &mut Workspace,
@@ -59,7 +59,7 @@ impl Window {
         let wide = sized(&mut workspace.wide, rows * c);
         for kh in 0..k {
             let lhs = Mat::rows(&padded_grad[kh * layout.width * o..], rows, k * o, o);
-            let rhs = Mat::rows(&turned[kh * k * o * c..], k * o, c, c);
+            let rhs = Mat::rows(&rotated[kh * k * o * c..], k * o, c, c);
             product(wide, c, lhs, rhs, if kh == 0 { Write::Overwrite } else { Write::Add });
         }
         let write = if gx.first { Write::Overwrite } else { Write::Add };

@@ -4,8 +4,8 @@ use onebit_model::{Shape, Threshold, bits};
 
 use super::{Backward, Forward, Layer, offsets};
 use crate::binarize::Estimator;
+use crate::binarize::activation::{self, SignBackward};
 use crate::params::Params;
-use crate::simd::vectorized;
 
 pub(crate) struct Sign {
     threshold: Threshold,
@@ -49,10 +49,7 @@ impl Layer for Sign {
             self.thresholds(io.params, offsets(io.x2, image, c), thresholds);
             let x = &io.x[image * self.x.len()..][..self.x.len()];
             let y = &mut io.y_bits[image * words..][..words];
-            vectorized(
-                #[inline(always)]
-                || binarize(x, thresholds, y),
-            );
+            activation::forward(x, thresholds, y);
         }
     }
 
@@ -69,24 +66,8 @@ impl Layer for Sign {
             let x = &io.x[image * len..][..len];
             let gy = &io.gy[image * len..][..len];
             let gx = &mut gx[image * len..][..len];
-            // One loop for each estimator, so that none decides at every value.
-            match self.estimator {
-                Estimator::ApproxSign => {
-                    straight_through(x, thresholds, gy, gx, first, sums, |u| {
-                        Estimator::ApproxSign.derivative(u)
-                    });
-                }
-                Estimator::Clip { bound } => {
-                    straight_through(x, thresholds, gy, gx, first, sums, |u| {
-                        Estimator::Clip { bound }.derivative(u)
-                    });
-                }
-                Estimator::Ede { k, t } => {
-                    straight_through(x, thresholds, gy, gx, first, sums, |u| {
-                        Estimator::Ede { k, t }.derivative(u)
-                    });
-                }
-            }
+            let pass = SignBackward { x, thresholds, gy, gx, first, sums };
+            self.estimator.surrogate().backward(pass);
             if self.threshold != Threshold::Zero {
                 let grad = &mut io.grads[self.param];
                 grad.iter_mut().zip(&*sums).for_each(|(g, s)| *g -= s);
@@ -96,47 +77,4 @@ impl Layer for Sign {
             }
         }
     }
-}
-
-#[inline(always)]
-fn binarize(x: &[f32], thresholds: &[f32], y: &mut [u64]) {
-    let c = thresholds.len();
-    for (pixel, words) in x.chunks_exact(c).zip(y.chunks_exact_mut(bits::words(c))) {
-        let values = pixel.chunks(bits::WORD_BITS).zip(thresholds.chunks(bits::WORD_BITS));
-        for (word, (values, thresholds)) in words.iter_mut().zip(values) {
-            let mut packed = 0u64;
-            for (i, (x, t)) in values.iter().zip(thresholds).enumerate() {
-                packed |= u64::from(x > t) << i;
-            }
-            *word = packed;
-        }
-    }
-}
-
-/// `gx = gy * derivative(x - threshold)` (written or added), and its sum over the pixels.
-#[inline(always)]
-fn straight_through(
-    x: &[f32],
-    thresholds: &[f32],
-    gy: &[f32],
-    gx: &mut [f32],
-    first: bool,
-    sums: &mut [f32],
-    derivative: impl Fn(f32) -> f32,
-) {
-    let c = thresholds.len();
-    vectorized(
-        #[inline(always)]
-        || {
-            let pixels = x.chunks_exact(c).zip(gy.chunks_exact(c));
-            for ((x, gy), gx) in pixels.zip(gx.chunks_exact_mut(c)) {
-                let values = x.iter().zip(gy).zip(thresholds).zip(gx).zip(sums.iter_mut());
-                for ((((x, gy), t), gx), sum) in values {
-                    let u = gy * derivative(x - t);
-                    *gx = if first { u } else { *gx + u };
-                    *sum += u;
-                }
-            }
-        },
-    );
 }

@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 use super::batch_norm::BatchNorm;
 use super::hyper::{HyperHead, HyperTrunk};
 use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
-use crate::binarize::Estimator;
+use crate::binarize::{Clip, Ede, Estimator};
 use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
 
@@ -158,8 +158,8 @@ fn sign_equals_pytorch() {
         let (images, x) = f.map("x");
         let estimator = match f.metadata["estimator"].as_str() {
             "approx_sign" => Estimator::ApproxSign,
-            "clip" => Estimator::Clip { bound: f.attribute("bound") },
-            "ede" => Estimator::Ede { k: f.attribute("k"), t: f.attribute("t") },
+            "clip" => Estimator::Clip(Clip { bound: f.attribute("bound") }),
+            "ede" => Estimator::Ede(Ede { k: f.attribute("k"), t: f.attribute("t") }),
             other => panic!("estimator {other}"),
         };
         let dynamic = f.metadata["threshold"] == "dynamic";

@@ -75,24 +75,24 @@ impl Window {
     }
 
     /// Adds the gradient of the weights (OHWI) to `gw`; sends that of `x` to `gx`, unless it is
-    /// empty, through the weights that [`Window::turned`] prepared.
+    /// empty, through the weights that [`Window::rotated`] prepared.
     pub(crate) fn backward(
         &self,
         x: Source<'_>,
         gy: &[f32],
-        turned: &[f32],
+        rotated: &[f32],
         gw: &mut [f32],
         gx: Gradient<'_>,
         workspace: &mut Workspace,
     ) {
         if self.is_same() {
-            return self.backward_same(x, gy, turned, gw, gx, workspace);
+            return self.backward_same(x, gy, rotated, gw, gx, workspace);
         }
         self.with_floats(x, workspace, |x, workspace| {
             self.backward_weight_columns(x, gy, gw, workspace);
         });
         if let Some(gx) = gx.into_buffer() {
-            self.backward_input_columns(gy, turned, gx, workspace);
+            self.backward_input_columns(gy, rotated, gx, workspace);
         }
     }
 
@@ -120,8 +120,8 @@ impl Window {
     }
 
     /// The weights as [`Window::backward`] reads them, each output channel times its scale:
-    /// turned by 180 degrees in `[k, k, O, I]` order for the padded path, OHWI otherwise.
-    pub(crate) fn turned(&self, weight: &[f32], scale: Option<&[f32]>, out: &mut [f32]) {
+    /// rotated by 180 degrees in `[k, k, O, I]` order for the padded path, OHWI otherwise.
+    pub(crate) fn rotated(&self, weight: &[f32], scale: Option<&[f32]>, out: &mut [f32]) {
         let Geometry { out_channels, kernel, .. } = self.geometry;
         let (taps, channels) = (kernel * kernel, self.group_channels());
         let same = self.is_same();

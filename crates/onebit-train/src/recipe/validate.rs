@@ -4,9 +4,9 @@ use std::fmt::Display;
 
 use onebit_model::arch::ARCHITECTURES;
 
-use super::{Recipe, Stages};
+use super::{Recipe, Stages, Train};
 use crate::TrainError;
-use crate::binarize::{Estimator, WeightEstimator};
+use crate::binarize::BadSetting;
 use crate::schedule::{Granularity, Schedule};
 use onebit_model::quote::shown;
 
@@ -173,25 +173,15 @@ impl Check<'_> {
     }
 
     fn estimators(&self, recipe: &Recipe) -> Result<(), TrainError> {
-        let key = "train.activation_estimator";
-        let positive = |x: f32| x.is_finite() && x > 0.0;
-        match recipe.train.activation_estimator {
-            Estimator::ApproxSign => {}
-            Estimator::Clip { bound } => {
-                let value = format!("clip with bound {bound}");
-                self.require(positive(bound), key, value, "a bound above 0")?;
-            }
-            Estimator::Ede { k, t } => {
-                let value = format!("ede with k {k} and t {t}");
-                self.require(positive(k) && positive(t), key, value, "k and t above 0")?;
+        let Train { activation_estimator, weight_estimator, .. } = &recipe.train;
+        for (key, checked) in [
+            ("train.activation_estimator", activation_estimator.surrogate().validate()),
+            ("train.weight_estimator", weight_estimator.binarizer().validate()),
+        ] {
+            if let Err(BadSetting { value, expected }) = checked {
+                self.require(false, key, value, expected)?;
             }
         }
-        match recipe.train.weight_estimator {
-            WeightEstimator::Clip { bound } => {
-                let value = format!("clip with bound {bound}");
-                self.require(positive(bound), "train.weight_estimator", value, "a bound above 0")
-            }
-            WeightEstimator::Identity => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -121,3 +121,40 @@ fn check_weight(weight: &[u64], expected: usize) -> Result<(), EngineError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GEOMETRY: Geometry =
+        Geometry { out_channels: 19, kernel: 3, stride: 2, padding: 1, groups: 1 };
+
+    /// Sums of one image, where padded taps count as +1.
+    fn sums(conv: &BinaryConvolution, x: &[u64]) -> Vec<f32> {
+        let mut y = vec![0.0; conv.y.len()];
+        conv.run(x, &mut Workspace::default(), &mut y).expect("memory");
+        y
+    }
+
+    #[test]
+    fn weights_can_be_replaced() {
+        let x = Shape { element: onebit_model::Element::Bit, ..Shape::float(40, 5, 6) };
+        let weight = |seed: u64| -> Vec<u64> {
+            (0..19 * 9).map(|i| (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24).collect()
+        };
+        let bits: Vec<u64> = weight(5)[..30].to_vec();
+        for isa in Isa::available() {
+            let new = |weight: &[u64]| {
+                BinaryConvolution::new(weight, GEOMETRY, PadValue::One, x, Some(*isa))
+            };
+            let [first, second] = [weight(1), weight(2)];
+            let mut conv = new(&first).expect("a convolution");
+            conv.set_weight(&second).expect("as many weights");
+            let expected = sums(&new(&second).expect("a convolution"), &bits);
+            assert_eq!(sums(&conv, &bits), expected, "{isa}");
+            assert_ne!(sums(&new(&first).expect("a convolution"), &bits), expected, "{isa}");
+            let error = conv.set_weight(&second[1..]).expect_err("too few weights");
+            assert!(matches!(error, EngineError::ParameterSize { found: 170, .. }), "{error}");
+        }
+    }
+}

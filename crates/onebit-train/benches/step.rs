@@ -12,7 +12,7 @@ use onebit_model::{
     Geometry, Graph, NodeId, Op, PadValue, Shift, Slope, Threshold, Verified, WeightScale,
 };
 use onebit_train::binarize::{Clip, Estimator};
-use onebit_train::optim::{Adam, AdamConfig};
+use onebit_train::optim::{AdamConfig, Optimizer, Rule};
 use onebit_train::{Net, NetConfig};
 
 const BLOCKS: [(usize, usize, usize); 6] =
@@ -34,13 +34,13 @@ fn measure(threads: usize, batch: usize, seconds: f64) {
     let config =
         NetConfig { activation: Estimator::Clip(Clip { bound: 1.0 }), ..NetConfig::new(batch) };
     let mut net = Net::new(graph, config, 0).expect("network");
-    let mut adam = Adam::new(AdamConfig::default(), &net.params);
+    let mut optimizer = Optimizer::new(Rule::Adam(AdamConfig::default()), &net.params);
     let key = Key { seed: 0, epoch: 0, index: 0, stream: Stream::SYNTHETIC };
     let images: Vec<f32> = key.normals().take(batch * 3072).collect();
     let labels: Vec<u32> = (0..batch as u32).map(|i| i * 7 % 10).collect();
     let mut step = || {
         let loss = net.step(&images, &labels, 0.0);
-        adam.step(&mut net.params, 1e-3, |_| 0.0).expect("finite gradients");
+        optimizer.step(&mut net.params, 1e-3, |_| 0.0).expect("finite gradients");
         loss.value
     };
     let losses: Vec<f64> = (0..4).map(|_| step()).collect();

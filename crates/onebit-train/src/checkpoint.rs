@@ -127,7 +127,7 @@ pub struct Checkpoint {
     pub weights: Verified<Weights>,
     /// The values that training goes on from, where `weights` are averages.
     pub current: Option<Verified<Weights>>,
-    /// Bytes of the optimizer's state; see [`crate::optim::Adam::from_bytes`].
+    /// Bytes of the optimizer's state; see [`crate::optim::Optimizer::from_bytes`].
     pub optimizer: Vec<u8>,
     /// Where the run stood.
     pub state: State,

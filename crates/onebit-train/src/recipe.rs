@@ -20,7 +20,7 @@ pub use self::schema::schema;
 use self::validate::{MAX_BATCH, MAX_EPOCHS, MAX_SEED, MAX_SIDE};
 use crate::TrainError;
 use crate::binarize::{Estimator, WeightEstimator};
-use crate::optim::AdamConfig;
+use crate::optim::{AdamConfig, Kind, Rule};
 use crate::schedule::{Granularity, Schedule};
 
 /// A recipe is some kilobytes of text; what is longer is something else.
@@ -98,7 +98,7 @@ pub struct Train {
     pub real_weight_epochs: usize,
     /// The optimizer.
     #[serde(default)]
-    pub optimizer: Optimizer,
+    pub optimizer: Kind,
     /// The first learning rate of each stage.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr: f64,
@@ -228,15 +228,6 @@ pub enum Decayed {
     Reactnet,
 }
 
-/// The optimizer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Adam with coupled weight decay.
-    #[default]
-    Adam,
-}
-
 /// Random changes to training images: a crop of one kind, then a mirror.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -324,10 +315,12 @@ impl Recipe {
 }
 
 impl Train {
-    /// Adam's constants.
+    /// The optimizer with its constants.
     #[must_use]
-    pub fn adam(&self) -> AdamConfig {
-        AdamConfig { betas: self.betas, eps: self.eps }
+    pub fn rule(&self) -> Rule {
+        match self.optimizer {
+            Kind::Adam => Rule::Adam(AdamConfig { betas: self.betas, eps: self.eps }),
+        }
     }
 }
 

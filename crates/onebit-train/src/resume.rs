@@ -7,7 +7,7 @@ use onebit_files::Position;
 use onebit_model::Graph;
 
 use crate::checkpoint::{Best, CURRENT, Checkpoint, OPTIMIZER, STATE, Stage, State, Sums, WEIGHTS};
-use crate::optim::Adam;
+use crate::optim::Optimizer;
 use crate::stages::stage_of;
 use crate::teacher::Teacher;
 use crate::{Recipe, TrainError};
@@ -146,7 +146,7 @@ impl Expected<'_> {
 /// # Errors
 /// A file that holds something else.
 pub(crate) fn check_optimizer(
-    adam: &Adam,
+    optimizer: &Optimizer,
     path: &Path,
     state: &State,
     recipe: &Recipe,
@@ -157,10 +157,10 @@ pub(crate) fn check_optimizer(
         Stage::BinaryWeights => recipe.train.real_weight_epochs as u64 * steps as u64,
     };
     let expected = state.global_step.saturating_sub(before);
-    if adam.steps() == expected {
+    if optimizer.steps() == expected {
         return Ok(());
     }
-    let reason = format!("metadata `steps` is {}, expected {expected}", adam.steps());
+    let reason = format!("metadata `steps` is {}, expected {expected}", optimizer.steps());
     Err(TrainError::damaged(&path.join(OPTIMIZER), reason))
 }
 

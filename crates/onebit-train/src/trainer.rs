@@ -18,7 +18,7 @@ use crate::images::Images;
 use crate::init::Init;
 use crate::loss::{Loss, distillation};
 use crate::metrics::{self, Row};
-use crate::optim::Adam;
+use crate::optim::Optimizer;
 use crate::resume::Expected;
 use crate::run::{Mode, OpenRun};
 use crate::schedule::LearningRate;
@@ -97,7 +97,7 @@ struct Session<'a> {
     graph: Verified<Graph>,
     teacher: Option<Teacher>,
     net: Net,
-    adam: Adam,
+    optimizer: Optimizer,
     average: Option<Average>,
     state: State,
     /// The stage that was last announced.
@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
             }
         };
         let net = new_net(recipe, &graph, state.stage)?;
-        let adam = Adam::new(recipe.train.adam(), &net.params);
+        let optimizer = Optimizer::new(recipe.train.rule(), &net.params);
         let mut session = Session {
             recipe,
             run,
@@ -146,7 +146,7 @@ impl<'a> Session<'a> {
             graph,
             teacher,
             net,
-            adam,
+            optimizer,
             average: None,
             state,
             announced: None,
@@ -225,7 +225,7 @@ impl<'a> Session<'a> {
             let weights = self.weights()?;
             self.net = new_net(self.recipe, &self.graph, stage)?;
             self.net.load_weights(&weights)?;
-            self.adam = Adam::new(self.recipe.train.adam(), &self.net.params);
+            self.optimizer = Optimizer::new(self.recipe.train.rule(), &self.net.params);
             self.start_average();
             self.state.stage = stage;
         }
@@ -268,7 +268,8 @@ impl<'a> Session<'a> {
         }
         let (recipe, stage) = (self.recipe, self.state.stage);
         let lr = self.learning_rate(self.state.step_in_epoch);
-        let moved = self.adam.step(&mut self.net.params, lr, |p| weight_decay(recipe, stage, p));
+        let moved =
+            self.optimizer.step(&mut self.net.params, lr, |p| weight_decay(recipe, stage, p));
         moved.map_err(|name| self.not_finite(format!("the gradient of `{name}`")))?;
         self.state.step_in_epoch += 1;
         self.state.global_step += 1;
@@ -381,7 +382,7 @@ impl<'a> Session<'a> {
     }
 
     fn save(&mut self) -> Result<PathBuf, TrainError> {
-        let optimizer = self.adam.to_bytes(&self.net.params);
+        let optimizer = self.optimizer.to_bytes(&self.net.params);
         let checkpoints = self.run.paths.checkpoints();
         let optimizer = optimizer.map_err(|e| TrainError::damaged(&checkpoints, e))?;
         let weights = self.weights()?;

@@ -6,7 +6,7 @@ mod common;
 
 use common::Fixture;
 use onebit_model::op::Role;
-use onebit_train::optim::{Adam, AdamConfig};
+use onebit_train::optim::{AdamConfig, Optimizer, Rule};
 use onebit_train::{Parameter, Params};
 
 const TOLERANCE: f32 = 1e-6;
@@ -35,7 +35,7 @@ fn adam_equals_pytorch() {
         let value = fixture.tensor("param");
         let n = value.len();
         let mut params = params(value, vec![0.0; n]);
-        let mut adam = Adam::new(config, &params);
+        let mut adam = Optimizer::new(Rule::Adam(config), &params);
         for (step, (gradient, expected)) in gradients.chunks(n).zip(expected.chunks(n)).enumerate()
         {
             params.entries[1].grad.copy_from_slice(gradient);
@@ -52,7 +52,7 @@ fn adam_equals_pytorch() {
 #[test]
 fn the_first_step_is_the_learning_rate_against_the_sign_of_the_gradient() {
     let mut params = params(vec![1.0; 3], vec![3.0, -0.25, 0.0]);
-    let mut adam = Adam::new(AdamConfig::default(), &params);
+    let mut adam = Optimizer::new(Rule::Adam(AdamConfig::default()), &params);
     adam.step(&mut params, 0.5, |_| 0.0).unwrap();
     for (found, expected) in params.entries[1].value.iter().zip([0.5, 1.5, 1.0]) {
         assert!((found - expected).abs() <= TOLERANCE, "{found} is not {expected}");
@@ -65,7 +65,7 @@ fn a_gradient_that_is_not_finite_is_named_wherever_it_is() {
         let mut gradient = vec![1.0; 100_000];
         gradient[place] = bad;
         let mut params = params(vec![0.0; 100_000], gradient);
-        let mut adam = Adam::new(AdamConfig::default(), &params);
+        let mut adam = Optimizer::new(Rule::Adam(AdamConfig::default()), &params);
         assert_eq!(adam.step(&mut params, 0.1, |_| 0.0), Err("conv.weight".into()));
     }
 }
@@ -75,11 +75,11 @@ fn a_restored_optimizer_goes_on_bit_for_bit() {
     let gradient: Vec<f32> = (0..50).map(|i| (i as f32).sin()).collect();
     let mut ours = params(vec![0.5; 50], gradient);
     let config = AdamConfig::default();
-    let mut adam = Adam::new(config, &ours);
+    let mut adam = Optimizer::new(Rule::Adam(config), &ours);
     adam.step(&mut ours, 0.01, |_| 1e-3).unwrap();
     let bytes = adam.to_bytes(&ours).unwrap();
     let mut theirs = ours.clone();
-    let mut restored = Adam::from_bytes(config, &theirs, &bytes).unwrap();
+    let mut restored = Optimizer::from_bytes(Rule::Adam(config), &theirs, &bytes).unwrap();
     for lr in [0.02, 0.005] {
         adam.step(&mut ours, lr, |_| 1e-3).unwrap();
         restored.step(&mut theirs, lr, |_| 1e-3).unwrap();
@@ -91,14 +91,17 @@ fn a_restored_optimizer_goes_on_bit_for_bit() {
 #[test]
 fn the_state_of_another_network_is_refused() {
     let ours = params(vec![0.0; 4], vec![0.0; 4]);
-    let bytes = Adam::new(AdamConfig::default(), &ours).to_bytes(&ours).unwrap();
+    let bytes = Optimizer::new(Rule::Adam(AdamConfig::default()), &ours).to_bytes(&ours).unwrap();
     let wider = params(vec![0.0; 5], vec![0.0; 5]);
-    let error = Adam::from_bytes(AdamConfig::default(), &wider, &bytes).unwrap_err();
+    let error =
+        Optimizer::from_bytes(Rule::Adam(AdamConfig::default()), &wider, &bytes).unwrap_err();
     assert_eq!(error, "tensor `conv.weight.m` is missing or of another shape");
     let empty = Params::default();
-    let error = Adam::from_bytes(AdamConfig::default(), &empty, &bytes).unwrap_err();
+    let error =
+        Optimizer::from_bytes(Rule::Adam(AdamConfig::default()), &empty, &bytes).unwrap_err();
     assert_eq!(error, "tensor `conv.weight.m` belongs to no parameter of the network");
-    let error = Adam::from_bytes(AdamConfig::default(), &ours, &bytes[..40]).unwrap_err();
+    let error =
+        Optimizer::from_bytes(Rule::Adam(AdamConfig::default()), &ours, &bytes[..40]).unwrap_err();
     assert!(!error.is_empty());
 }
 
@@ -109,7 +112,8 @@ fn a_threshold_decays_as_the_bias_that_is_its_negative() {
     let [mut threshold, mut bias] =
         [1.0, -1.0].map(|sign| params(start.map(|x| sign * x).to_vec(), vec![0.0; 3]));
     let config = AdamConfig::default();
-    let mut optimizers = [Adam::new(config, &threshold), Adam::new(config, &bias)];
+    let mut optimizers =
+        [Optimizer::new(Rule::Adam(config), &threshold), Optimizer::new(Rule::Adam(config), &bias)];
     for step in 0..20 {
         for (i, gradient) in [0.1, -0.02, 0.003].into_iter().enumerate() {
             let gradient = gradient * (step as f32 - 7.5);

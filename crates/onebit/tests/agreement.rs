@@ -15,7 +15,7 @@ use onebit_model::{
     Graph, Model, Normalization, PadValue, Precision, Statistics, Verified, WeightScale,
 };
 use onebit_pack::{Agreement, Observed};
-use onebit_train::optim::{Adam, AdamConfig};
+use onebit_train::optim::{AdamConfig, Optimizer, Rule};
 use onebit_train::{Net, NetConfig};
 
 const BATCH: usize = 24;
@@ -181,10 +181,10 @@ fn images() -> (Vec<Batch>, Task) {
 
 fn trained(graph: &Verified<Graph>, images: &[Batch]) -> Net {
     let mut net = Net::new(graph.clone(), NetConfig::new(BATCH), 5).expect("a trainable graph");
-    let mut adam = Adam::new(AdamConfig::default(), &net.params);
+    let mut optimizer = Optimizer::new(Rule::Adam(AdamConfig::default()), &net.params);
     for batch in images {
         net.step(&batch.images, &batch.labels, 0.0);
-        adam.step(&mut net.params, LEARNING_RATE, |_| 0.0).expect("finite gradients");
+        optimizer.step(&mut net.params, LEARNING_RATE, |_| 0.0).expect("finite gradients");
     }
     net
 }

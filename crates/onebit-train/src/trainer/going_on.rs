@@ -3,7 +3,7 @@
 use super::Session;
 use crate::best::{self, Mended};
 use crate::checkpoint::{self, Checkpoint, OPTIMIZER, Skipped};
-use crate::optim::Adam;
+use crate::optim::Optimizer;
 use crate::resume::check_optimizer;
 use crate::schedule::Schedule;
 use crate::{Event, TrainError};
@@ -21,10 +21,12 @@ impl Session<'_> {
             if let Some(current) = current {
                 self.net.load_weights(&current)?;
             }
-            let adam = Adam::from_bytes(self.recipe.train.adam(), &self.net.params, &optimizer);
-            self.adam = adam.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
+            let optimizer =
+                Optimizer::from_bytes(self.recipe.train.rule(), &self.net.params, &optimizer);
+            self.optimizer =
+                optimizer.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
             let steps = self.images.train.batches();
-            check_optimizer(&self.adam, &path, &self.state, self.recipe, steps)?;
+            check_optimizer(&self.optimizer, &path, &self.state, self.recipe, steps)?;
             checkpoint::discard(&skipped)?;
             self.newest = Some(path);
         } else if self.run.paths.best().exists() {

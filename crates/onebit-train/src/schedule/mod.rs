@@ -1,4 +1,9 @@
-//! Learning rates.
+//! Learning rates: what becomes of the first one as a stage goes on.
+//!
+//! A new schedule is one file here, a variant of [`Schedule`] and its line in [`LearningRate::at`].
+
+mod constant;
+mod linear;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,16 +51,17 @@ impl LearningRate {
     /// The learning rate of a step of an epoch, both counted from 0 within the stage.
     #[must_use]
     pub fn at(&self, epoch: usize, step: usize) -> f64 {
-        match (self.schedule, self.granularity) {
-            (Schedule::Constant, _) => self.lr,
-            (Schedule::Linear, Granularity::Epoch) => {
-                self.lr * (1.0 - (epoch + 1) as f64 / self.epochs as f64)
+        let done = match self.granularity {
+            Granularity::Epoch => (epoch + 1) as f64 / self.epochs as f64,
+            Granularity::Step => {
+                (epoch * self.steps + step) as f64 / (self.epochs * self.steps) as f64
             }
-            (Schedule::Linear, Granularity::Step) => {
-                let done = (epoch * self.steps + step) as f64;
-                self.lr * (1.0 - done / (self.epochs * self.steps) as f64)
-            }
-        }
+        };
+        let factor = match self.schedule {
+            Schedule::Linear => linear::factor(done),
+            Schedule::Constant => constant::factor(),
+        };
+        self.lr * factor
     }
 }
 

@@ -1,6 +1,9 @@
 //! Graphs that put any operation behind any value: maps, vectors and the image, with any number of channels, read by
 //! several nodes or by one.
 
+mod end;
+mod vectors;
+
 use onebit_model::op::window_extent;
 use onebit_model::{
     Element, Geometry, HyperRange, Op, PadValue, Precision, Shape, Shift, Slope, Statistics,
@@ -359,123 +362,6 @@ impl Maker<'_> {
         self.add(Op::Prelu { slope, shift }, &inputs, shape)
     }
 
-    /// A vector of `len` values, an old one or what any operation makes of others.
-    fn vector(&mut self, len: usize) -> usize {
-        let old = self.pick(|maker, id| maker.shapes[id] == Shape::float(len, 1, 1));
-        let vector = match old {
-            Some(old) if !self.one_of(3) => old,
-            _ => self.new_vector(len),
-        };
-        if !self.one_of(3) {
-            return vector;
-        }
-        let shape = self.shapes[vector];
-        match self.random.next() % 6 {
-            0 => self.add(Op::Affine, &[vector], shape),
-            1 => self.add(Op::Add, &[vector, vector], shape),
-            2 => {
-                let groups = self.divisor(len, len);
-                self.add(Op::ChannelShuffle { groups }, &[vector], shape)
-            }
-            3 => {
-                let op = Op::MaxPool { kernel: 3, stride: 2, padding: 1 };
-                self.add(op, &[vector], shape)
-            }
-            4 => self.add(Op::AvgPool { kernel: 1, stride: 2 }, &[vector], shape),
-            _ => {
-                let op = Op::Prelu { slope: Slope::Both, shift: Shift::Static };
-                self.add(op, &[vector], shape)
-            }
-        }
-    }
-
-    fn new_vector(&mut self, len: usize) -> usize {
-        let x = self.real();
-        let made = match self.random.next() % 8 {
-            0 => self
-                .pick(|maker, id| maker.is_real(id) && maker.shapes[id].channels == len)
-                .and_then(|x| self.node(GlobalAvgPool, x)),
-            1 if len > 1 => {
-                let first = 1 + self.below(len - 1);
-                let kind = self.random.choose(&LAYERS);
-                let a = self.layer(kind, x, first);
-                let kind = self.random.choose(&LAYERS);
-                let b = self.layer(kind, x, len - first);
-                a.zip(b).map(|(a, b)| self.add(Op::Concat, &[a, b], Shape::float(len, 1, 1)))
-            }
-            2 | 3 => {
-                let mean =
-                    self.pick(|maker, id| maker.is_real(id) && maker.shapes[id].pixels() == 1);
-                let mean = mean.or_else(|| self.node(GlobalAvgPool, x));
-                let kind = self.random.choose(&[Conv, ConvI8, ConvBin]);
-                mean.and_then(|mean| {
-                    let x = if kind == ConvBin { self.zero_sign(mean) } else { mean };
-                    self.pointwise(kind, x, len)
-                })
-            }
-            _ => {
-                let kind = self.random.choose(&LAYERS);
-                self.layer(kind, x, len)
-            }
-        };
-        // The fewest products that there can be: those of a mean of one value for each channel.
-        made.unwrap_or_else(|| {
-            let mean = self.node(GlobalAvgPool, x).unwrap_or(x);
-            self.add(Op::Linear { out_features: len }, &[mean], Shape::float(len, 1, 1))
-        })
-    }
-
-    fn zero_sign(&mut self, x: usize) -> usize {
-        let bits = Shape { element: Element::Bit, ..self.shapes[x] };
-        self.add(Op::Sign { threshold: Threshold::Zero }, &[x], bits)
-    }
-
-    /// A convolution of a vector to `len` values.
-    fn pointwise(&mut self, kind: Kind, x: usize, len: usize) -> Option<usize> {
-        let groups = if kind == ConvI8 { 1 } else { self.divisor(self.shapes[x].channels, len) };
-        let geometry = Geometry { out_channels: len, kernel: 1, stride: 1, padding: 0, groups };
-        if len * self.shapes[x].channels > self.most_products {
-            return None;
-        }
-        let op = match kind {
-            Conv => Op::Conv { geometry },
-            ConvI8 => Op::ConvI8 { geometry },
-            _ => Op::ConvBin { geometry, pad: PadValue::One, scale: WeightScale::None },
-        };
-        Some(self.add(op, &[x], Shape::float(len, 1, 1)))
-    }
-
-    /// A dynamic sign or rectifier whose offsets are a vector that was there first.
-    fn dynamic_behind_vector(&mut self, kind: Kind) {
-        let fits = |maker: &Self, id: usize| {
-            let shape = maker.shapes[id];
-            maker.is_real(id)
-                && shape.pixels() == 1
-                && (kind == Sign || shape.channels.is_multiple_of(2))
-        };
-        let Some(offsets) = self.pick(fits) else { return };
-        let len = self.shapes[offsets].channels;
-        let channels = if kind == Sign { len } else { len / 2 };
-        let same =
-            self.pick(|maker, id| maker.is_real(id) && maker.shapes[id].channels == channels);
-        let x = match same {
-            Some(x) if self.one_of(2) => x,
-            _ => {
-                let x = self.real();
-                let made = self.convolution(Conv, x, Some(channels));
-                made.unwrap_or_else(|| self.new_vector(channels))
-            }
-        };
-        let shape = self.shapes[x];
-        if kind == Sign {
-            let bits = Shape { element: Element::Bit, ..shape };
-            self.add(Op::Sign { threshold: Threshold::Dynamic }, &[x, offsets], bits);
-        } else {
-            let slope = self.random.choose(&[Slope::Relu, Slope::Negative, Slope::Both]);
-            self.add(Op::Prelu { slope, shift: Shift::Dynamic }, &[x, offsets], shape);
-        }
-    }
-
     /// Two binary convolutions of the same bits, alike or nearly, and what concatenates them.
     fn twins(&mut self) {
         let x = self.real();
@@ -509,85 +395,5 @@ impl Maker<'_> {
         if channels * shape.pixels() <= self.most_elements {
             self.add(Op::Concat, &[a, b], Shape { channels, ..shape });
         }
-    }
-
-    /// Reads what nothing has read, then ends with any operation.
-    fn finish(&mut self) {
-        let newest = self.nodes.len() - 1;
-        let mut last = if self.is_real(newest) { newest } else { self.reduced(newest) };
-        for id in 0..self.nodes.len() {
-            if !self.is_read[id] && id != last {
-                last = self.joined(id, last);
-            }
-        }
-        for _ in 0..self.random.next() % 3 {
-            let kind = self.random.choose(&KINDS);
-            last = self.end(kind, last).unwrap_or(last);
-        }
-    }
-
-    /// Adds a node behind `x` and nothing else, or with a sign in front of it.
-    fn end(&mut self, kind: Kind, x: usize) -> Option<usize> {
-        let shape = self.shapes[x];
-        match kind {
-            Sign => None,
-            ConvBin => {
-                let bits = self.zero_sign(x);
-                let end = self.convolution(ConvBin, bits, Some(3));
-                end.or_else(|| Some(self.reduced(bits)))
-            }
-            Prelu => {
-                let op = Op::Prelu { slope: Slope::Negative, shift: Shift::Static };
-                Some(self.add(op, &[x], shape))
-            }
-            Add => Some(self.add(Op::Add, &[x, x], shape)),
-            Concat => {
-                let channels = 2 * shape.channels;
-                let fits = 2 * shape.len() <= self.most_elements;
-                fits.then(|| self.add(Op::Concat, &[x, x], Shape { channels, ..shape }))
-            }
-            Conv | ConvI8 | Affine | Shuffle | AvgPool | MaxPool | GlobalAvgPool | Linear
-            | LinearI8 | HyperTrunk | HyperHead => self.node(kind, x),
-        }
-    }
-
-    /// One real value that reads both.
-    fn joined(&mut self, id: usize, last: usize) -> usize {
-        let (a, b) = (self.shapes[id], self.shapes[last]);
-        if a == b {
-            return self.add(Op::Add, &[id, last], b);
-        }
-        let side_by_side = self.is_real(id) && (a.height, a.width) == (b.height, b.width);
-        let (id, last) =
-            match side_by_side && (a.channels + b.channels) * a.pixels() < self.most_elements {
-                true => (id, last),
-                false => (self.reduced(id), self.reduced(last)),
-            };
-        let (a, b) = (self.shapes[id], self.shapes[last]);
-        self.add(Op::Concat, &[id, last], Shape { channels: a.channels + b.channels, ..b })
-    }
-
-    /// A short vector of a value.
-    fn reduced(&mut self, id: usize) -> usize {
-        let id = if self.is_real(id) {
-            id
-        } else {
-            let shape = self.shapes[id];
-            let geometry =
-                Geometry { out_channels: 2, kernel: 1, stride: 1, padding: 0, groups: 1 };
-            let op = Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
-            let y = Shape { element: Element::Float, channels: 2, ..shape };
-            self.add(op, &[id], y)
-        };
-        if self.shapes[id].pixels() == 1 {
-            return id;
-        }
-        let kind = self.random.choose(&[Linear, HyperTrunk, HyperHead, GlobalAvgPool]);
-        let out = 1 + self.below(5);
-        let made = if kind == GlobalAvgPool { None } else { self.layer(kind, id, out) };
-        made.unwrap_or_else(|| {
-            let channels = self.shapes[id].channels;
-            self.add(Op::GlobalAvgPool, &[id], Shape::float(channels, 1, 1))
-        })
     }
 }

@@ -4,8 +4,9 @@
 
 mod attacks;
 mod common;
+mod contents;
 mod dump;
+mod forge;
 mod int8;
-
 mod round_trip;
 mod tiny;

@@ -50,6 +50,22 @@ pub enum Error {
         /// The decoder's reason.
         reason: String,
     },
+    /// The system has not so much memory left.
+    #[error("there is not enough memory for {what}: {bytes} bytes are needed")]
+    Memory {
+        /// What it is for.
+        what: String,
+        /// Bytes asked for at once.
+        bytes: u64,
+    },
+    /// The system starts no thread.
+    #[error("no thread can be started for {what}: {source}")]
+    Thread {
+        /// What it is for.
+        what: String,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A data spec could not be understood.
     #[error("data spec `{spec}`: {reason}")]
     Spec {
@@ -106,7 +122,7 @@ pub enum Error {
 pub enum ErrorKind {
     /// The caller asked for something that cannot be (sysexits 64).
     Usage,
-    /// A file holds bad data (sysexits 65).
+    /// A file holds bad data, or more than there is memory for (sysexits 65).
     BadData,
     /// An input is missing (sysexits 66).
     MissingInput,
@@ -114,16 +130,26 @@ pub enum ErrorKind {
     Io,
 }
 
+impl From<&io::Error> for ErrorKind {
+    /// That of a file that could not be read.
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::MissingInput,
+            io::ErrorKind::OutOfMemory => Self::BadData,
+            _ => Self::Io,
+        }
+    }
+}
+
 impl From<&FileError> for ErrorKind {
     fn from(error: &FileError) -> Self {
         match error {
-            FileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Self::MissingInput
-            }
+            FileError::Read { source, .. } => source.into(),
             FileError::NoCheckpoint { .. } => Self::MissingInput,
-            FileError::Read { .. } | FileError::Write { .. } => Self::Io,
+            FileError::Write { .. } => Self::Io,
             FileError::TooLarge { .. }
             | FileError::NotRegular { .. }
+            | FileError::NotFolder { .. }
             | FileError::NotText { .. }
             | FileError::BadManifest { .. }
             | FileError::Damaged { .. }
@@ -144,16 +170,30 @@ impl Error {
             Self::Format { .. }
             | Self::Limit { .. }
             | Self::Image { .. }
+            | Self::Memory { .. }
+            | Self::Thread { .. }
             | Self::Checksum { .. } => ErrorKind::BadData,
             Self::Missing { .. } | Self::NotFetched { .. } => ErrorKind::MissingInput,
         }
     }
 
     pub(crate) fn read(path: &Path, source: io::Error, expected: &str) -> Self {
-        if source.kind() == io::ErrorKind::NotFound {
-            return Self::Missing { path: path.to_owned(), expected: expected.to_owned() };
+        Self::expecting(FileError::read(path)(source), expected)
+    }
+
+    /// The error for a folder that cannot be read.
+    pub(crate) fn list(path: &Path, source: io::Error, expected: &str) -> Self {
+        Self::expecting(FileError::list(path)(source), expected)
+    }
+
+    /// The error, or what was expected where there is nothing.
+    pub(crate) fn expecting(error: FileError, expected: &str) -> Self {
+        match error {
+            FileError::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                Self::Missing { path, expected: expected.to_owned() }
+            }
+            error => error.into(),
         }
-        FileError::Read { path: path.to_owned(), source }.into()
     }
 
     pub(crate) fn write(path: &Path, source: io::Error) -> Self {

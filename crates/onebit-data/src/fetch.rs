@@ -159,12 +159,14 @@ fn fetch_dir(
         return copy_file(&packed, download, staging, progress);
     }
     for content in download.contents {
-        let path = find_plain_or_gz(from, content.file).ok_or_else(|| Error::Missing {
-            path: packed.clone(),
-            expected: format!(
-                "this file, or {} plain or with .gz at the end, in the folder given with --from",
-                content.file
-            ),
+        let expected = format!(
+            "this file, or {} plain or with .gz at the end, in the folder given with --from",
+            content.file
+        );
+        let found = find_plain_or_gz(from, content.file, &expected);
+        let path = found.map_err(|error| match error {
+            Error::Missing { expected, .. } => Error::Missing { path: packed.clone(), expected },
+            error => error,
         })?;
         let single = Download {
             file: content.file,

@@ -1,6 +1,6 @@
 use std::env;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -38,12 +38,19 @@ fn data_dir_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf,
     }
 }
 
-/// `folder/name` or `folder/name.gz`, whichever is there.
-pub(crate) fn find_plain_or_gz(folder: &Path, name: &str) -> Option<PathBuf> {
-    [name.to_owned(), format!("{name}.gz")]
-        .iter()
-        .map(|name| folder.join(name))
-        .find(|path| path.exists())
+/// `folder/name` or `folder/name.gz`, whichever is there; `expected` says what is, where neither is.
+pub(crate) fn find_plain_or_gz(
+    folder: &Path,
+    name: &str,
+    expected: &str,
+) -> Result<PathBuf, Error> {
+    let path = folder.join(name);
+    let packed = folder.join(format!("{name}.gz"));
+    match fs::metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(_) if packed.exists() => Ok(packed),
+        Err(source) => Err(Error::read(&path, source, expected)),
+    }
 }
 
 /// Opens a file and undoes gzip if its first two bytes say gzip.
@@ -91,24 +98,17 @@ pub(crate) fn read_exactly(
 
 /// Reads a whole regular file that must not be longer than `limit` bytes.
 pub(crate) fn read_limited(path: &Path, limit: u64, expected: &str) -> Result<Vec<u8>, Error> {
-    onebit_files::read_regular(path, limit).map_err(|error| expecting(error, expected))
+    onebit_files::read_regular(path, limit).map_err(|error| Error::expecting(error, expected))
 }
 
 /// Opens a regular file.
 pub(crate) fn open_regular(path: &Path, expected: &str) -> Result<File, Error> {
-    onebit_files::open_regular(path).map_err(|error| expecting(error, expected))
+    onebit_files::open_regular(path).map_err(|error| Error::expecting(error, expected))
 }
 
 /// Opens a regular file, or a pipe without a name.
 pub(crate) fn open_to_read(path: &Path, expected: &str) -> Result<File, Error> {
-    onebit_files::open_to_read(path).map_err(|error| expecting(error, expected))
-}
-
-fn expecting(error: onebit_files::Error, expected: &str) -> Error {
-    match error {
-        onebit_files::Error::Read { path, source } => Error::read(&path, source, expected),
-        error => error.into(),
-    }
+    onebit_files::open_to_read(path).map_err(|error| Error::expecting(error, expected))
 }
 
 #[cfg(test)]

@@ -197,8 +197,5 @@ pub(crate) fn file_name(split: Split, part: &str) -> String {
 /// The file of the set in `folder`, plain or gzip.
 pub(crate) fn find(folder: &Path, split: Split, part: &str) -> Result<PathBuf, Error> {
     let name = file_name(split, part);
-    find_plain_or_gz(folder, &name).ok_or_else(|| Error::Missing {
-        path: folder.join(&name),
-        expected: "this IDX file, plain or with .gz at the end".to_owned(),
-    })
+    find_plain_or_gz(folder, &name, "this IDX file, plain or with .gz at the end")
 }

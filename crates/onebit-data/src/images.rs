@@ -120,7 +120,7 @@ pub(crate) enum Kind {
 
 /// What is in a folder, sorted by name; names that begin with a dot are left out.
 pub(crate) fn entries(folder: &Path, expected: &str) -> Result<Vec<Entry>, Error> {
-    let refused = |source| Error::read(folder, source, expected);
+    let refused = |source| Error::list(folder, source, expected);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(refused)? {
         let entry = entry.map_err(refused)?;

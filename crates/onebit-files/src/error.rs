@@ -1,7 +1,9 @@
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use onebit_model::file::FileError;
+
+const LINK_TO_NOTHING: &str = "a link to nothing";
 
 /// Why a file or folder could not be read or written, in one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,14 @@ pub enum Error {
     /// Something else where a regular file was expected.
     #[error("{}: is {found}, expected a regular file", path.display())]
     NotRegular {
+        /// Where.
+        path: PathBuf,
+        /// What is there, with an article.
+        found: &'static str,
+    },
+    /// Something else where a folder was expected.
+    #[error("{}: is {found}, expected a folder", path.display())]
+    NotFolder {
         /// Where.
         path: PathBuf,
         /// What is there, with an article.
@@ -93,8 +103,38 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Read { path: path.to_owned(), source }
+    /// The error for a file that the system refuses to read; it tells where something else is at its place.
+    pub fn read(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| match source.kind() {
+            ErrorKind::NotFound if path.is_symlink() => {
+                Self::NotRegular { path: path.to_owned(), found: LINK_TO_NOTHING }
+            }
+            ErrorKind::IsADirectory => {
+                Self::NotRegular { path: path.to_owned(), found: "a folder" }
+            }
+            ErrorKind::NotADirectory => Self::below_file(path, source),
+            _ => Self::Read { path: path.to_owned(), source },
+        }
+    }
+
+    /// The error for a folder that the system refuses to read; it tells where something else is at its place.
+    pub fn list(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| match source.kind() {
+            ErrorKind::NotFound if path.is_symlink() => {
+                Self::NotFolder { path: path.to_owned(), found: LINK_TO_NOTHING }
+            }
+            ErrorKind::NotADirectory => Self::below_file(path, source),
+            _ => Self::Read { path: path.to_owned(), source },
+        }
+    }
+
+    /// The error for a path that goes on behind something that is no folder.
+    fn below_file(path: &Path, source: io::Error) -> Self {
+        let there = path.ancestors().find(|folder| folder.exists());
+        match there.filter(|there| !there.is_dir()) {
+            Some(file) => Self::NotFolder { path: file.to_owned(), found: "a file" },
+            None => Self::Read { path: path.to_owned(), source },
+        }
     }
 
     pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self {

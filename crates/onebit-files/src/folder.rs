@@ -80,7 +80,7 @@ pub fn remove_folder(folder: &Path) -> Result<(), Error> {
 
 /// Names of what is in `folder`, as far as they are Unicode; none if it does not exist.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let failed = Error::read(folder);
+    let failed = Error::list(folder);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -20,8 +20,8 @@ pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, write_folder};
 pub use onebit_model::quote::{shown, shown_within};
 pub use read::{
-    Opened, Refused, open_regular, open_to_read, parse_limited, read_limited, read_regular,
-    read_text,
+    Opened, Refused, open_regular, open_to_read, parse_limited, read_if, read_limited,
+    read_regular, read_text,
 };
 pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 

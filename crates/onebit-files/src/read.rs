@@ -2,11 +2,10 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
-use onebit_model::file::{FileError, Source};
+use onebit_model::file::{FileError, START_BYTES, Source, check_start};
 
 use crate::Error;
 
-const NAMED_PIPE: &str = "a named pipe";
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Reads a whole file that must not be longer than `limit` bytes.
@@ -15,7 +14,27 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Unreadable, or longer.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let (file, announced) = open(path, limit)?;
-    read_all(&file, announced, path, limit)
+    read_all(&file, announced, path, limit, Vec::new())
+}
+
+/// As [`read_limited`] if the first `start` bytes, or all where there are fewer, are `wanted`; otherwise `None`, and no
+/// more is read.
+///
+/// # Errors
+/// Unreadable, or longer.
+pub fn read_if(
+    path: &Path,
+    limit: u64,
+    start: usize,
+    wanted: impl FnOnce(&[u8]) -> bool,
+) -> Result<Option<Vec<u8>>, Error> {
+    let (file, announced) = open(path, limit)?;
+    let mut bytes = Vec::new();
+    read_more(&file, start as u64, path, &mut bytes)?;
+    match wanted(&bytes) {
+        true => read_all(&file, announced, path, limit, bytes).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// As [`read_limited`], of a regular file only: anything else might never end, or never begin.
@@ -25,7 +44,7 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let file = open_regular(path)?;
     let announced = announced(&file, path, limit)?;
-    read_all(&file, announced, path, limit)
+    read_all(&file, announced, path, limit, Vec::new())
 }
 
 /// Opens a regular file, or a link to one, for reading; nothing else is even opened, as that alone can wait for ever.
@@ -49,7 +68,7 @@ fn irregular(kind: &FileType) -> Option<&'static str> {
     {
         use std::os::unix::fs::FileTypeExt;
         if kind.is_fifo() {
-            return Some(NAMED_PIPE);
+            return Some("a named pipe");
         }
         if kind.is_socket() {
             return Some("a socket");
@@ -90,19 +109,23 @@ pub fn parse_limited<T>(
     limit: u64,
     parse: impl FnOnce(Opened) -> Result<T, Refused>,
 ) -> Result<T, Error> {
+    let refused = |source| Error::Format { path: path.to_path_buf(), source };
     let (file, bytes) = open(path, limit)?;
     let opened = if file.metadata().map_err(Error::read(path))?.is_file() {
         Opened { reader: Box::new(file), bytes }
     } else {
-        let content = read_all(&file, bytes, path, limit)?;
+        let mut content = Vec::new();
+        read_more(&file, START_BYTES as u64, path, &mut content)?;
+        check_start(&content).map_err(refused)?;
+        let content = read_all(&file, bytes, path, limit, content)?;
         Opened { bytes: content.len(), reader: Box::new(Cursor::new(content)) }
     };
-    parse(opened).map_err(|refused| match refused {
+    parse(opened).map_err(|error| match error {
         Refused::Read(source) => Error::read(path)(source),
         Refused::Format(FileError::OutOfMemory { .. }) => {
             Error::read(path)(io::ErrorKind::OutOfMemory.into())
         }
-        Refused::Format(source) => Error::Format { path: path.to_path_buf(), source },
+        Refused::Format(source) => refused(source),
     })
 }
 
@@ -117,12 +140,13 @@ fn open(path: &Path, limit: u64) -> Result<(File, usize), Error> {
 /// not opened, as that can wait for ever.
 ///
 /// # Errors
-/// A named pipe, or unreadable.
+/// A folder, a named pipe, or unreadable.
 pub fn open_to_read(path: &Path) -> Result<File, Error> {
     let failed = Error::read(path);
     let kind = fs::metadata(path).map_err(&failed)?.file_type();
-    if is_pipe(&kind) && path.canonicalize().is_ok() {
-        return Err(Error::NotRegular { path: path.to_owned(), found: NAMED_PIPE });
+    let is_named_pipe = is_pipe(&kind) && path.canonicalize().is_ok();
+    if let Some(found) = irregular(&kind).filter(|_| kind.is_dir() || is_named_pipe) {
+        return Err(Error::NotRegular { path: path.to_owned(), found });
     }
     File::open(path).map_err(failed)
 }
@@ -145,12 +169,24 @@ fn announced(file: &File, path: &Path, limit: u64) -> Result<usize, Error> {
     }
 }
 
-fn read_all(file: &File, announced: usize, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let failed = Error::read(path);
-    let mut bytes = Vec::new();
-    bytes.try_reserve(announced).map_err(|e| failed(io::Error::other(e)))?;
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(&failed)?;
+/// The bytes that were read, and all that follow.
+fn read_all(
+    file: &File,
+    announced: usize,
+    path: &Path,
+    limit: u64,
+    mut bytes: Vec<u8>,
+) -> Result<Vec<u8>, Error> {
+    let read = bytes.len();
+    let reserved = bytes.try_reserve(announced.saturating_sub(read));
+    reserved.map_err(|_| Error::read(path)(io::ErrorKind::OutOfMemory.into()))?;
+    read_more(file, limit.saturating_add(1).saturating_sub(read as u64), path, &mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large(path, limit)) } else { Ok(bytes) }
+}
+
+/// Reads at most `most` bytes more.
+fn read_more(file: &File, most: u64, path: &Path, to: &mut Vec<u8>) -> Result<(), Error> {
+    file.take(most).read_to_end(to).map(drop).map_err(Error::read(path))
 }
 
 fn too_large(path: &Path, limit: u64) -> Error {

@@ -307,6 +307,9 @@ impl From<onebit_files::Error> for TrainError {
             Error::NotRegular { path, found } => {
                 Self::damaged(&path, format!("is {found}, expected a regular file"))
             }
+            Error::NotFolder { path, found } => {
+                Self::damaged(&path, format!("is {found}, expected a folder"))
+            }
             Error::BadManifest { path, reason }
             | Error::NoIntactCheckpoint { path, reasons: reason } => Self::Damaged { path, reason },
             Error::Format { path, source } => Self::damaged(&path, source),

@@ -308,10 +308,8 @@ impl TrainError {
             | Self::TeacherFile(error)
             | Self::TeacherWeights { source: error, .. } => error.as_ref().into(),
             Self::NoRun { .. } => ErrorKind::MissingInput,
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                ErrorKind::MissingInput
-            }
-            Self::Read { .. } | Self::Write { .. } => ErrorKind::Io,
+            Self::Read { source, .. } => source.into(),
+            Self::Write { .. } => ErrorKind::Io,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::TrainError;
 /// # Errors
 /// A folder, a named pipe or device; unreadable, longer, or not UTF-8.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<String, TrainError> {
-    let kind = fs::metadata(path).map_err(TrainError::read(path))?;
+    let kind = fs::metadata(path).map_err(onebit_files::Error::read(path))?;
     if kind.is_dir() {
         return Err(TrainError::damaged(path, "is a folder, expected a text file"));
     }

@@ -19,7 +19,7 @@ use crate::plain;
 pub(crate) enum Code {
     /// The command line asks for something that cannot be.
     Usage = 64,
-    /// A file holds something else than expected.
+    /// A file holds something else than expected, or takes more memory or threads than the system gives.
     BadData = 65,
     /// A file that is read does not exist.
     MissingInput = 66,
@@ -168,8 +168,7 @@ pub(crate) fn code(error: &anyhow::Error) -> Code {
         None => {}
     }
     match error.downcast_ref::<io::Error>() {
-        Some(e) if e.kind() == io::ErrorKind::NotFound => Code::MissingInput,
-        Some(_) => Code::Io,
+        Some(e) => of_kind(e.into()),
         None => Code::Software,
     }
 }

@@ -54,8 +54,9 @@ Start here:
   onebit pack runs/a -o a.onebit                make the file that is deployed
   onebit predict a.onebit photo.png             use it
 
-Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 missing input, 69 not in this build,
-70 a bug in onebit, 74 reading or writing failed, 130 interrupted.";
+Exit codes: 0 done, 64 wrong usage, 65 bad data, or more than there is memory or threads for,
+66 missing input, 69 not in this build, 70 a bug in onebit, 74 reading or writing failed,
+130 interrupted.";
 
 /// Of the package, with the commit it was built from where that is known, and its features.
 pub(crate) const VERSION: &str = env!("ONEBIT_VERSION");

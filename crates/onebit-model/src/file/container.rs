@@ -3,7 +3,6 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use bytemuck::Pod;
@@ -24,6 +23,8 @@ const SHA: &str = "sha256";
 const RESERVED: [&str; 4] = [FORMAT, VERSION_KEY, CRC, SHA];
 const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const LENGTH_BYTES: usize = 8;
+/// Bytes at the start of a file that tell most others: the length of the header and its first character.
+pub const START_BYTES: usize = LENGTH_BYTES + 1;
 /// Bytes that are read, checked and hashed at a time: they stay in the second-level cache.
 const PART_BYTES: usize = 1 << 17;
 
@@ -64,7 +65,8 @@ pub struct Container {
 /// The bytes of a file. The same contents always give the same bytes.
 ///
 /// # Errors
-/// A reserved metadata key, an invalid name, a shape that does not fit its elements, more than the limits allow.
+/// A reserved metadata key, an invalid name, a shape that does not fit its elements, more than the limits allow, less
+/// memory than the file takes.
 pub fn write(
     kind: Kind,
     metadata: &BTreeMap<String, String>,
@@ -80,7 +82,7 @@ pub fn write(
     }
     let described = tensors.iter().map(|(name, t)| (name.as_str(), dtype(&t.data), &t.shape));
     let (entries, data_bytes) = layout(described)?;
-    let mut data = Vec::with_capacity(data_bytes);
+    let mut data = room(data_bytes)?;
     for tensor in entries.iter().filter_map(|(name, _)| tensors.get(name)) {
         append(&mut data, &tensor.data);
     }
@@ -92,11 +94,18 @@ pub fn write(
     let sha = digest(&mut header, &data)?;
     header.metadata.insert(SHA.to_string(), sha);
     let header = header.to_bytes()?;
-    let mut bytes = Vec::with_capacity(LENGTH_BYTES + header.len() + data.len());
+    let mut bytes = room(LENGTH_BYTES + header.len() + data.len())?;
     bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&header);
     bytes.extend_from_slice(&data);
     Ok(bytes)
+}
+
+/// Room for so many bytes.
+fn room(bytes: usize) -> Result<Vec<u8>, FileError> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(bytes).map_err(|_| FileError::OutOfMemory { bytes })?;
+    Ok(room)
 }
 
 /// The bytes of a file, from the first to the last.
@@ -182,30 +191,41 @@ pub fn read_from<S: Source>(kind: Kind, mut source: S) -> Result<Container, S::E
     Ok(Container { metadata, tensors })
 }
 
+/// Refuses what is no file of onebit by its first [`START_BYTES`], or all of its bytes where there are fewer.
+///
+/// # Errors
+/// No bytes, no header, or one above the limit.
+pub fn check_start(start: &[u8]) -> Result<(), FileError> {
+    announced(start).map(drop)
+}
+
+/// The length of the header, of a file that starts so.
+fn announced(start: &[u8]) -> Result<usize, FileError> {
+    if start.is_empty() {
+        return Err(FileError::Empty);
+    }
+    let (&length, json) = start.split_first_chunk().ok_or(FileError::NotOnebit)?;
+    if json.first().is_some_and(|&b| b != b'{') {
+        return Err(FileError::NotOnebit);
+    }
+    let length = u64::from_le_bytes(length);
+    match usize::try_from(length) {
+        Ok(bytes) if bytes <= limits::MAX_HEADER_BYTES => Ok(bytes),
+        _ => Err(FileError::HeaderTooLong(length)),
+    }
+}
+
 /// The JSON of the header, padding included.
 fn header<S: Source>(source: &mut S, found: usize) -> Result<String, S::Error> {
-    if found == 0 {
-        return Err(FileError::Empty.into());
-    }
-    if found < LENGTH_BYTES {
-        return Err(FileError::NotOnebit.into());
-    }
-    let mut length = [0; LENGTH_BYTES];
-    source.read(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    let mut json = vec![0; usize::from(found > LENGTH_BYTES)];
-    source.read(&mut json)?;
-    if json.first().is_some_and(|&b| b != b'{') {
-        return Err(FileError::NotOnebit.into());
-    }
-    let header_bytes = match usize::try_from(length) {
-        Ok(n) if n <= limits::MAX_HEADER_BYTES => n,
-        _ => return Err(FileError::HeaderTooLong(length).into()),
-    };
+    let mut start = [0; START_BYTES];
+    let start = &mut start[..found.min(START_BYTES)];
+    source.read(start)?;
+    let header_bytes = announced(start)?;
     let expected = LENGTH_BYTES + header_bytes;
     if expected > found {
         return Err(FileError::Truncated { expected, found }.into());
     }
+    let mut json = start[LENGTH_BYTES..].to_vec();
     let first = json.len();
     json.resize(header_bytes, 0);
     source.read(&mut json[first.min(header_bytes)..])?;

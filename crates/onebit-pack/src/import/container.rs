@@ -14,8 +14,8 @@ use super::{ImportError, zip};
 /// Start of a zip container: an entry.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// Longest pickle of the magic number at the start of the older container.
-const MAX_MAGIC_BYTES: usize = 64;
+/// Bytes at the start that tell the container: no pickle of the magic number of the older one is longer.
+pub(crate) const START_BYTES: usize = 64;
 
 /// Most characters of a message of the crate `safetensors`, which quotes the file.
 const MAX_MESSAGE: usize = 200;
@@ -38,23 +38,44 @@ pub(super) struct Contents<'a> {
     pub(super) prefixes: BTreeSet<String>,
 }
 
+/// A container, by its first bytes.
+enum Container<'a> {
+    Zip,
+    /// What follows the magic number.
+    Legacy(&'a [u8]),
+    Safetensors,
+}
+
+impl<'a> Container<'a> {
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.starts_with(ZIP) {
+            Some(Container::Zip)
+        } else if let Some(rest) = behind_magic(bytes) {
+            Some(Container::Legacy(rest))
+        } else {
+            (bytes.get(8) == Some(&b'{')).then_some(Container::Safetensors)
+        }
+    }
+}
+
+/// Whether a checkpoint can start with these [`START_BYTES`], or be these bytes where they are fewer.
+pub(crate) fn is_start(start: &[u8]) -> bool {
+    Container::of(start).is_some()
+}
+
 /// Reads whichever container it is.
 pub(super) fn read(bytes: &[u8]) -> Result<Contents<'_>, ImportError> {
-    let contents = if bytes.starts_with(ZIP) {
-        zipped(bytes)
-    } else if let Some(rest) = behind_magic(bytes) {
-        legacy(rest)
-    } else if bytes.get(8) == Some(&b'{') {
-        safetensors(bytes)
-    } else {
-        Err(ImportError::NotACheckpoint)
+    let contents = match Container::of(bytes).ok_or(ImportError::NotACheckpoint)? {
+        Container::Zip => zipped(bytes),
+        Container::Legacy(rest) => legacy(rest),
+        Container::Safetensors => safetensors(bytes),
     };
     without_prefix(contents?)
 }
 
 /// What follows the magic number of the older container, if that is there.
 fn behind_magic(bytes: &[u8]) -> Option<&[u8]> {
-    let start = bytes.get(..bytes.len().min(MAX_MAGIC_BYTES))?;
+    let start = bytes.get(..bytes.len().min(START_BYTES))?;
     let (pickle, rest) = Pickle::load(start).ok()?;
     matches!(pickle.root(), Value::Magic).then(|| bytes.get(start.len() - rest.len()..))?
 }

@@ -30,6 +30,8 @@ use onebit_files::shown;
 
 pub use error::ImportError;
 
+pub(crate) use container::{START_BYTES, is_start};
+
 use container::Contents;
 use official::{Family, Form, Official};
 use tensor::{Dtype, Stored};

@@ -162,6 +162,8 @@ fn is_distribution(row: &[f32]) -> bool {
     row.iter().all(|&value| value >= 0.0) && (sum - 1.0).abs() <= SUM_TOLERANCE
 }
 
+const NOT_ONNX: &str = "the file is no ONNX model: it does not begin with a field of one";
+
 fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError> {
     let path = section.path.clone();
     let channels = task.input[0];
@@ -179,8 +181,11 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
             return Err(refused(&path, reason));
         }
     }
-    let bytes = onebit_files::read_limited(&path, MAX_ONNX_BYTES)
-        .map_err(|error| TrainError::TeacherFile(Box::new(error)))?;
+    // Protocol Buffers number their fields from 1 on.
+    let is_message = |start: &[u8]| start.iter().all(|&tag| tag >> 3 != 0);
+    let bytes = onebit_files::read_if(&path, MAX_ONNX_BYTES, 1, is_message)
+        .map_err(|error| TrainError::TeacherFile(Box::new(error)))?
+        .ok_or_else(|| refused(&path, NOT_ONNX.into()))?;
     let bytes = external::inline(&path, bytes).map_err(|problem| match problem {
         Problem::Refused(reason) => refused(&path, reason),
         Problem::Weights(error) => {

@@ -81,7 +81,9 @@ fn read_batch(
             format!("a multiple of {RECORD} bytes (a label and 3 x 32 x 32 pixels)"),
         ));
     }
-    pixels.reserve(records.len() * CHANNELS * PLANE);
+    let (len, what) = (records.len() * CHANNELS * PLANE, "the images of CIFAR-10");
+    let reserved = pixels.try_reserve(len);
+    reserved.map_err(|_| Error::Memory { what: what.to_owned(), bytes: len as u64 })?;
     for (i, [label, planes @ ..]) in records.iter().enumerate() {
         if usize::from(*label) >= classes {
             return Err(Error::format(

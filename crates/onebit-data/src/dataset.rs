@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::buffer::zeros;
 use crate::{Error, Image};
 use onebit_files::shown;
 
@@ -48,7 +49,7 @@ pub trait Dataset: Send + Sync {
     /// As [`Dataset::read`].
     fn original(&self, i: usize) -> Result<Image, Error> {
         let [channels, height, width] = self.shape();
-        let mut pixels = vec![0; channels * height * width];
+        let mut pixels = zeros(channels * height * width, "an image")?;
         self.read(i, &mut pixels)?;
         Ok(Image { height, width, channels, pixels })
     }

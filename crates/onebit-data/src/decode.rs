@@ -6,6 +6,7 @@ use fast_image_resize::{
     FilterType, ImageBufferError, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
 };
 
+use crate::buffer::zeros;
 use crate::image_file::ImageFile;
 use crate::{Error, Window};
 
@@ -182,7 +183,7 @@ impl Image {
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false)
             .crop(corner.1, corner.0, size.1, size.0);
-        let mut pixels = vec![0; target.0 * target.1 * self.channels];
+        let mut pixels = zeros(target.0 * target.1 * self.channels, "an image of the size wanted")?;
         let resized = match self.channels {
             1 => self.resize::<U8>(target, &mut pixels, &options),
             _ => self.resize::<U8x3>(target, &mut pixels, &options),

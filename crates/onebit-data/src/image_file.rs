@@ -1,9 +1,9 @@
-use std::hint::black_box;
 use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
+use crate::buffer::check_room;
 use crate::files::read_limited;
 use crate::jpeg::{self, Failure};
 use crate::orientation::Orientation;
@@ -108,11 +108,7 @@ impl<'a> ImageFile<'a> {
     /// then.
     fn check_memory(&self) -> Result<(), Error> {
         let bytes = self.stored.0 * self.stored.1 * BYTES_PER_PIXEL;
-        let mut probe = Vec::<u8>::new();
-        let reserved = probe.try_reserve_exact(bytes);
-        // Otherwise the compiler may leave the reservation out.
-        black_box(&mut probe);
-        reserved.map_err(|_| Error::Image {
+        check_room(bytes, "the image").map_err(|_| Error::Image {
             path: self.path.to_owned(),
             reason: format!("there is not enough memory to decode it: {bytes} bytes are needed"),
         })

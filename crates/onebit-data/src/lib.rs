@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod augment;
+mod buffer;
 mod check;
 mod cifar;
 mod crop;

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -6,7 +7,8 @@ use std::thread::{self, JoinHandle};
 use rayon::prelude::*;
 
 use crate::augment::{Tables, place};
-use crate::random::shuffled;
+use crate::buffer::{check_thread, room, zeros};
+use crate::random::shuffle;
 use crate::{Augment, Dataset, Error, Normalization, ReadCost};
 
 const PREFETCHED_BATCHES: usize = 2;
@@ -99,62 +101,89 @@ impl Loader {
     /// The batches of `epoch` from batch `start_batch` on, prepared ahead on one background thread.
     ///
     /// The thread keeps at most two batches ready and ends when the iterator is dropped. After an
-    /// error the iterator ends.
+    /// error, such as too little memory for a batch or for the thread, the iterator ends.
     #[must_use]
     pub fn epoch(&self, epoch: u64, start_batch: usize) -> Batches {
-        let (sender, receiver) = sync_channel(PREFETCHED_BATCHES);
-        let work = Arc::clone(&self.work);
         let range = start_batch.min(self.batches())..self.batches();
         let remaining = range.len();
-        let thread = thread::spawn(move || work.run(epoch, range, &sender));
-        Batches { receiver: Some(receiver), thread: Some(thread), remaining }
+        match self.start(epoch, range) {
+            Ok((receiver, thread)) => {
+                Batches { receiver: Some(receiver), thread: Some(thread), remaining, refused: None }
+            }
+            Err(error) => {
+                Batches { receiver: None, thread: None, remaining: 0, refused: Some(error) }
+            }
+        }
+    }
+
+    fn start(&self, epoch: u64, range: Range<usize>) -> Result<Started, Error> {
+        let (sender, receiver) = sync_channel(PREFETCHED_BATCHES);
+        let work = Arc::clone(&self.work);
+        let what = format!("the batches of data set `{}`", work.dataset.name());
+        check_thread(&what)?;
+        let started = thread::Builder::new().spawn(move || {
+            if let Err(error) = work.run(epoch, range, &sender) {
+                // Where nobody waits for a batch any more, nobody misses the error either.
+                sender.send(Err(error)).ok();
+            }
+        });
+        Ok((receiver, started.map_err(|source| Error::Thread { what, source })?))
     }
 }
+
+/// Where the batches come from, and the thread that makes them.
+type Started = (Receiver<Result<Batch, Error>>, JoinHandle<()>);
 
 impl Work {
     fn run(
         &self,
         epoch: u64,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         sender: &SyncSender<Result<Batch, Error>>,
-    ) {
-        let order = if self.config.shuffle {
-            shuffled(self.config.seed, epoch, self.dataset.len())
-        } else {
-            (0..self.dataset.len()).map(|i| i as u32).collect()
-        };
+    ) -> Result<(), Error> {
+        let mut order = room(self.dataset.len(), "the order of the images")?;
+        order.extend((0..self.dataset.len()).map(|i| i as u32));
+        if self.config.shuffle {
+            shuffle(self.config.seed, epoch, &mut order);
+        }
         for indices in order.chunks(self.config.batch).skip(range.start).take(range.len()) {
-            let batch = self.batch(epoch, indices);
-            let failed = batch.is_err();
-            if sender.send(batch).is_err() || failed {
-                return;
+            let batch = self.batch(epoch, indices)?;
+            if sender.send(Ok(batch)).is_err() {
+                break;
             }
         }
+        Ok(())
     }
 
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch, Error> {
         let size: usize = self.dataset.shape().iter().product();
-        let mut images = vec![0.0; size * indices.len()];
+        let what = format!("a batch of {} images of `{}`", indices.len(), self.dataset.name());
+        let mut images = zeros(size.saturating_mul(indices.len()), &what)?;
+        let mut labels = room(indices.len(), &what)?;
+        labels.extend(indices.iter().map(|&i| self.dataset.label(i as usize) as u32));
+        let mut copied = room(indices.len(), &what)?;
+        copied.extend_from_slice(indices);
         let resized = self.config.augment.is_some_and(|a| a.random_resized_crop.is_some());
         match self.dataset.read_cost() {
             ReadCost::Copy if !resized => {
-                let mut bytes = vec![0; size];
+                let mut bytes = zeros(size, &what)?;
                 for (out, &index) in images.chunks_exact_mut(size).zip(indices) {
                     self.image(epoch, index, &mut bytes, out)?;
                 }
             }
             ReadCost::Copy | ReadCost::Decode => {
                 images.par_chunks_exact_mut(size).zip(indices).try_for_each_init(
-                    || vec![0; size],
-                    |bytes, (out, &index)| self.image(epoch, index, bytes, out),
+                    Vec::new,
+                    |bytes, (out, &index)| {
+                        if bytes.is_empty() {
+                            *bytes = zeros(size, &what)?;
+                        }
+                        self.image(epoch, index, bytes, out)
+                    },
                 )?;
             }
         }
-        Ok(Batch {
-            images,
-            labels: indices.iter().map(|&i| self.dataset.label(i as usize) as u32).collect(),
-            indices: indices.to_vec(),
-        })
+        Ok(Batch { images, labels, indices: copied })
     }
 
     fn image(
@@ -197,12 +226,17 @@ pub struct Batches {
     receiver: Option<Receiver<Result<Batch, Error>>>,
     thread: Option<JoinHandle<()>>,
     remaining: usize,
+    /// Why there are none, before it is told.
+    refused: Option<Error>,
 }
 
 impl Iterator for Batches {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.refused.take() {
+            return Some(Err(error));
+        }
         match self.receiver.as_ref()?.recv() {
             Ok(batch) => {
                 self.remaining = if batch.is_ok() { self.remaining.saturating_sub(1) } else { 0 };

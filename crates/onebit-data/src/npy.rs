@@ -4,6 +4,7 @@ use std::path::Path;
 use onebit_files::{shown, write_atomic};
 
 use crate::Error;
+use crate::buffer::room;
 use crate::files::{open_to_read, read_exactly};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -35,10 +36,7 @@ pub fn read_npy_f32(path: &Path) -> Result<(Vec<usize>, Vec<f32>), Error> {
         })?;
     let data = read_exactly(path, &mut reader, bytes, "array data")?;
     let words = data.as_chunks().0;
-    let mut values = Vec::new();
-    values
-        .try_reserve_exact(words.len())
-        .map_err(|_| Error::limit(path, "array data", format!("{bytes} bytes"), "the memory"))?;
+    let mut values = room(words.len(), &format!("the array of {}", path.display()))?;
     values.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
     Ok((shape, values))
 }
@@ -66,7 +64,8 @@ pub fn write_npy_f32(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), E
     let text = format!("{{'descr': '{F32}', 'fortran_order': False, 'shape': {shape}, }}");
     let fixed = MAGIC.len() + 4;
     let length = (fixed + text.len() + 1).next_multiple_of(ALIGNMENT) - fixed;
-    let mut file = Vec::with_capacity(fixed + length + size_of_val(data));
+    let what = format!("the array of {}", path.display());
+    let mut file = room(fixed + length + size_of_val(data), &what)?;
     file.extend_from_slice(MAGIC);
     file.extend_from_slice(&[1, 0]);
     file.extend_from_slice(&(length as u16).to_le_bytes());

@@ -118,13 +118,18 @@ impl Key {
 #[must_use]
 pub fn shuffled(seed: u64, epoch: u64, n: usize) -> Vec<u32> {
     let n = u32::try_from(n).unwrap_or(u32::MAX);
-    let key = Key { seed, epoch, index: 0, stream: Stream::SHUFFLE };
     let mut order: Vec<u32> = (0..n).collect();
+    shuffle(seed, epoch, &mut order);
+    order
+}
+
+/// Puts indices, which are in order, into the order of an epoch.
+pub(crate) fn shuffle(seed: u64, epoch: u64, order: &mut [u32]) {
+    let key = Key { seed, epoch, index: 0, stream: Stream::SHUFFLE };
     for (last, value) in (1..order.len()).rev().zip(key.values()) {
         let other = scale(value, last as u64 + 1) as usize;
         order.swap(last, other);
     }
-    order
 }
 
 pub(crate) fn scale(value: u64, bound: u64) -> u64 {

@@ -14,7 +14,7 @@ use core::hint;
 use core::mem;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::io;
-use std::sync::{Condvar, Mutex, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::op::MAX_PARTS;
@@ -25,6 +25,10 @@ const PATIENCE: u32 = 2000;
 /// Most threads of a team. Most of so many have nothing to do, and a program that asks for thousands is stopped by the
 /// system before it can be told.
 const MOST_THREADS: usize = 256;
+
+/// What starting a thread takes: the stack, and room for what the system and the allocator put beside it. So much the
+/// allocator of the C library has in no reserve of its own, but asks the system for.
+const THREAD_BYTES: usize = 65 << 20;
 
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
@@ -84,9 +88,9 @@ impl Team {
     /// Starts `threads` less one: the caller of [`Engine::run_with`](crate::Engine::run_with) is one of them.
     ///
     /// # Errors
-    /// More than 256 threads, or the system gives no thread; those that it has given have ended then.
+    /// More than 256 threads, or the system gives no thread or no memory for one; those that it has given have ended then.
     pub fn new(threads: usize) -> io::Result<Self> {
-        Team::start(threads, &mut |serve| thread::Builder::new().spawn(serve))
+        Team::start(threads, &mut start_thread)
     }
 
     fn start(threads: usize, spawn: &mut Spawn<'_>) -> io::Result<Self> {
@@ -145,6 +149,26 @@ impl Team {
         drop(finished);
         assert!(!shared.has_panicked.load(Ordering::Relaxed), "a part has panicked");
     }
+}
+
+/// Starts a thread, and waits until it has begun, so that the next one finds the memory that this one has left.
+fn start_thread(serve: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    // A thread that has begun and finds no memory ends the program.
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(THREAD_BYTES);
+    hint::black_box(&mut room);
+    reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
+    drop(room);
+    let (begun, has_begun) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().spawn(move || {
+        // The allocator gives a thread its memory when it asks for some.
+        drop(hint::black_box(Box::new(0u8)));
+        if begun.send(()).is_ok() {
+            serve();
+        }
+    })?;
+    has_begun.recv().map_err(io::Error::other)?;
+    Ok(thread)
 }
 
 impl Shared {

@@ -73,3 +73,33 @@ fn a_scratch_for_one_thread_serves_a_team() {
     engine.run_with(&image, &mut together, &mut engine.scratch().unwrap(), &team).unwrap();
     assert_eq!(alone, together);
 }
+
+/// Runs itself with little memory; in an emulator a program cannot be started by its path.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+fn a_thread_for_which_there_is_no_memory_is_an_error() {
+    const CHILD: &str = "ONEBIT_TEST_LITTLE_MEMORY";
+    if std::env::var_os(CHILD).is_some() {
+        let mut taken = Vec::with_capacity(1 << 16);
+        let mut piece = Vec::<u8>::new();
+        while piece.try_reserve_exact(8 << 20).is_ok() {
+            taken.push(std::hint::black_box(std::mem::take(&mut piece)));
+        }
+        let refused = Team::new(2).map(drop).map_err(|error| error.kind());
+        drop(taken);
+        assert_eq!(refused, Err(std::io::ErrorKind::OutOfMemory));
+        assert_eq!(Team::new(2).map(|team| team.threads()).ok(), Some(2));
+        return;
+    }
+    let child = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -v 1000000; exec \"$0\" --exact a_thread_for_which_there_is_no_memory_is_an_error",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{child:?}");
+}

@@ -1,6 +1,7 @@
 //! Whether a network can be trained with batches of a size on this machine, before anything is allocated.
 
 use std::fs;
+use std::hint::black_box;
 
 use onebit_model::op::Role;
 use onebit_model::{Graph, Op, Verified, infer};
@@ -11,6 +12,9 @@ use crate::{Recipe, TrainError};
 
 /// Batches that a loader and a step hold at once: two ready, one in the making, one at work.
 const BATCHES: u64 = 4;
+
+/// Bytes beside those that are counted: what the allocator gives the thread that reads images, and its buffers.
+const SPARE: u64 = 128 << 20;
 
 /// What training a network takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +62,18 @@ pub(crate) fn check_memory(needs: Needs, batch: usize) -> Result<(), TrainError>
     }
 }
 
-/// Asks the system whether it would give what is needed, before anything is written.
+/// Asks the system whether it would give what is needed, and a quarter more with some spare, before anything is written.
 ///
 /// # Errors
 /// It says no.
 pub(crate) fn reserve(needs: Needs, batch: usize) -> Result<(), TrainError> {
-    let bytes = usize::try_from(needs.bytes()).unwrap_or(usize::MAX);
+    let all = needs.bytes();
+    let with_spare = all.saturating_add(all / 4).saturating_add(SPARE);
     let mut room: Vec<u8> = Vec::new();
-    room.try_reserve_exact(bytes).map_err(|_| no_memory(needs.bytes(), batch))
+    let reserved = room.try_reserve_exact(usize::try_from(with_spare).unwrap_or(usize::MAX));
+    // Otherwise the compiler may leave the reservation out.
+    black_box(&mut room);
+    reserved.map_err(|_| no_memory(with_spare, batch))
 }
 
 /// The error for `needed` bytes that the system does not give.

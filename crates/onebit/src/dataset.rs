@@ -10,6 +10,7 @@ use onebit_model::Graph;
 use crate::classes::{self, Renamed};
 use crate::failure::Failure;
 use crate::finite;
+use crate::machine;
 use crate::output;
 use crate::size::show;
 
@@ -27,6 +28,7 @@ pub(crate) fn open(
     spec: &str,
     limit: Option<usize>,
 ) -> anyhow::Result<Arc<dyn Dataset>> {
+    machine::start_shared_pool()?;
     let [_, height, width] = graph.input_shape();
     let image_size = Some((height, width));
     let options = OpenOptions { image_size, limit, ..OpenOptions::default() };

@@ -1,11 +1,15 @@
 //! What is known of the machine.
 
 use std::fs;
+use std::hint::black_box;
+use std::io;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
+use crate::memory;
 
 /// Name of the CPU; the architecture where the system does not tell.
 pub(crate) fn cpu() -> String {
@@ -21,10 +25,58 @@ pub(crate) fn threads() -> usize {
 /// A pool of so many threads.
 ///
 /// # Errors
-/// The system does not start them.
+/// The system does not start them, or has no memory for them.
 pub(crate) fn pool(threads: usize) -> anyhow::Result<ThreadPool> {
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|e| Failure::with(Code::Io, format!("{threads} threads cannot be started: {e}")))
+    let mut refused = None;
+    let start = |thread| start_thread(thread, &mut refused);
+    let pool = ThreadPoolBuilder::new().num_threads(threads).spawn_handler(start).build();
+    pool.map_err(|error| not_started(threads, refused, &error))
+}
+
+/// Starts the threads that images are decoded on, once for the whole program; as many as the machine has.
+///
+/// # Errors
+/// As [`pool`].
+pub(crate) fn start_shared_pool() -> anyhow::Result<()> {
+    static STARTED: Mutex<bool> = Mutex::new(false);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
+        let mut refused = None;
+        let start = |thread| start_thread(thread, &mut refused);
+        let built = ThreadPoolBuilder::new().spawn_handler(start).build_global();
+        built.map_err(|error| not_started(threads(), refused, &error))?;
+        *started = true;
+    }
+    Ok(())
+}
+
+/// Starts a thread of a pool, and waits until it has begun, so that the next one finds the memory that this one has left.
+fn start_thread(thread: ThreadBuilder, refused: &mut Option<anyhow::Error>) -> io::Result<()> {
+    if let Err(error) = memory::check_thread() {
+        *refused = Some(error);
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let (begun, has_begun) = mpsc::sync_channel(1);
+    thread::Builder::new().spawn(move || {
+        // The allocator gives a thread its memory when it asks for some.
+        drop(black_box(Box::new(0u8)));
+        if begun.send(()).is_ok() {
+            thread.run();
+        }
+    })?;
+    has_begun.recv().map_err(io::Error::other)
+}
+
+fn not_started(
+    threads: usize,
+    refused: Option<anyhow::Error>,
+    error: &rayon::ThreadPoolBuildError,
+) -> anyhow::Error {
+    let what = format!("{threads} threads cannot be started");
+    match refused {
+        Some(refused) => refused.context(what),
+        None => Failure::bad_data(format!("{what}: {error}")),
+    }
 }
 
 /// Installed and available memory in bytes, where the system tells.

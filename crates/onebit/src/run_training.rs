@@ -9,6 +9,7 @@ use onebit_train::{Event, Recipe, RunPaths, Summary, TrainOptions, train};
 
 use crate::failure::{Code, Failure};
 use crate::machine;
+use crate::memory;
 use crate::output::{self, count};
 use crate::picture;
 use crate::progress::Progress;
@@ -34,7 +35,9 @@ pub(crate) fn run(
     mode: Mode,
     threads: Option<usize>,
 ) -> anyhow::Result<Summary> {
+    memory::check_thread()?;
     stop_on_signal()?;
+    machine::start_shared_pool()?;
     let pool = machine::pool(threads.unwrap_or_else(machine::threads))?;
     let (out, data_dir) = (out.to_path_buf(), None);
     let Mode { resume, change_epochs } = mode;

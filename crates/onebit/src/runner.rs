@@ -11,6 +11,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::dataset;
+use crate::failure::Failure;
 use crate::finite;
 use crate::machine;
 use crate::memory;
@@ -43,7 +44,10 @@ impl Runner {
         let engine = Engine::new(model, options).with_context(|| path.display().to_string())?;
         let threads = threads.unwrap_or_else(machine::threads);
         let pool = machine::pool(threads)?;
-        let team = Team::new(threads.min(Team::MAX_THREADS))?;
+        let shared = threads.min(Team::MAX_THREADS);
+        let team = Team::new(shared).map_err(|e| {
+            Failure::bad_data(format!("{shared} threads for one image cannot be started: {e}"))
+        })?;
         let shared =
             engine.scratch_for(team.threads()).with_context(|| path.display().to_string())?;
         let path = path.to_path_buf();

@@ -28,8 +28,14 @@ fn means(folder: &Path) -> PathBuf {
 
 /// The program with 2 GB of address space.
 fn limited(arguments: &[&str]) -> Outcome {
+    limited_to(2_000_000, arguments)
+}
+
+/// The program with so many kilobytes of address space.
+fn limited_to(kilobytes: usize, arguments: &[&str]) -> Outcome {
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -v 2000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onebit")]);
+    let script = format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_onebit")]);
     Outcome::from(shell.args(arguments).env_remove("RUST_BACKTRACE").output().expect("a shell"))
 }
 
@@ -48,6 +54,58 @@ fn a_batch_that_does_not_fit() {
     assert_eq!(outcome.json()["batch"], 2);
 }
 
+/// A file with `start` and so many bytes in all, which take no room on the disk.
+fn sparse(path: &Path, start: &[u8], bytes: u64) {
+    std::fs::write(path, start).expect("written");
+    let file = std::fs::File::options().write(true).open(path).expect("a file");
+    file.set_len(bytes).expect("a long file");
+}
+
+#[test]
+fn files_that_do_not_fit_have_one_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (checkpoint, x, out) = (place("a.pth"), place("x.npy"), place("out"));
+    let model = common::packed(folder.path()).display().to_string();
+    sparse(Path::new(&checkpoint), b"PK\x03\x04", 1 << 30);
+    common::npy(Path::new(&x), "<f4", &[1, 1, 1, 1]);
+    let mut header = std::fs::read(&x).expect("a file");
+    header.truncate(header.len() - 4);
+    let text =
+        String::from_utf8_lossy(&header[10..]).replace("(1, 1, 1, 1,)", "(9, 1, 6000, 6000)");
+    let text = text.trim_end().to_owned() + " \n";
+    header.truncate(8);
+    header.extend((text.len() as u16).to_le_bytes());
+    header.extend(text.bytes());
+    sparse(Path::new(&x), &header, header.len() as u64 + 9 * 4 * 6000 * 6000);
+    for command in [
+        &["import", &checkpoint, "--arch", "resnet20", "-o", &out][..],
+        &["run", &model, "--input", &x, "--output", &out, "--threads", "1"],
+        &["bench", &model, "--threads", "999"],
+    ] {
+        let outcome = limited_to(400_000, command);
+        let sentence = outcome.failed(65);
+        assert!(sentence.contains("memory"), "{command:?}: {sentence}");
+    }
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn threads_for_which_there_is_no_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = common::packed(folder.path());
+    let model = model.to_str().expect("UTF-8");
+    for kilobytes in [200_000, 400_000, 1_500_000] {
+        let batch = ["bench", model, "--batch", "4096", "--runs", "1", "--threads", "1024"];
+        let outcome = limited_to(kilobytes, &batch);
+        let sentence = outcome.failed(65);
+        assert!(sentence.starts_with("1024 threads cannot be started: "), "{sentence}");
+        assert!(sentence.contains("not enough memory"), "{sentence}");
+        let data = ["eval", model, "--data", "fashion-mnist-sample", "--threads", "1024"];
+        assert!(limited_to(kilobytes, &data).failed(65).contains("1024 threads"));
+    }
+}
+
 #[test]
 fn an_image_for_which_there_is_no_memory() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -55,9 +113,7 @@ fn an_image_for_which_there_is_no_memory() {
     let image = folder.path().join("large.png");
     let large = image::GrayImage::new(7900, 7900);
     large.save(&image).expect("written");
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 250000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onebit")]);
-    command.arg("predict").args([&model, &image]).args(["--threads", "1"]);
-    let outcome = Outcome::from(command.output().expect("a shell"));
+    let [model, image] = [&model, &image].map(|path| path.to_str().expect("UTF-8"));
+    let outcome = limited_to(250_000, &["predict", model, image, "--threads", "1"]);
     assert!(outcome.failed(65).contains("not enough memory to decode it"), "{}", outcome.stderr);
 }

@@ -180,7 +180,8 @@ impl Predictor<'_> {
         let (shape, labels) = (graph.input_shape(), vec![0; images.len()]);
         let normalization = Some(dataset::normalization(graph));
         let classes = graph.classes.clone();
-        let set = InMemory::new("images", shape, classes, labels, images.concat(), normalization)?;
+        let pixels = memory::joined(images, "the images")?;
+        let set = InMemory::new("images", shape, classes, labels, pixels, normalization)?;
         let mut logits = memory::zeros(images.len() * graph.classes.len(), "the logits")?;
         let batch = dataset::loader(graph, Arc::new(set), images.len())?.epoch(0, 0).next();
         let batch = batch.context("no batch of images")??;

@@ -28,8 +28,11 @@ pub struct Checked {
     pub machine_memory: Option<u64>,
     /// What the data sets hold; `None` if they are not there.
     pub images: Option<Counts>,
-    /// What is not there and could not be checked, a sentence each.
+    /// What is not there, a sentence each.
     pub missing: Vec<String>,
+    /// What was not checked, as it is not there or belongs to images that are not: `data`, `train.init`,
+    /// `train.teacher`.
+    pub unchecked: Vec<&'static str>,
 }
 
 /// Sizes of a run.
@@ -62,12 +65,19 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainE
     let graph = arch::build(&recipe.network, &task)?;
     check_norms(&graph, recipe.train.batch)?;
     let needs = Needs::of(recipe, &graph)?;
-    if images.is_some() {
-        if let Some(path) = &recipe.train.init {
-            if_there(Init::read(path, &graph), &mut missing)?;
-        }
-        if let Some(teacher) = &recipe.train.teacher {
-            if_there(Teacher::open(teacher, &task, recipe.train.batch), &mut missing)?;
+    let mut unchecked = Vec::new();
+    if images.is_none() {
+        unchecked.push("data");
+    }
+    if let Some(path) = &recipe.train.init
+        && (images.is_none() || if_there(Init::read(path, &graph), &mut missing)?.is_none())
+    {
+        unchecked.push("train.init");
+    }
+    if let Some(teacher) = &recipe.train.teacher {
+        let open = || Teacher::open(teacher, &task, recipe.train.batch);
+        if images.is_none() || if_there(open(), &mut missing)?.is_none() {
+            unchecked.push("train.teacher");
         }
     }
     Ok(Checked {
@@ -82,6 +92,7 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainE
             steps: images.train.batches(),
         }),
         missing,
+        unchecked,
     })
 }
 

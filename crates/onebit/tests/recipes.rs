@@ -92,6 +92,21 @@ fn a_check_tells_what_would_be_trained_and_writes_nothing() {
     let json = outcome.json();
     assert!(json["images"].is_null() && json["missing"][0].is_string(), "{json}");
     assert!(outcome.stderr.contains("not checked: /no/such/photos"), "{}", outcome.stderr);
+    assert_eq!((&json["valid"], &json["unchecked"]), (&true.into(), &serde_json::json!(["data"])));
+    for (arguments, sentence) in [
+        (&elsewhere[..2], "valid, but its data was not found; not checked: data\n"),
+        (
+            &["--set", "train.init=/no/such/run"],
+            "valid, but a file that it names was not found; not checked: train.init\n",
+        ),
+        (
+            &[elsewhere[0], elsewhere[1], "--set", "train.init=/no/such/run"],
+            "valid, but its data was not found; not checked: data, train.init\n",
+        ),
+    ] {
+        let told = check(&path, arguments);
+        assert!(told.succeeded().contains(sentence), "{}", told.stdout);
+    }
     check(&path, &["--data", "no-such-set"]).failed(64);
     check(&path, &["--set", "network.groups=7"]).failed(65);
     onebit(&["train", "--check", "/no/such/recipe.toml"]).failed(66);

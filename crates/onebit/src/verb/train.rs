@@ -6,6 +6,7 @@ use onebit_train::{Checked, Recipe, RunPaths};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::machine;
 use crate::output::{self, bytes, count, thousands};
 use crate::recipe_keys;
 use crate::run_training::{self, best_text, duration};
@@ -112,8 +113,10 @@ struct Valid {
     images: Option<usize>,
     test_images: Option<usize>,
     steps: Option<usize>,
-    /// What is not there and was not checked.
+    /// What is not there.
     missing: Vec<String>,
+    /// What was not checked, as it is not there or belongs to data that is not.
+    unchecked: Vec<&'static str>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -161,6 +164,7 @@ fn keys(args: &Args) -> anyhow::Result<()> {
 }
 
 fn check(args: &Args, path: PathBuf, recipe: &Recipe) -> anyhow::Result<()> {
+    machine::start_shared_pool()?;
     let checked = onebit_train::check(recipe, None)?;
     let valid = Valid::new(path, recipe, checked);
     for missing in &valid.missing {
@@ -252,15 +256,26 @@ impl Valid {
             test_images: checked.images.map(|images| images.test),
             steps: checked.images.map(|images| images.steps),
             missing: checked.missing,
+            unchecked: checked.unchecked,
         }
+    }
+
+    /// What the word `valid` does not hold for, where not all was there.
+    fn reservation(&self) -> String {
+        if self.unchecked.is_empty() {
+            return String::new();
+        }
+        let lacking = if self.images.is_none() { "its data" } else { "a file that it names" };
+        format!(", but {lacking} was not found; not checked: {}", self.unchecked.join(", "))
     }
 
     fn text(&self) -> String {
         let Valid { arch, input, .. } = self;
         let number = |n: usize| n as u64;
         let mut text = format!(
-            "{}: valid\nnetwork   {arch} for images of {input} and {}, {}\n",
+            "{}: valid{}\nnetwork   {arch} for images of {input} and {}, {}\n",
             self.recipe.display(),
+            self.reservation(),
             count(number(self.classes), "class"),
             count(self.parameters, "parameter"),
         );

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::plain;
 
@@ -62,7 +63,7 @@ impl Table {
     pub(crate) fn render(&self) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.width()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
@@ -82,9 +83,10 @@ impl Table {
     fn line(&self, row: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
         for ((cell, &width), align) in row.iter().zip(widths).zip(&self.columns) {
+            let space = " ".repeat(width - cell.width().min(width));
             _ = match align {
-                Align::Left => write!(line, "{cell:<width$}  "),
-                Align::Right => write!(line, "{cell:>width$}  "),
+                Align::Left => write!(line, "{cell}{space}  "),
+                Align::Right => write!(line, "{space}{cell}  "),
             };
         }
         line
@@ -152,6 +154,18 @@ mod tests {
         table.row(["a".to_owned(), "12".to_owned()]);
         table.row([String::new(), String::new()]);
         assert_eq!(table.render(), "name   n\na     12\n--------\n");
+    }
+
+    #[test]
+    fn columns_are_aligned_by_what_a_terminal_shows() {
+        let names = ["ab", "日本", "e\u{301}", "\u{200b}", "🍏"];
+        let mut table = Table::new([("name", Align::Left), ("n", Align::Right)]);
+        for name in names {
+            table.row([name.to_owned(), "1".to_owned()]);
+        }
+        let shown = ["ab      ", "日本    ", "e\u{301}       ", "\\u{200b}", "🍏      "];
+        let rows = shown.map(|name| format!("{name}  1\n")).concat();
+        assert_eq!(table.render(), format!("name      n\n{rows}"));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use crate::check::{find_bad, left_out};
 use crate::decode::{DecodeLimits, check_size, decode_image, image_size as image_size_of};
 use crate::files::open_regular;
-use crate::images::{IMAGES, Kind, entries, extension, in_words, is_image, walk};
+use onebit_files::shown;
+
+use crate::images::{IMAGES, Kind, entries, extension, hidden_folders, in_words, is_image, walk};
 use crate::memory::{check_read, out_of_range};
 use crate::{Dataset, Error, Image, Normalization, ReadCost, Split};
 
@@ -12,6 +14,8 @@ const CHANNELS: usize = 3;
 const MAX_CLASSES: usize = 65_536;
 const MAX_IMAGES: usize = 1 << 28;
 const CLASS_FOLDERS: &str = "a folder with one subfolder of images per class";
+/// Most names in a warning.
+const NAMED: usize = 3;
 const TRAIN: &str = "train";
 const TEST: [&str; 2] = ["val", "test"];
 /// Names of folders that are meant as parts of a set, not as classes.
@@ -130,7 +134,11 @@ impl Folder {
                 "folders `train` and `val` (or `test`), or one folder of images per class",
             ));
         }
-        listed.check_classes(&root)?;
+        let hidden = hidden_in_words(&hidden_folders(&root, CLASS_FOLDERS)?);
+        listed.check_classes(&root, hidden.as_deref())?;
+        if let Some(hidden) = hidden {
+            listed.warnings.push(format!("{}: {hidden}", root.display()));
+        }
         if beside > 0 {
             listed.warnings.push(format!(
                 "{}: {beside} images beside the class folders belong to no class and are passed over",
@@ -179,12 +187,13 @@ impl Folder {
         Ok(found.shallow)
     }
 
-    fn check_classes(&self, root: &Path) -> Result<(), Error> {
+    fn check_classes(&self, root: &Path, hidden: Option<&str>) -> Result<(), Error> {
         if self.classes.is_empty() {
+            let hidden = hidden.map_or_else(String::new, |hidden| format!(" ({hidden})"));
             return Err(Error::format(
                 root,
                 "folder",
-                "without subfolders",
+                format!("without subfolders{hidden}"),
                 "one subfolder of images per class",
             ));
         }
@@ -272,6 +281,17 @@ impl Dataset for Folder {
     fn read_cost(&self) -> ReadCost {
         ReadCost::Decode
     }
+}
+
+/// Which folders that could be classes are passed over for their names, if there are any.
+fn hidden_in_words(names: &[String]) -> Option<String> {
+    let mut named: Vec<String> = names.iter().take(NAMED).map(|name| shown(name)).collect();
+    if names.len() > NAMED {
+        named.push(format!("and {} more", names.len() - NAMED));
+    }
+    let folders = if names.len() == 1 { "1 folder" } else { &format!("{} folders", names.len()) };
+    let why = "passed over, as a dot at the start of a name hides it";
+    (!names.is_empty()).then(|| format!("{folders} {why}: {}", named.join(", ")))
 }
 
 /// The folder of a split, and whether it is that of the other one too.

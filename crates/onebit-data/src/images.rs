@@ -133,6 +133,21 @@ pub(crate) fn entries(folder: &Path, expected: &str) -> Result<Vec<Entry>, Error
     Ok(found)
 }
 
+/// The folders in a folder whose names begin with a dot, sorted by name.
+pub(crate) fn hidden_folders(folder: &Path, expected: &str) -> Result<Vec<String>, Error> {
+    let refused = |source| Error::list(folder, source, expected);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') && entry.path().is_dir() {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn classify(entry: &DirEntry, name: String) -> std::io::Result<Entry> {
     let kind = |found: FileType| match found {
         found if found.is_dir() => Kind::Folder,

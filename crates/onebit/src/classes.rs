@@ -89,7 +89,7 @@ fn mismatch(network: &[String], data: &[String], places: &[&[usize]]) -> String 
 }
 
 /// The first of the names, in quotes.
-fn quoted(names: &[&String]) -> String {
+pub(crate) fn quoted(names: &[&String]) -> String {
     let shown = names.iter().take(NAMES_SHOWN).map(|name| format!("`{}`", cut(name, NAME_CHARS)));
     let more = if names.len() > NAMES_SHOWN { ", ..." } else { "" };
     shown.collect::<Vec<_>>().join(", ") + more

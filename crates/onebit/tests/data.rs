@@ -69,6 +69,50 @@ fn a_check_lists_all_bad_images_and_what_else_is_to_be_known() {
 }
 
 #[test]
+fn splits_with_other_classes_are_a_fault() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    for name in ["train/a/1.png", "train/b/1.png", "val/b/1.png", "val/c/1.png"] {
+        colour(&root.join(name), 4, [9; 3]);
+    }
+    let outcome = check(&spec(root));
+    assert_eq!(outcome.code, Some(65), "{}", outcome.stderr);
+    let words =
+        "only train has `a` and only test has `c`, expected the same classes in both splits";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    let json: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("one JSON value");
+    assert_eq!((&json["classes_differ"], &json["bad"]), (&true.into(), &0.into()));
+    fs::write(root.join("val/c/2.png"), "no image").expect("written");
+    let both = onebit(&["data", "check", &spec(root)]).stderr;
+    assert!(both.contains(words) && both.contains("; 1 of 5 images cannot be read"), "{both}");
+    fs::remove_dir_all(root.join("val/c")).expect("removed");
+    colour(&root.join("val/a/1.png"), 4, [9; 3]);
+    assert_eq!(check(&spec(root)).json()["classes_differ"], false);
+    assert_eq!(check(&(spec(root) + ":val")).json()["classes_differ"], false);
+}
+
+#[test]
+fn folders_that_a_dot_hides_are_mentioned() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    photos(root);
+    colour(&root.join(".green/1.png"), 4, [0, 255, 0]);
+    fs::write(root.join(".DS_Store"), "").expect("written");
+    let json = check(&spec(root)).json();
+    assert_eq!(
+        (&json["images"], &json["splits"][0]["classes"][1]["class"]),
+        (&4.into(), &"red".into())
+    );
+    let warnings = json["splits"][0]["warnings"].to_string();
+    let words = "1 folder passed over, as a dot at the start of a name hides it: .green";
+    assert!(warnings.contains(words), "{warnings}");
+    let other = tempfile::tempdir().expect("a folder");
+    colour(&other.path().join(".green/1.png"), 4, [0, 255, 0]);
+    let outcome = check(&spec(other.path()));
+    assert!(outcome.failed(65).contains("without subfolders (1 folder passed over"));
+}
+
+#[test]
 fn the_home_folder_is_found_behind_a_colon() {
     let home = tempfile::tempdir().expect("a folder");
     photos(&home.path().join("photos"));

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -5,7 +6,9 @@ use clap::Subcommand;
 use onebit_data::{Checked, Listing, SetState, Source, Split};
 use serde::Serialize;
 
+use crate::classes::quoted;
 use crate::failure::Failure;
+use crate::machine;
 use crate::output::{self, Align, Table, bytes, thousands};
 use crate::progress::Progress;
 use crate::size::show;
@@ -53,8 +56,8 @@ enum Action {
     },
     /// Decodes every image of a data set and lists those that cannot be read
     ///
-    /// Both splits are checked unless SPEC names one. The exit code is 65 if an image is bad; training with
-    /// `data.skip_bad = true` leaves these out.
+    /// Both splits are checked unless SPEC names one. The exit code is 65 if an image is bad, which training with
+    /// `data.skip_bad = true` leaves out, or if the splits have other classes, which cannot be trained.
     Check {
         /// NAME, folder:PATH, cifar:PATH or idx:PATH, with :train or :test at the end for one split
         spec: String,
@@ -199,6 +202,8 @@ struct Report<'a> {
     spec: &'a str,
     images: usize,
     bad: usize,
+    /// Whether a class of one split is none of the other.
+    classes_differ: bool,
     splits: Vec<CheckedSplit>,
 }
 
@@ -226,6 +231,7 @@ struct Bad {
 }
 
 fn check(spec: &str, json: bool) -> anyhow::Result<()> {
+    machine::start_shared_pool()?;
     let shown: Mutex<Option<(Split, Progress)>> = Mutex::new(None);
     let checked = onebit_data::check(spec, None, &|split, done, total| {
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,20 +246,40 @@ fn check(spec: &str, json: bool) -> anyhow::Result<()> {
     let splits: Vec<CheckedSplit> = checked.into_iter().map(CheckedSplit::new).collect();
     let images = splits.iter().map(|split| split.images).sum();
     let bad: usize = splits.iter().map(|split| split.bad.len()).sum();
+    let unreadable = (bad > 0).then(|| {
+        format!(
+            "{bad} of {images} images cannot be read, expected whole images; data.skip_bad = true in a recipe leaves \
+             them out"
+        )
+    });
+    let differing = differing_classes(&splits);
+    let classes_differ = differing.is_some();
+    let faults: Vec<String> = differing.into_iter().chain(unreadable).collect();
     if json {
-        output::json(&Report { spec, images, bad, splits })?;
+        output::json(&Report { spec, images, bad, classes_differ, splits })?;
     } else {
         for split in &splits {
             output::text(&split.text())?;
         }
     }
-    if bad == 0 {
+    if faults.is_empty() {
         return Ok(());
     }
-    Err(Failure::bad_data(format!(
-        "data `{spec}`: {bad} of {images} images cannot be read, expected whole images; data.skip_bad = true in a \
-         recipe leaves them out"
-    )))
+    Err(Failure::bad_data(format!("data `{spec}`: {}", faults.join("; "))))
+}
+
+/// Which classes one split has and the other has not, if there are any.
+fn differing_classes(splits: &[CheckedSplit]) -> Option<String> {
+    let [one, other] = splits else { return None };
+    let only = |has: &CheckedSplit, lacks: &CheckedSplit| {
+        let names: BTreeSet<&String> = lacks.classes.iter().map(|class| &class.class).collect();
+        let only = has.classes.iter().map(|class| &class.class);
+        let only: Vec<&String> = only.filter(|name| !names.contains(name)).collect();
+        (!only.is_empty()).then(|| format!("only {} has {}", has.split, quoted(&only)))
+    };
+    let differing: Vec<String> = only(one, other).into_iter().chain(only(other, one)).collect();
+    (!differing.is_empty())
+        .then(|| format!("{}, expected the same classes in both splits", differing.join(" and ")))
 }
 
 impl CheckedSplit {

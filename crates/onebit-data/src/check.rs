@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use onebit_files::count;
 use rayon::prelude::*;
 
 use crate::registry::{ToCheck, open_to_check};
@@ -106,8 +107,10 @@ pub(crate) fn left_out(dataset: &dyn Dataset, bad: &[BadImage]) -> String {
     }
     let (name, all) = (dataset.name(), dataset.len());
     format!(
-        "{name}: {} of {all} images cannot be read and are left out: {}",
+        "{name}: {} of {} cannot be read and {} left out: {}",
         bad.len(),
+        count(all, "image"),
+        if bad.len() == 1 { "is" } else { "are" },
         named.join("; ")
     )
 }

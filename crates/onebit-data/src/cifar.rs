@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use onebit_files::count;
+
 use crate::files::read_limited;
 use crate::{Error, InMemory, Normalization, Split};
 
@@ -77,7 +79,7 @@ fn read_batch(
         return Err(Error::format(
             path,
             "length",
-            format!("{} bytes", bytes.len()),
+            count(bytes.len(), "byte"),
             format!("a multiple of {RECORD} bytes (a label and 3 x 32 x 32 pixels)"),
         ));
     }

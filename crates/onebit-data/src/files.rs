@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use onebit_files::count;
 
 use crate::Error;
 
@@ -68,7 +69,10 @@ pub(crate) fn open_plain_or_gz(path: &Path, expected: &str) -> Result<Box<dyn Re
 /// Turns a failure while reading content into the error that fits: damaged content or the system.
 pub(crate) fn content_error(path: &Path, source: std::io::Error) -> Error {
     match source.kind() {
-        ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+        ErrorKind::UnexpectedEof => {
+            Error::format(path, "gzip content", "cut short", "a whole gzip stream")
+        }
+        ErrorKind::InvalidInput | ErrorKind::InvalidData => {
             Error::format(path, "gzip content", source, "a whole gzip stream")
         }
         _ => Error::read(path, source, "a readable file"),
@@ -91,9 +95,9 @@ pub(crate) fn read_exactly(
     if found == length {
         return Ok(bytes);
     }
-    let found =
-        if found > length { format!("more than {length} bytes") } else { format!("{found} bytes") };
-    Err(Error::format(path, field, found, format!("{length} bytes")))
+    let wanted = count(length, "byte");
+    let found = if found > length { format!("more than {wanted}") } else { count(found, "byte") };
+    Err(Error::format(path, field, found, wanted))
 }
 
 /// Reads a whole regular file that must not be longer than `limit` bytes.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use onebit_files::count;
+
 use crate::check::{find_bad, left_out};
 use crate::decode::{DecodeLimits, check_size, decode_image, image_size as image_size_of};
 use crate::files::open_regular;
@@ -129,8 +131,8 @@ impl Folder {
         if let Some(part) = deep.iter().find(|name| PARTS.contains(&name.as_str())) {
             return Err(Error::format(
                 &root,
-                "folder",
-                format!("with `{part}`, which holds folders of images, as a class"),
+                format!("class `{part}`"),
+                "a folder of folders of images",
                 "folders `train` and `val` (or `test`), or one folder of images per class",
             ));
         }
@@ -141,8 +143,10 @@ impl Folder {
         }
         if beside > 0 {
             listed.warnings.push(format!(
-                "{}: {beside} images beside the class folders belong to no class and are passed over",
-                root.display()
+                "{}: {} beside the class folders, of no class, {} passed over",
+                root.display(),
+                count(beside, "image"),
+                if beside == 1 { "is" } else { "are" }
             ));
         }
         if let Some(counts) = in_words(&passed_over) {

@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -39,7 +40,7 @@ impl<'a> ImageFile<'a> {
                 | ImageFormat::Bmp),
             ) => format,
             Ok(other) => {
-                return Err(Error::format(path, "file type", format!("{other:?}"), EXPECTED));
+                return Err(Error::format(path, "file type", format_name(other), EXPECTED));
             }
             Err(_) => return Err(Error::format(path, "file type", "unknown", EXPECTED)),
         };
@@ -133,10 +134,7 @@ impl<'a> ImageFile<'a> {
     fn error(&self, error: ImageError) -> Error {
         match error {
             ImageError::Limits(_) => self.too_much_memory(),
-            error => Error::Image {
-                path: self.path.to_owned(),
-                reason: shown_within(&error.to_string(), LONGEST_REASON),
-            },
+            error => Error::Image { path: self.path.to_owned(), reason: reason(&error) },
         }
     }
 
@@ -144,6 +142,67 @@ impl<'a> ImageFile<'a> {
         let limit = format!("{} bytes", self.limits.memory);
         Error::limit(self.path, "memory to decode the image", "too much", limit)
     }
+}
+
+/// The usual name of a format.
+fn format_name(format: ImageFormat) -> String {
+    match format {
+        ImageFormat::OpenExr => "OpenEXR".to_owned(),
+        ImageFormat::Farbfeld => "farbfeld".to_owned(),
+        ImageFormat::Pnm => "PNM".to_owned(),
+        format => {
+            format.extensions_str().first().map_or("unknown".to_owned(), |e| e.to_uppercase())
+        }
+    }
+}
+
+/// Why a file cannot be decoded, in words: the libraries that decode print values of Rust.
+fn reason(error: &ImageError) -> String {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut said = Vec::new();
+    while let Some(error) = cause {
+        said.push(error.to_string());
+        cause = error.source();
+    }
+    let ends_early = ["fill whole buffer", "nexpected end of file", "nexpected EOF"];
+    if said.iter().any(|text| ends_early.iter().any(|words| text.contains(words))) {
+        return "it is cut short".to_owned();
+    }
+    // The first is the format, as Rust prints it, and then the second.
+    let own = said.get(1).or(said.first()).map_or("", String::as_str);
+    let plain: Vec<String> = without_fields(own).split_whitespace().map(without_capitals).collect();
+    shown_within(plain.join(" ").trim_end_matches('.'), LONGEST_REASON)
+}
+
+/// A message in which a value such as `ChunkType { type: PLTE, critical: true }` is its first field.
+fn without_fields(message: &str) -> String {
+    let mut plain = message.to_owned();
+    while let Some((before, (inside, after))) =
+        plain.split_once(" { ").and_then(|(before, rest)| Some((before, rest.split_once(" }")?)))
+    {
+        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
+        let field = inside.split(", ").next().unwrap_or_default();
+        let value = field.split_once(": ").map_or(field, |(_, value)| value);
+        plain = format!("{}{value}{after}", &before[..start]);
+    }
+    plain
+}
+
+/// `DistanceTooFarBack` as words.
+fn without_capitals(word: &str) -> String {
+    let is_inner = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
+    let inner = word.as_bytes().windows(2).filter(|pair| is_inner(pair)).count();
+    if inner == 0 || !word.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return word.to_owned();
+    }
+    let mut words = String::new();
+    for c in word.chars() {
+        if c.is_ascii_uppercase() && words.ends_with(|c: char| c.is_ascii_lowercase()) {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
 }
 
 fn from_dynamic(image: DynamicImage) -> Image {
@@ -167,5 +226,28 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
             return Some(data);
         }
         rest = after.get(4..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_libraries_say_has_no_types() {
+        let chunk = "ChunkType { type: PLTE, critical: true, private: false }";
+        let said = without_fields(&format!("Chunk {chunk} is invalid after {chunk}."));
+        assert_eq!(said, "Chunk PLTE is invalid after PLTE.");
+        assert_eq!(without_fields("a { b"), "a { b");
+        let words =
+            ["DistanceTooFarBack", "RGB", "Rgb/Sixteen", "IHDR", "fcTL"].map(without_capitals);
+        assert_eq!(words, ["distance too far back", "RGB", "Rgb/Sixteen", "IHDR", "fcTL"]);
+    }
+
+    #[test]
+    fn formats_have_their_usual_names() {
+        let names = [ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Qoi, ImageFormat::Hdr]
+            .map(format_name);
+        assert_eq!(names, ["GIF", "TIFF", "QOI", "HDR"]);
     }
 }

@@ -67,7 +67,10 @@ fn nested_folders_and_every_format_are_read_and_the_rest_counted() {
     assert_eq!(greys(set.as_ref()), [5, 6, 4, 1, 3, 2]);
     assert_eq!((0..6).map(|i| set.label(i)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
     let [stray, others] = set.warnings() else { panic!("{:?}", set.warnings()) };
-    assert!(stray.contains(": 1 images beside the class folders"), "{stray}");
+    assert!(
+        stray.contains(": 1 image beside the class folders, of no class, is passed over"),
+        "{stray}"
+    );
     assert!(others.contains("passed over: 2 .gif, 1 .tif, 1 .txt;"), "{others}");
     let limited = OpenOptions { limit: Some(2), ..OpenOptions::default() };
     let limited = open(&spec(root), Split::Train, &limited).unwrap();
@@ -142,7 +145,7 @@ fn a_folder_of_one_part_is_both_splits_and_says_so() {
     fs::rename(root.join("val"), root.join("valid")).unwrap();
     assert_says(
         open_train(&root).map(drop),
-        &["both: folder is with `train`", "`train` and `val`"],
+        &["both: class `train` is a folder of folders of images", "`train` and `val`"],
     );
     // A class may be called so where its images lie in it.
     let root = dir.path().join("vehicles");

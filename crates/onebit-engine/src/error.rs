@@ -1,6 +1,7 @@
 use alloc::string::String;
 
 use onebit_model::GraphError;
+use onebit_model::quote::count;
 
 use crate::Isa;
 
@@ -19,7 +20,7 @@ pub enum EngineError {
     },
     /// A fully connected layer whose weights fit another image size.
     #[error(
-        "node `{node}`: tensor `{tensor}` has {found} elements, this image size needs {expected}"
+        "node `{node}`: tensor `{tensor}` has {}, this image size needs {expected}", count(*found, "element")
     )]
     ParameterSize {
         /// The node.
@@ -67,7 +68,7 @@ pub enum EngineError {
     },
     /// An image of the wrong length.
     #[error(
-        "the image has {found} values, expected {height}x{width}x{channels} = {expected} (NHWC)"
+        "the image has {}, expected {height}x{width}x{channels} = {expected} (NHWC)", count(*found, "value")
     )]
     ImageLength {
         /// Values given.
@@ -82,7 +83,9 @@ pub enum EngineError {
         width: usize,
     },
     /// A slice for the logits of the wrong length.
-    #[error("the slice for the logits has {found} places, the network has {expected} classes")]
+    #[error(
+        "the slice for the logits has {}, the network has {}", count(*found, "place"), count(*expected, "class")
+    )]
     LogitsLength {
         /// Places given.
         found: usize,
@@ -90,7 +93,9 @@ pub enum EngineError {
         expected: usize,
     },
     /// A slice for the times of the wrong length.
-    #[error("the slice for the times has {found} places, the plan has {expected} steps")]
+    #[error(
+        "the slice for the times has {}, the plan has {}", count(*found, "place"), count(*expected, "step")
+    )]
     TimesLength {
         /// Places given.
         found: usize,

@@ -2,12 +2,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
+use onebit_model::quote::{count, plain, shown_within};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, MANIFEST, open_regular, read_regular};
 
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Longest reason for which a manifest is refused, in characters.
+const LONGEST_REASON: usize = 400;
 
 /// Length and SHA-256 of each file of a folder, by name.
 #[derive(Serialize, Deserialize)]
@@ -41,7 +44,8 @@ impl Manifest {
         let path = folder.join(MANIFEST);
         let bad = |reason: String| Error::BadManifest { path: path.clone(), reason };
         let json = read_regular(&path, MAX_MANIFEST_BYTES)?;
-        let manifest: Self = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
+        let manifest: Self = serde_json::from_slice(&json)
+            .map_err(|e| bad(shown_within(&plain(&e.to_string()), LONGEST_REASON)))?;
         let plain = |name: &String| Path::new(name).file_name().is_some_and(|n| n == name.as_str());
         if let Some(name) = manifest.files.keys().find(|name| !plain(name)) {
             return Err(bad(format!("`{name}` is not the name of a file in this folder")));
@@ -90,7 +94,7 @@ impl Entry {
     fn compare(&self, path: &Path, found: &Self) -> Result<(), Error> {
         let damaged = |found, expected| Error::Damaged { path: path.to_owned(), found, expected };
         if found.bytes != self.bytes {
-            return Err(damaged(format!("{} bytes", found.bytes), format!("{} bytes", self.bytes)));
+            return Err(damaged(count(found.bytes, "byte"), count(self.bytes, "byte")));
         }
         if found.sha256 != self.sha256 {
             let sha256 = |entry: &Self| format!("SHA-256 {}", entry.sha256);

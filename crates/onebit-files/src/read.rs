@@ -221,6 +221,11 @@ impl Source for Opened {
     }
 
     fn read(&mut self, to: &mut [u8]) -> Result<(), Refused> {
-        self.reader.read_exact(to).map_err(Refused::Read)
+        self.reader.read_exact(to).map_err(|error| {
+            Refused::Read(match error.kind() {
+                io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it ends early"),
+                _ => error,
+            })
+        })
     }
 }

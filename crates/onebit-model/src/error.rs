@@ -32,7 +32,7 @@ pub enum GraphError {
     #[error("node `{0}`: the first node, and no other, must be the input")]
     MisplacedInput(String),
     /// Wrong number of inputs.
-    #[error("node `{node}`: {op} takes {expected} inputs, found {found}")]
+    #[error("node `{node}`: {op} takes {}, found {found}", quote::count(*expected, "input"))]
     Arity {
         /// The node.
         node: String,
@@ -114,7 +114,11 @@ pub enum GraphError {
     )]
     TooMuchWork(String),
     /// The number of class names is not the number of logits.
-    #[error("the graph names {classes} classes, its last node has {outputs} outputs")]
+    #[error(
+        "the graph names {}, its last node has {}",
+        quote::count(*classes, "class"),
+        quote::count(*outputs, "output")
+    )]
     Classes {
         /// Names.
         classes: usize,

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use onebit_model::quote::count;
 use onebit_model::{GraphError, ModelError};
 
 use crate::export::MAX_ONNX_BYTES;
@@ -35,8 +36,8 @@ pub enum PackError {
     NothingToQuantize,
     /// 8-bit layers that change too many predictions.
     #[error(
-        "8-bit layers change {changed} of {images} predictions, more than the {allowed} that are allowed, so \
-         the file is not written"
+        "8-bit layers change {changed} of {}, more than the {allowed} that are allowed, so the file is not written",
+        count(*images, "prediction")
     )]
     Int8Changes {
         /// Predictions compared.

@@ -6,6 +6,7 @@
 //! The limits are ours: float32 against float64 evaluation of a ReActNet-18 (2 million signs at 224x224) flips a
 //! sign in about one image of eight, 6e-8 per sign, and leaves the other logits within 1e-6 of their deviation.
 
+use onebit_model::quote::count;
 use onebit_model::{Graph, GraphError, Op, bits, infer};
 use serde::Serialize;
 
@@ -97,7 +98,7 @@ pub enum Disagreement {
     },
     /// Another class although all signs agree.
     #[error(
-        "{images} images are classified differently although all their signs agree: the packed model is wrong"
+        "{} classified differently although all signs agree: the packed model is wrong", count(*images, "image")
     )]
     Top1 {
         /// How many.
@@ -105,8 +106,8 @@ pub enum Disagreement {
     },
     /// Signs differ in more images than rounding explains.
     #[error(
-        "{flipped} of {images} images have a flipped sign, more than the {allowed} that rounding explains; most \
-         start at node `{node}`: the packed model is wrong"
+        "signs of {flipped} of {} are flipped, more than the {allowed} that rounding explains; most start at node \
+         `{node}`: the packed model is wrong", count(*images, "image")
     )]
     Flips {
         /// Images with a flip.

@@ -20,7 +20,7 @@ use onebit_model::file::{Weights, read_weights, write_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use onebit_model::quote::shown_within;
+use onebit_model::quote::{plain, shown_within};
 
 /// The values that training goes on from, where [`WEIGHTS`] holds averages.
 pub const CURRENT: &str = "current.safetensors";
@@ -345,7 +345,7 @@ fn parse_weights(path: &Path, name: &str, bytes: &[u8]) -> Result<Verified<Weigh
 
 fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, TrainError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let reason = format!("does not tell where a run stands: {error}");
+        let reason = format!("does not tell where a run stands: {}", plain(&error.to_string()));
         TrainError::damaged(&path.join(STATE), shown_within(&reason, LONGEST_REASON))
     })
 }

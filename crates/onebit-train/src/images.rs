@@ -34,6 +34,7 @@ impl Images {
         let test = open(&data.test, Split::Test, &options(data.test_limit))?;
         check(recipe, "images of", shape(&*train), shape(&*test))?;
         check(recipe, "the classes", train.classes().join(", "), test.classes().join(", "))?;
+        check_sizes(recipe, &*train)?;
         let warnings = warnings(&*train, &*test);
         let normalization = train.normalization();
         let task = Task {
@@ -82,6 +83,26 @@ fn warnings(train: &dyn Dataset, test: &dyn Dataset) -> Vec<String> {
         }
     }
     all
+}
+
+/// Refuses a batch with more images than there are, and a crop that can miss the image.
+fn check_sizes(recipe: &Recipe, train: &dyn Dataset) -> Result<(), TrainError> {
+    let images = train.len();
+    if recipe.train.batch > images {
+        let expected = format!("1 to {images}, the number of training images");
+        return Err(setting("train.batch", recipe.train.batch, expected));
+    }
+    let [_, height, width] = train.shape();
+    let (padding, most) = (recipe.train.augmentation.crop_padding, height.min(width));
+    if padding > most {
+        let expected = format!("0 to {most}, the shorter side of the images");
+        return Err(setting("train.augmentation.crop_padding", padding, expected));
+    }
+    Ok(())
+}
+
+fn setting(key: &'static str, value: usize, expected: String) -> TrainError {
+    TrainError::Setting { origin: "recipe".into(), key, value: value.to_string(), expected }
 }
 
 fn shape(dataset: &dyn Dataset) -> String {

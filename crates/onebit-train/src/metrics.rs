@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{Stage, write_file};
 use crate::{TrainError, text};
-use onebit_model::quote::shown;
+use onebit_model::quote::{count, shown};
 
 /// First line of the file.
 pub const HEADER: &str =
@@ -61,9 +61,9 @@ impl Row {
 
     fn from_line(line: &str) -> Result<Self, String> {
         let cells: Vec<&str> = line.split(',').collect();
-        let cells: [&str; COLUMNS] = cells
-            .try_into()
-            .map_err(|cells: Vec<_>| format!("{} columns, expected {COLUMNS}", cells.len()))?;
+        let cells: [&str; COLUMNS] = cells.try_into().map_err(|cells: Vec<_>| {
+            format!("{}, expected {COLUMNS}", count(cells.len(), "column"))
+        })?;
         let [epoch, stage, step, numbers @ ..] = cells;
         let mut values = [0.0; COLUMNS - 3];
         for (value, cell) in values.iter_mut().zip(numbers) {

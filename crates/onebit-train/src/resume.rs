@@ -11,7 +11,7 @@ use crate::optim::Optimizer;
 use crate::stages::stage_of;
 use crate::teacher::Teacher;
 use crate::{Recipe, TrainError};
-use onebit_model::quote::shown;
+use onebit_model::quote::{count, number, shown};
 
 /// Longest time that the steps of an epoch are believed to have taken, in seconds.
 const MAX_SECONDS: f64 = 1e10;
@@ -73,8 +73,9 @@ impl Expected<'_> {
         require(state.seed == train.seed, "seed", state.seed, train.seed)?;
         if state.images != self.images {
             return Err(format!(
-                "the run was started with {} training images, expected as many now, found {}",
-                state.images, self.images
+                "the run was started with {}, expected as many now, found {}",
+                count(state.images, "training image"),
+                self.images
             ));
         }
         presence("init_sha256", state.init_sha256.is_some(), "train.init", train.init.is_some())?;
@@ -87,14 +88,15 @@ impl Expected<'_> {
         let total = recipe.total_epochs();
         require(epoch <= total, "epoch", epoch, format!("0 to {total}, the epochs of the recipe"))?;
         let steps = if epoch == total { 0 } else { self.steps };
-        let expected = format!("0 to {steps} after {epoch} of {total} epochs");
+        let expected = format!("0 to {steps} after {epoch} of {}", count(total, "epoch"));
         require(step <= steps, "step_in_epoch", step, expected)?;
         let made = (epoch as u64).checked_mul(self.steps as u64);
         let made = made.and_then(|made| made.checked_add(step as u64));
         let expected = format!(
-            "{} after {epoch} epochs of {} steps and {step} more",
+            "{} after {} of {} and {step} more",
             made.map_or("fewer".into(), |made| made.to_string()),
-            self.steps
+            count(epoch, "epoch"),
+            count(self.steps, "step")
         );
         require(made == Some(global_step), "global_step", global_step, expected)?;
         let real = recipe.train.real_weight_epochs;
@@ -185,20 +187,20 @@ fn best(state: &State, recipe: &Recipe) -> Result<(), String> {
         false => "none before an epoch with binary weights is finished".into(),
     };
     require((first..=state.epoch).contains(&epoch), "best.epoch", epoch, expected)?;
-    require((0.0..=1.0).contains(&top1), "best.top1", top1, "a share from 0 to 1")
+    require((0.0..=1.0).contains(&top1), "best.top1", number(top1), "a share from 0 to 1")
 }
 
 fn sums(state: &State, recipe: &Recipe) -> Result<(), String> {
     let Sums { loss, correct, seconds } = state.sums;
     let steps = state.step_in_epoch;
     let most = steps as f64 * MAX_LOSS;
-    let expected = format!("the sum of the losses of {steps} steps");
-    require((-most..=most).contains(&loss), "sums.loss", loss, expected)?;
+    let expected = format!("the sum of the losses of {}", count(steps, "step"));
+    require((-most..=most).contains(&loss), "sums.loss", number(loss), expected)?;
     let most = steps.saturating_mul(recipe.train.batch);
     require(correct <= most, "sums.correct", correct, format!("0 to {most}"))?;
     let most = if steps == 0 { 0.0 } else { MAX_SECONDS };
-    let expected = format!("0 to {most} seconds for {steps} steps");
-    require((0.0..=most).contains(&seconds), "sums.seconds", seconds, expected)
+    let expected = format!("0 to {} for {}", count(most as u64, "second"), count(steps, "step"));
+    require((0.0..=most).contains(&seconds), "sums.seconds", number(seconds), expected)
 }
 
 fn presence(field: &str, found: bool, key: &str, expected: bool) -> Result<(), String> {

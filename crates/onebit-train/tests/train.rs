@@ -391,6 +391,16 @@ fn images_that_do_not_belong_together_are_refused_before_a_folder_is_made() {
     recipe.network.arch = "resnet20".into();
     recipe.train.batch = 85;
     let error = run(&recipe, &out, false, |_| false).0.unwrap_err();
-    assert!(error.to_string().contains("expected 85 to "), "{error}");
+    assert_eq!(error.kind(), ErrorKind::BadData);
+    let expected = "recipe: train.batch is 85, expected 1 to 84, the number of training images";
+    assert_eq!(error.to_string(), expected);
+    recipe.train.batch = 8;
+    recipe.train.augmentation.crop_padding = 29;
+    let error = run(&recipe, &out, false, |_| false).0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadData);
+    let expected = "recipe: train.augmentation.crop_padding is 29, expected 0 to 28, the shorter side of the images";
+    assert_eq!(error.to_string(), expected);
+    recipe.train.augmentation.crop_padding = usize::MAX;
+    run(&recipe, &out, false, |_| false).0.unwrap_err();
     assert!(!out.exists());
 }

@@ -80,11 +80,14 @@ fn mismatch(network: &[String], data: &[String], places: &[&[usize]]) -> String 
         quoted(&network.iter().collect::<Vec<_>>())
     };
     format!(
-        "has classes that the network does not have, {} of {}: {}; the network's {} classes are {network_names}",
+        "has classes that the network does not have, {} of {}: {}; the network's {} {network_names}",
         missing.len(),
         data.len(),
         quoted(&missing),
-        network.len(),
+        match network.len() {
+            1 => "only class is".to_owned(),
+            classes => format!("{classes} classes are"),
+        },
     )
 }
 

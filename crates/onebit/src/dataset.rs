@@ -11,7 +11,7 @@ use crate::classes::{self, Renamed};
 use crate::failure::Failure;
 use crate::finite;
 use crate::machine;
-use crate::output;
+use crate::output::{self, count};
 use crate::size::show;
 
 /// Images whose labels are classes of the network.
@@ -37,11 +37,11 @@ pub(crate) fn open(
     let (takes, has) = (graph.input_shape(), dataset.shape());
     if takes != has {
         return Err(Failure::bad_data(format!(
-            "data `{spec}` has {} images of {} classes, but the network takes {} images of {} classes",
+            "data `{spec}` has {} images of {}, but the network takes {} images of {}",
             show(has),
-            dataset.classes().len(),
+            count(dataset.classes().len() as u64, "class"),
             show(takes),
-            graph.classes.len(),
+            count(graph.classes.len() as u64, "class"),
         )));
     }
     Ok(Arc::from(dataset))

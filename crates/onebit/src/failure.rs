@@ -84,7 +84,35 @@ pub(crate) fn from_arguments(error: &clap::Error) -> anyhow::Result<()> {
     });
     let paragraphs = paragraphs.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
     let sentence = paragraphs.collect::<Vec<_>>().join("; ");
-    Err(Failure::usage(sentence.strip_prefix("error: ").unwrap_or(&sentence)))
+    Err(Failure::usage(in_plain_words(sentence.strip_prefix("error: ").unwrap_or(&sentence))))
+}
+
+/// What Rust says of a number that it cannot read, and what a user needs to know.
+const NUMBERS: [(&str, &str); 6] = [
+    ("invalid digit found in string", "expected a whole number of 0 or more"),
+    ("cannot parse integer from empty string", "expected a whole number of 0 or more"),
+    ("number too large to fit in target type", "the number is too large"),
+    ("number too small to fit in target type", "the number is too small"),
+    ("invalid float literal", "expected a number"),
+    ("cannot parse float from empty string", "expected a number"),
+];
+
+/// The sentence of a refused argument, the reason at its end in plain words.
+fn in_plain_words(sentence: &str) -> String {
+    for (said, meant) in NUMBERS {
+        if let Some(start) = sentence.strip_suffix(said) {
+            return format!("{start}{meant}");
+        }
+    }
+    let range = sentence.rsplit_once(" is not in ").and_then(|(start, range)| {
+        let ((start, _), (least, most)) = (start.rsplit_once(": ")?, range.split_once("..=")?);
+        let has_end = most.parse::<u64>().is_ok_and(|most| most < u32::MAX.into());
+        Some(match has_end {
+            true => format!("{start}: expected {least} to {most}"),
+            false => format!("{start}: expected {least} or more"),
+        })
+    });
+    range.unwrap_or_else(|| sentence.to_owned())
 }
 
 #[cfg(not(feature = "train"))]

@@ -129,7 +129,7 @@ impl Report {
         let Changes { images, changed, changed_allowed, top1_float, top1_int8, .. } = self.changes;
         format!(
             "8 bits for {}: {changed} of {} changed (allowed: {changed_allowed}), top-1 {:.2}% \
-             (floats: {:.2}%), logits within {:.1e} of their standard deviation, {} bytes saved\n",
+             (floats: {:.2}%), logits within {:.1e} of their standard deviation, bytes saved: {}\n",
             self.nodes.join(", "),
             count(images, "prediction"),
             100.0 * top1_int8,

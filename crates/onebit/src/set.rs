@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use onebit_model::arch::Config;
+use onebit_model::quote::{self, number, plain};
 use toml::{Table, Value};
 
 use crate::failure::Failure;
@@ -60,8 +61,16 @@ pub(crate) fn network(arch: &str, set: &[Set]) -> anyhow::Result<Config> {
         read(arch, others.map(|(_, set)| set))
     };
     let guilty = (0..set.len()).find(|&i| without(i).err().as_ref() != Some(&error));
-    let named = guilty.map_or(String::new(), |i| format!(" {}={}", set[i].key, set[i].value));
+    let named =
+        guilty.map_or(String::new(), |i| format!(" {}={}", set[i].key, shown(&set[i].value)));
     Err(Failure::usage(format!("--set{named}: {error}")))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Float(value) => number(*value),
+        value => quote::shown(&value.to_string()),
+    }
 }
 
 fn read<'a>(arch: &str, set: impl Iterator<Item = &'a Set>) -> Result<Config, String> {
@@ -70,7 +79,7 @@ fn read<'a>(arch: &str, set: impl Iterator<Item = &'a Set>) -> Result<Config, St
     for set in set {
         set.apply(&mut table)?;
     }
-    table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    table.try_into().map_err(|error: toml::de::Error| plain(error.message()))
 }
 
 #[cfg(test)]
@@ -103,6 +112,10 @@ mod tests {
             .collect();
         let error = network("resnet20", &sets).expect_err("colour is no option").to_string();
         assert!(error.starts_with("--set colour=\"red\": unknown field `colour`"), "{error}");
+        let huge = ["groups=1e308".parse().expect("a setting")];
+        let error = network("resnet20", &huge).expect_err("no whole number").to_string();
+        let expected = "--set groups=1e308: invalid type: number `1e308`, expected a whole number of 0 or more";
+        assert_eq!(error, expected);
     }
 
     #[test]

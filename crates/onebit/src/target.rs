@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::output::{self, thousands};
+use crate::output::{self, count};
 
 /// Where a file is to be written; checked before anything is computed.
 pub(crate) struct Target {
@@ -44,9 +44,14 @@ impl Target {
         let Ok(place) = fs::canonicalize(&self.path) else { return Ok(()) };
         if read.iter().any(|read| fs::canonicalize(read).is_ok_and(|read| read == place)) {
             let shown = self.path.display();
-            return Err(Failure::usage(format!(
-                "{shown}: is a file that is read here, which would be replaced; give the output another name"
-            )));
+            return Err(Failure::usage(match place.is_dir() {
+                true => format!(
+                    "{shown}: is the folder that is read here, expected the name of a file to write"
+                ),
+                false => format!(
+                    "{shown}: is a file that is read here, which would be replaced; give the output another name"
+                ),
+            }));
         }
         Ok(())
     }
@@ -65,7 +70,7 @@ impl Target {
         write(&self.path)?;
         if let Some(bytes) = before {
             let shown = self.path.display();
-            output::note(&format!("replaced {shown} ({} bytes)", thousands(bytes)));
+            output::note(&format!("replaced {shown} ({})", count(bytes, "byte")));
         }
         Ok(before.is_some())
     }

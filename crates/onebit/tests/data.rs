@@ -192,7 +192,7 @@ fn training_goes_on_without_bad_images_where_the_recipe_says_so() {
     let outcome = train("goes-on", &["--set", "data.skip_bad=true"]);
     outcome.succeeded();
     for (part, times) in [
-        ("1 of 13 images cannot be read and are left out", 1),
+        ("1 of 13 images cannot be read and is left out", 1),
         ("bad.png", 1),
         ("the same images are used to learn from and to measure with", 1),
         ("12 images to learn from", 1),

@@ -106,10 +106,33 @@ fn what_cannot_be_imported_is_one_sentence() {
     fails(&good, &["--arch", "dybnn18"], 65, "official checkpoints have no name for");
     fails(&good, &["--arch", "resnet1"], 64, "there is no architecture `resnet1`");
     fails(&good, &["--arch", "reactnet18", "--set", "colour=red"], 64, "colour");
-    fails(&good, &["--arch", "reactnet18", "--mean", "0.5"], 64, "3 finite means");
-    fails(&good, &["--arch", "reactnet18", "--input", "1x64x64"], 64, "1 finite means");
+    for (mean, words) in [
+        (["--mean", "0.5"], "--mean 0.5: expected a finite number for each of the 3 channels"),
+        (
+            ["--mean", "0,nan,1"],
+            "--mean 0,NaN,1: expected a finite number for each of the 3 channels",
+        ),
+        (
+            ["--std", "1,0,1e38"],
+            "--std 1,0,1e38: expected a finite number above 0 for each of the 3 channels",
+        ),
+        (
+            ["--std", "1,1,1,1"],
+            "--std 1,1,1,1: expected a finite number above 0 for each of the 3 channels",
+        ),
+        (["--std", "1,x,1"], "expected a number"),
+        (
+            ["--input", "1x64x64"],
+            "--mean 0.485,0.456,0.406: expected a finite number for each of the 1 channel",
+        ),
+    ] {
+        fails(&good, &[&["--arch", "reactnet18"], &mean[..]].concat(), 64, words);
+    }
 
     let classes = folder.path().join("classes.txt");
+    fs::write(&classes, "one\n").expect("written");
+    let options = ["--arch", "reactnet18", "--classes", text(&classes)];
+    fails(&good, &options, 65, "names 1 class, the checkpoint has 5");
     fs::write(&classes, "one\ntwo\n").expect("written");
     let options = ["--arch", "reactnet18", "--classes", text(&classes)];
     fails(&good, &options, 65, "names 2 classes, the checkpoint has 5");
@@ -166,7 +189,11 @@ fn class_names_are_those_that_a_reader_of_the_file_sees() {
     let (outcome, names) = named(b"crane\nb\nc\ncrane\nb\n");
     outcome.succeeded();
     assert_eq!(names, ["crane", "b", "c", "crane", "b"]);
-    assert!(outcome.stderr.contains("lines 1 and 4 are both `crane`"), "{}", outcome.stderr);
+    let said =
+        "lines 1 and 4 are both `crane`, and 2 lines in all repeat an earlier name: predictions";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    let (outcome, _) = named(b"crane\nb\nc\ncrane\ne\n");
+    assert!(outcome.stderr.contains("are both `crane`: predictions of"), "{}", outcome.stderr);
     assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
 }
 

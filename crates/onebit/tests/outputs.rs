@@ -91,6 +91,20 @@ fn what_is_read_is_not_replaced() {
 
 #[cfg(unix)]
 #[test]
+fn a_folder_that_is_read_is_called_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    fs::create_dir(&run).expect("a folder");
+    fs::rename(trained(folder.path()), run.join("weights.safetensors")).expect("moved");
+    let outcome = onebit(&["pack", text(&run), "-o", text(&run)]);
+    let said = format!(
+        "{}: is the folder that is read here, expected the name of a file to write",
+        text(&run)
+    );
+    assert_eq!(outcome.failed(64), said);
+}
+
+#[test]
 fn folders_and_devices_are_not_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let (model, from) = (packed(folder.path()), trained(folder.path()));

@@ -10,7 +10,7 @@ use alloc::format;
 use super::block::{Block, Map, Trunk};
 use super::builder::Builder;
 use super::stem::stem;
-use super::{ArchError, Options, Task, bad_option};
+use super::{ArchError, Downsample, Options, Task, bad_option};
 use crate::{Geometry, Graph, Op};
 
 /// Channels of the convolutions, the first of which is the stem.
@@ -48,7 +48,13 @@ fn check(options: &Options<'_>, widths: &[usize]) -> Result<(), ArchError> {
         return Err(bad_option("blocks", blocks, expected));
     }
     if let Some(downsample) = options.config.downsample {
-        return Err(bad_option("downsample", downsample, "no value here, without shortcuts"));
+        let value = match downsample {
+            Downsample::Float => "float",
+            Downsample::FloatGrouped => "float_grouped",
+            Downsample::Binary => "binary",
+            Downsample::Duplicate => "duplicate",
+        };
+        return Err(bad_option("downsample", value, "no value here, without shortcuts"));
     }
     Ok(())
 }

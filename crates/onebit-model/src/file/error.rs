@@ -32,7 +32,7 @@ pub enum FileError {
         bytes: usize,
     },
     /// More bytes than the header announces.
-    #[error("the file has {found} bytes, expected {expected}: nothing may follow the tensors")]
+    #[error("the file has {}, expected {expected}: nothing may follow the tensors", quote::count(*found, "byte"))]
     Trailing {
         /// Bytes that the header announces.
         expected: usize,

@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::Recipe;
 use crate::TrainError;
-use onebit_model::quote::{shown, shown_within};
+use onebit_model::quote::{number, plain, shown, shown_within};
 
 /// Longest message of the TOML library that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 400;
@@ -89,7 +89,11 @@ fn value(text: &str) -> Value {
 }
 
 fn worded(value: Option<&Value>) -> String {
-    value.map_or_else(|| "not set".into(), |value| shown(&value.to_string()))
+    match value {
+        None => "not set".into(),
+        Some(Value::Float(value)) => number(*value),
+        Some(value) => shown(&value.to_string()),
+    }
 }
 
 /// Turns serde's message into a sentence; serde puts names in backticks.
@@ -115,8 +119,8 @@ fn explain(error: &toml::de::Error, origin: &str) -> TrainError {
         Some(unknown) if message.starts_with("unknown variant") => {
             format!("{section} is `{}`, expected {}", shown(unknown), alternatives(&known))
         }
-        _ if section.is_empty() => plain_types(&sentence(message)),
-        _ => format!("{section}: {}", plain_types(&sentence(message))),
+        _ if section.is_empty() => sentence(message),
+        _ => format!("{section}: {}", sentence(message)),
     };
     TrainError::Recipe { origin: origin.to_owned(), reason }
 }
@@ -154,19 +158,9 @@ fn alternatives(known: &[&str]) -> String {
     }
 }
 
-fn plain_types(message: &str) -> String {
-    let words = message.split(' ').map(|word| match word {
-        "usize" | "u64" => "a whole number of 0 or more",
-        "f32" | "f64" => "a number",
-        "bool" => "true or false",
-        word => word,
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// A message in one line, cut where it quotes what is long.
+/// A message in one line and in plain words, cut where it quotes what is long.
 fn sentence(message: &str) -> String {
-    shown_within(&message.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST_MESSAGE)
+    shown_within(&plain(&message.split_whitespace().collect::<Vec<_>>().join(" ")), LONGEST_MESSAGE)
 }
 
 /// Levenshtein distance.

@@ -1,6 +1,6 @@
 //! Which values a recipe may have.
 
-use std::fmt::Display;
+use std::fmt::{Display, LowerExp};
 
 use onebit_model::arch::ARCHITECTURES;
 
@@ -8,7 +8,7 @@ use super::{Recipe, Stages, Train};
 use crate::TrainError;
 use crate::binarize::BadSetting;
 use crate::schedule::{Granularity, Schedule};
-use onebit_model::quote::shown;
+use onebit_model::quote::{number, shown};
 
 pub(super) const MAX_EPOCHS: usize = 100_000;
 pub(super) const MAX_BATCH: usize = 65_536;
@@ -49,10 +49,11 @@ impl Check<'_> {
         if allowed {
             return Ok(());
         }
+        let value = value.to_string();
         Err(TrainError::Setting {
             origin: self.origin.to_owned(),
             key,
-            value: shown(&value.to_string()),
+            value: if value.is_empty() { "\"\"".into() } else { shown(&value) },
             expected: expected.to_string(),
         })
     }
@@ -60,8 +61,8 @@ impl Check<'_> {
     fn data(&self, recipe: &Recipe) -> Result<(), TrainError> {
         let data = &recipe.data;
         let spec = "a data spec such as fashion-mnist-sample:train";
-        self.require(!data.train.is_empty(), "data.train", "empty", spec)?;
-        self.require(!data.test.is_empty(), "data.test", "empty", spec)?;
+        self.require(!data.train.is_empty(), "data.train", "", spec)?;
+        self.require(!data.test.is_empty(), "data.test", "", spec)?;
         if let Some([height, width]) = data.image_size {
             let allowed = [height, width].iter().all(|side| (1..=MAX_SIDE).contains(side));
             let value = format!("[{height}, {width}]");
@@ -109,12 +110,7 @@ impl Check<'_> {
         let expected = format!("1 to {MAX_BATCH}");
         self.require((1..=MAX_BATCH).contains(&batch), "train.batch", batch, expected)?;
         let empty = train.init.as_ref().is_some_and(|path| path.as_os_str().is_empty());
-        self.require(
-            !empty,
-            "train.init",
-            "empty",
-            "the path of a run, checkpoint or weights file",
-        )?;
+        self.require(!empty, "train.init", "", "the path of a run, checkpoint or weights file")?;
         self.require(train.save_every > 0, "train.save_every", 0, "1 or more epochs")?;
         let kept = train.keep_checkpoints;
         self.require(kept > 0, "train.keep_checkpoints", kept, "1 or more")?;
@@ -125,21 +121,21 @@ impl Check<'_> {
     fn optimizer(&self, recipe: &Recipe) -> Result<(), TrainError> {
         let train = &recipe.train;
         let positive = |x: f64| x.is_finite() && x > 0.0;
-        self.require(positive(train.lr), "train.lr", train.lr, "a number above 0")?;
+        self.require(positive(train.lr), "train.lr", number(train.lr), "a number above 0")?;
         let betas = train.betas.iter().all(|beta| (0.0..1.0).contains(beta));
-        let value = format!("{:?}", train.betas);
+        let value = list(train.betas);
         self.require(betas, "train.betas", value, "two numbers from 0 up to, but not, 1")?;
-        self.require(positive(train.eps), "train.eps", train.eps, "a number above 0")?;
+        self.require(positive(train.eps), "train.eps", number(train.eps), "a number above 0")?;
         let decay = train.weight_decay;
         let allowed = decay.is_finite() && decay >= 0.0;
-        self.require(allowed, "train.weight_decay", decay, "a number of 0 or more")?;
+        self.require(allowed, "train.weight_decay", number(decay), "a number of 0 or more")?;
         let average = train.ema.unwrap_or(0.5);
         let allowed = average > 0.0 && average < 1.0;
-        self.require(allowed, "train.ema", average, "a number above 0 and below 1")?;
+        self.require(allowed, "train.ema", number(average), "a number above 0 and below 1")?;
         let smoothing = train.label_smoothing;
         let allowed = (0.0..1.0).contains(&smoothing);
         let expected = "a number from 0 up to, but not, 1";
-        self.require(allowed, "train.label_smoothing", smoothing, expected)
+        self.require(allowed, "train.label_smoothing", number(smoothing), expected)
     }
 
     fn augmentation(&self, recipe: &Recipe) -> Result<(), TrainError> {
@@ -148,7 +144,7 @@ impl Check<'_> {
         let allowed = least > 0.0 && least <= greatest && greatest <= 1.0;
         let key = "train.augmentation.random_resized_crop";
         let expected = "two shares of the area above 0 and up to 1, the smaller one first";
-        self.require(allowed, key, format!("[{least}, {greatest}]"), expected)?;
+        self.require(allowed, key, list([least, greatest]), expected)?;
         let padding = augmentation.crop_padding;
         let expected = "0 where train.augmentation.random_resized_crop is set";
         self.require(padding == 0, "train.augmentation.crop_padding", padding, expected)
@@ -158,18 +154,18 @@ impl Check<'_> {
         let Some(teacher) = &recipe.train.teacher else { return Ok(()) };
         let empty = teacher.path.as_os_str().is_empty();
         let expected = "the path of an ONNX file, run, checkpoint or weights file";
-        self.require(!empty, "train.teacher.path", "empty", expected)?;
+        self.require(!empty, "train.teacher.path", "", expected)?;
         let empty = teacher.columns.as_ref().is_some_and(Vec::is_empty);
         self.require(!empty, "train.teacher.columns", "[]", "an output for each class")?;
         let finite = teacher.mean.iter().flatten().all(|value| value.is_finite());
-        let value = format!("{:?}", teacher.mean.as_deref().unwrap_or_default());
+        let value = list(teacher.mean.iter().flatten().copied());
         self.require(finite, "train.teacher.mean", value, "finite numbers")?;
         let positive = teacher.std.iter().flatten().all(|&std| std.is_finite() && std > 0.0);
-        let value = format!("{:?}", teacher.std.as_deref().unwrap_or_default());
+        let value = list(teacher.std.iter().flatten().copied());
         self.require(positive, "train.teacher.std", value, "numbers above 0")?;
         let smoothing = recipe.train.label_smoothing;
         let expected = "0 where [train.teacher] takes the place of the labels";
-        self.require(smoothing == 0.0, "train.label_smoothing", smoothing, expected)
+        self.require(smoothing == 0.0, "train.label_smoothing", number(smoothing), expected)
     }
 
     fn estimators(&self, recipe: &Recipe) -> Result<(), TrainError> {
@@ -184,4 +180,13 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// Numbers as TOML has them.
+fn list<F>(values: impl IntoIterator<Item = F>) -> String
+where
+    F: Copy + Display + LowerExp + Into<f64>,
+{
+    let values: Vec<String> = values.into_iter().map(number).collect();
+    format!("[{}]", values.join(", "))
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
-use onebit_files::{Error, shown};
+use onebit_files::{Error, count, shown};
 
 /// Most bytes of a teacher's ONNX file, and of it with the weights of other files.
 pub(super) const MAX_ONNX_BYTES: u64 = 2 << 30;
@@ -176,9 +176,10 @@ impl Inliner {
         let (file, len) = open(&mut self.open, location, &path).map_err(failed)?;
         let wanted = place.length.or(len.checked_sub(offset)).unwrap_or(u64::MAX);
         if offset.checked_add(wanted).is_none_or(|end| end > len) {
-            let wanted = place.length.map_or("what is".into(), |length| format!("{length} bytes"));
+            let wanted = place.length.map_or("what is".into(), |length| count(length, "byte"));
             return refused(format!(
-                "needs {wanted} from byte {offset} of `{file_name}`, which has {len} bytes"
+                "needs {wanted} from byte {offset} of `{file_name}`, which has {}",
+                count(len, "byte")
             ));
         }
         let left = self.left.checked_sub(wanted);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use onebit_model::arch::Task;
 use onebit_model::file::write_weights;
+use onebit_model::quote::count;
 use onebit_model::{Graph, Normalization, Verified};
 use sha2::{Digest, Sha256};
 
@@ -176,8 +177,8 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
         [("train.teacher.mean", &normalization.mean), ("train.teacher.std", &normalization.std)]
     {
         if values.len() != channels {
-            let found = values.len();
-            let reason = format!("{key} has {found} values, expected {channels}, one per channel");
+            let found = count(values.len(), "value");
+            let reason = format!("{key} has {found}, expected {channels}, one per channel");
             return Err(refused(&path, reason));
         }
     }
@@ -241,14 +242,15 @@ fn columns(
             return Ok((0..outputs).collect());
         }
         return Err(format!(
-            "the network has {outputs} outputs, but the data has {classes} classes; name the output of each class with \
-             train.teacher.columns"
+            "the network has {}, but the data has {}; name the output of each class with train.teacher.columns",
+            count(outputs, "output"),
+            count(classes, "class")
         ));
     };
     if columns.len() != classes {
-        let found = columns.len();
+        let found = count(columns.len(), "output");
         return Err(format!(
-            "train.teacher.columns names {found} outputs, expected {classes}, one per class of the data"
+            "train.teacher.columns names {found}, expected {classes}, one per class of the data"
         ));
     }
     match columns.iter().find(|&&column| column >= outputs) {

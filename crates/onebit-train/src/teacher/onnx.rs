@@ -1,7 +1,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use onebit_files::shown_within;
+use onebit_files::{count, shown_within};
 use rayon::prelude::*;
 use rten::{DataType, Dimension, Model, RunOptions, ThreadPool, ValueType};
 use rten_tensor::{AsView, NdTensorView, Tensor};
@@ -30,7 +30,9 @@ impl Onnx {
         let (inputs, outputs) = (model.input_ids().len(), model.output_ids().len());
         if (inputs, outputs) != (1, 1) {
             return Err(format!(
-                "the network has {inputs} inputs and {outputs} outputs, expected one of each"
+                "the network has {} and {}, expected one of each",
+                count(inputs, "input"),
+                count(outputs, "output")
             ));
         }
         let threads = rayon::current_num_threads();
@@ -62,7 +64,10 @@ impl Onnx {
                 |(image, logits)| {
                     let found = self.run(image, Some(pool))?;
                     if found.len() != outputs {
-                        return Err(format!("gives {} outputs, before {outputs}", found.len()));
+                        return Err(format!(
+                            "gives {}, before {outputs}",
+                            count(found.len(), "output")
+                        ));
                     }
                     logits.copy_from_slice(&found);
                     Ok(())
@@ -102,7 +107,7 @@ impl Onnx {
             None | Some(ValueType::Tensor(DataType::Float)) => {}
             Some(other) => {
                 return Err(format!(
-                    "the network's input is of the type {other}, expected tensor(f32), normalised pixels"
+                    "the network's input is {other}, expected a tensor of 32-bit floats, normalised pixels"
                 ));
             }
         }

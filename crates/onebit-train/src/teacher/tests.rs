@@ -96,7 +96,7 @@ fn a_teacher_that_does_not_fit_is_refused_in_one_sentence() {
         (
             recipe::Teacher { columns: Some(vec![0]), ..nchw.clone() },
             task(2),
-            "names 1 outputs, expected 2",
+            "names 1 output, expected 2",
         ),
         (
             recipe::Teacher { mean: None, ..nchw.clone() },

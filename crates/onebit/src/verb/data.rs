@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::classes::quoted;
 use crate::failure::Failure;
 use crate::machine;
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{self, Align, Table, bytes, count, thousands};
 use crate::progress::Progress;
 use crate::size::show;
 
@@ -248,8 +248,8 @@ fn check(spec: &str, json: bool) -> anyhow::Result<()> {
     let bad: usize = splits.iter().map(|split| split.bad.len()).sum();
     let unreadable = (bad > 0).then(|| {
         format!(
-            "{bad} of {images} images cannot be read, expected whole images; data.skip_bad = true in a recipe leaves \
-             them out"
+            "{bad} of {} cannot be read, expected whole images; data.skip_bad = true in a recipe leaves them out",
+            count(images as u64, "image")
         )
     });
     let differing = differing_classes(&splits);

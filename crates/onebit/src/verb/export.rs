@@ -5,7 +5,7 @@ use onebit_pack::export::{OPSET, to_onnx};
 use serde::Serialize;
 
 use crate::model_file::{self, Packed};
-use crate::output::{self, Align, Table, thousands};
+use crate::output::{self, Align, Table, count, thousands};
 use crate::size::InputSize;
 use crate::target::Target;
 
@@ -68,9 +68,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let (path, [c, h, w]) = (done.output.display(), onnx.input);
     output::text(&format!(
-        "{}{nodes} nodes of opset {OPSET}, float32: input [N, {c}, {h}, {w}], logits [N, {classes}]\n\
+        "{}{} of opset {OPSET}, float32: input [N, {c}, {h}, {w}], logits [N, {classes}]\n\
          run it: onnxruntime.InferenceSession(\"{path}\").run(None, {{\"input\": x}}) with the x of `onebit run`\n",
         table.render(),
+        count(nodes as u64, "node"),
         classes = model.graph.classes.len(),
     ))
 }

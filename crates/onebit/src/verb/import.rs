@@ -5,6 +5,7 @@ use onebit_files::shown;
 use onebit_model::arch::{self, Task};
 use onebit_model::file;
 use onebit_model::limits::MAX_NAME_BYTES;
+use onebit_model::quote::number;
 use onebit_model::{Graph, Normalization, Verified};
 use onebit_pack::PackError;
 use onebit_pack::import::{Checkpoint, Imported};
@@ -117,9 +118,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let done = import(args)?;
     if done.ties > 0 {
         output::note(&format!(
-            "warning: {} binary weights are exactly 0; PyTorch's sign of them is 0, here it is -1, so that the \
-             network may compute something else",
-            thousands(done.ties as u64)
+            "warning: {} exactly 0; PyTorch's sign of 0 is 0, here it is -1, so that the network may compute something \
+             else",
+            match done.ties {
+                1 => "1 binary weight is".to_owned(),
+                ties => format!("{} binary weights are", thousands(ties as u64)),
+            }
         ));
     }
     if json { output::json(&done) } else { output::text(&done.table()) }
@@ -127,6 +131,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 fn import(args: Args) -> anyhow::Result<Done> {
     let architecture = arch::find(&args.arch)?;
+    let channels = args.input.as_ref().map_or(architecture.input, |size| size.0)[0];
+    check_channels("--mean", &args.mean, channels, "a finite number", f32::is_finite)?;
+    let positive = |std: f32| std.is_finite() && std > 0.0;
+    check_channels("--std", &args.std, channels, "a finite number above 0", positive)?;
     let hint = "`onebit export` makes other formats of the packed file";
     let read: Vec<&Path> =
         [args.checkpoint.as_path()].into_iter().chain(args.classes.as_deref()).collect();
@@ -186,6 +194,25 @@ fn graph(
     Ok(arch::build(&set::network(&args.arch, &args.set)?, &task)?)
 }
 
+/// Checks an option that has a value for each channel.
+fn check_channels(
+    flag: &str,
+    values: &[f32],
+    channels: usize,
+    kind: &str,
+    allowed: impl Fn(f32) -> bool,
+) -> anyhow::Result<()> {
+    if values.len() == channels && values.iter().all(|&value| allowed(value)) {
+        return Ok(());
+    }
+    let found: Vec<String> = values.iter().map(|&value| number(value)).collect();
+    Err(Failure::usage(format!(
+        "{flag} {}: expected {kind} for each of the {}",
+        shown(&found.join(",")),
+        count(channels as u64, "channel")
+    )))
+}
+
 fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
 }
@@ -208,9 +235,9 @@ fn class_names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     let names: Vec<String> = names.map(str::to_owned).collect();
     if names.len() != classes {
         return Err(Failure::bad_data(format!(
-            "{} names {} classes, the checkpoint has {classes}: expected one name on each line",
+            "{} names {}, the checkpoint has {classes}: expected one name on each line",
             path.display(),
-            names.len()
+            count(names.len() as u64, "class")
         )));
     }
     let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
@@ -229,11 +256,13 @@ fn class_names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
     }
     if let Some((first, line, name)) = twice.first() {
         output::note(&format!(
-            "warning: {}: lines {first} and {line} are both `{}`, and {} names are there twice in all: predictions of such \
-             classes look alike",
+            "warning: {}: lines {first} and {line} are both `{}`{}: predictions of such classes look alike",
             path.display(),
             shown(name),
-            twice.len()
+            match twice.len() {
+                1 => String::new(),
+                lines => format!(", and {lines} lines in all repeat an earlier name"),
+            }
         ));
     }
     Ok(names)

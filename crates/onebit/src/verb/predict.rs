@@ -14,7 +14,7 @@ use crate::failure::{self, Failure};
 use crate::finite;
 use crate::memory;
 use crate::model_file::{self, Packed, is_packed};
-use crate::output::{self, Align, Table, thousands};
+use crate::output::{self, Align, Table, count, thousands};
 use crate::progress::Progress;
 use crate::runner::{Runner, parse_threads};
 
@@ -92,8 +92,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match predictions.iter().filter(failed).count() {
         0 => Ok(()),
         failed => {
-            let [failed, all] = [failed, images.len()].map(|n| thousands(n as u64));
-            Err(Failure::bad_data(format!("{failed} of {all} images have no prediction")))
+            let have = if failed == 1 { "has" } else { "have" };
+            let (failed, all) = (thousands(failed as u64), count(images.len() as u64, "image"));
+            Err(Failure::bad_data(format!("{failed} of {all} {have} no prediction")))
         }
     }
 }

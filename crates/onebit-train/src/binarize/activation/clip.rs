@@ -1,5 +1,6 @@
 //! The straight-through estimator of BinaryNet: 1 up to a bound.
 
+use onebit_model::quote::number;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,7 @@ impl Surrogate for Clip {
     fn validate(&self) -> Result<(), BadSetting> {
         let Clip { bound } = *self;
         BadSetting::unless_positive([bound], "a bound above 0", || {
-            format!("clip with bound {bound}")
+            format!("clip with bound {}", number(bound))
         })
     }
 }

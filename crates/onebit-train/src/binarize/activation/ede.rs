@@ -1,5 +1,6 @@
 //! IR-Net's error decay estimator: the derivative of a scaled hyperbolic tangent.
 
+use onebit_model::quote::number;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ impl Surrogate for Ede {
     fn validate(&self) -> Result<(), BadSetting> {
         let Ede { k, t } = *self;
         BadSetting::unless_positive([k, t], "k and t above 0", || {
-            format!("ede with k {k} and t {t}")
+            format!("ede with k {} and t {}", number(k), number(t))
         })
     }
 }

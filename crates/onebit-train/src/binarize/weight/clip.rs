@@ -1,5 +1,6 @@
 //! The straight-through estimator of BinaryNet and XNOR-Net for weights: 1 up to a bound.
 
+use onebit_model::quote::number;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ impl WeightBinarizer for ClipWeight {
     fn validate(&self) -> Result<(), BadSetting> {
         let ClipWeight { bound } = *self;
         BadSetting::unless_positive([bound], "a bound above 0", || {
-            format!("clip with bound {bound}")
+            format!("clip with bound {}", number(bound))
         })
     }
 }

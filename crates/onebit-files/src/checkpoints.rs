@@ -16,12 +16,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position that a folder's name says, if it is one.
+    /// The position that a folder's name says, if it is the name of one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let numbers = name.strip_prefix("epoch-")?;
         let (epoch, step) = numbers.split_once("-step-").unwrap_or((numbers, "0"));
-        Some(Self { epoch: epoch.parse().ok()?, step: step.parse().ok()? })
+        let position = Self { epoch: epoch.parse().ok()?, step: step.parse().ok()? };
+        (position.to_string() == name).then_some(position)
     }
 }
 
@@ -62,7 +63,17 @@ mod tests {
             assert_eq!(position.to_string(), name);
             assert_eq!(Position::from_name(name), Some(position));
         }
-        for other in ["epoch-", "epoch-x", "epoch-1-step-", "best", ".tmp-epoch-00005"] {
+        for other in [
+            "epoch-",
+            "epoch-x",
+            "epoch-5",
+            "epoch-+0005",
+            "epoch-1-step-",
+            "epoch-00001-step-000000",
+            "best",
+            ".tmp-epoch-00005",
+            "damaged-epoch-00005",
+        ] {
             assert_eq!(Position::from_name(other), None, "{other}");
         }
     }

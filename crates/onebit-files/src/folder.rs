@@ -9,6 +9,7 @@ use crate::manifest::Manifest;
 use crate::{Error, MANIFEST, UNFINISHED, read_regular};
 
 const REPLACED: &str = ".old-";
+const DAMAGED: &str = "damaged-";
 
 /// Writes a folder with `files` and their manifest: first under another name beside it, then, when all of it is on
 /// the disk, by a rename. A folder that is there already is replaced.
@@ -76,6 +77,28 @@ pub fn remove_folder(folder: &Path) -> Result<(), Error> {
     let doomed = beside(folder, UNFINISHED)?;
     fs::rename(folder, &doomed).map_err(Error::write(folder))?;
     remove(&doomed)
+}
+
+/// Gives a file or folder that is damaged the name `damaged-NAME` beside it, or `damaged-NAME-2` and so on where that is
+/// taken, and returns the new path.
+///
+/// # Errors
+/// Anything that the system refuses; then it has its name still.
+pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let first = beside(path, DAMAGED)?;
+    let mut aside = first.clone();
+    for number in 2.. {
+        match fs::symlink_metadata(&aside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => return Err(Error::read(&aside)(error)),
+            Ok(_) => {}
+        }
+        let mut name = first.clone().into_os_string();
+        name.push(format!("-{number}"));
+        aside = name.into();
+    }
+    rename(path, &aside)?;
+    Ok(aside)
 }
 
 /// Names of what is in `folder`, as far as they are Unicode; none if it does not exist.

@@ -17,7 +17,7 @@ mod weights;
 pub use atomic::{AtomicFile, rename, write_atomic};
 pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
-pub use folder::{read_folder, recover, remove_folder, write_folder};
+pub use folder::{read_folder, recover, remove_folder, set_aside, write_folder};
 pub use onebit_model::quote::{count, shown, shown_within};
 pub use read::{
     Opened, Refused, open_regular, open_to_read, parse_limited, read_if, read_limited,

@@ -10,11 +10,12 @@
 //!   manifest.json          length and SHA-256 of each of these, written last
 //! ```
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use onebit_files::recover;
 pub use onebit_files::{MANIFEST, WEIGHTS};
-use onebit_files::{Position, checkpoints, read_folder, remove_folder, write_folder};
+use onebit_files::{Position, checkpoints, read_folder, remove_folder, set_aside, write_folder};
 use onebit_model::Verified;
 use onebit_model::file::{Weights, read_weights, write_weights};
 use serde::{Deserialize, Serialize};
@@ -149,10 +150,13 @@ pub struct Skipped {
     pub path: PathBuf,
     /// What is wrong with it, in one sentence that names the file.
     pub reason: String,
+    /// Where it is now if it had to make way.
+    pub kept_as: Option<PathBuf>,
 }
 
 /// Writes a checkpoint into `folder` and removes those that are no longer needed: all but the newest `kept`, and
-/// any of a later epoch, which the run has gone back from. Returns its folder.
+/// any of a later epoch, which the run has gone back from. A folder that holds other files too stays. Returns the
+/// checkpoint's folder.
 ///
 /// # Errors
 /// A file that cannot be written; then nothing of it is left, and earlier checkpoints are as they were.
@@ -177,11 +181,26 @@ pub fn save(
     let ahead = others.iter().filter(|&&(other, _)| other > position).count();
     let kept = ahead..ahead.saturating_add(kept.saturating_sub(1));
     for (i, (_, path)) in others.iter().enumerate() {
-        if !kept.contains(&i) {
+        if !kept.contains(&i) && holds_nothing_else(path)? {
             remove_folder(path)?;
         }
     }
     Ok(path)
+}
+
+/// Whether a folder has only files that a checkpoint has.
+fn holds_nothing_else(folder: &Path) -> Result<bool, TrainError> {
+    let own = [WEIGHTS, CURRENT, OPTIMIZER, STATE, MANIFEST];
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(folder).map_err(TrainError::read(folder))? {
+        let name = entry.map_err(TrainError::read(folder))?.file_name();
+        if !own.iter().any(|own| name == *own) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes the weights that gave the best result, without the optimizer, in the place of earlier ones.
@@ -210,7 +229,7 @@ pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
                 return Ok(Latest { checkpoint, skipped });
             }
             Err(error) if error.is_damage() => {
-                skipped.push(Skipped { path, reason: error.to_string() });
+                skipped.push(Skipped { path, reason: error.to_string(), kept_as: None });
             }
             Err(error) => return Err(error),
         }
@@ -229,12 +248,15 @@ pub fn of_epochs(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     Ok(between.map(|(position, path)| (position.epoch, path)).collect())
 }
 
-/// Removes damaged checkpoints, so that they do not count among those that stay.
+/// Gives damaged checkpoints another name, so that they are none and nothing of them is lost.
 ///
 /// # Errors
-/// A folder that cannot be removed.
-pub fn discard(skipped: &[Skipped]) -> Result<(), TrainError> {
-    Ok(skipped.iter().try_for_each(|skipped| remove_folder(&skipped.path))?)
+/// A folder that cannot be renamed.
+pub fn keep_aside(skipped: &mut [Skipped]) -> Result<(), TrainError> {
+    for skipped in skipped {
+        skipped.kept_as = Some(set_aside(&skipped.path)?);
+    }
+    Ok(())
 }
 
 /// Reads a checkpoint.

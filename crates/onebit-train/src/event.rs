@@ -56,7 +56,7 @@ pub enum Event {
         epoch: usize,
         /// Finished steps of the next epoch.
         step: usize,
-        /// Newer checkpoints that were damaged and have been removed.
+        /// Newer checkpoints that are damaged and have been given another name.
         skipped: Vec<Skipped>,
     },
     /// A run is resumed that has nothing left to do.
@@ -80,10 +80,12 @@ pub enum Event {
         /// Learning rate of the next step.
         lr: f64,
     },
-    /// The weights in `best` were damaged or missing.
+    /// The weights in `best` are damaged or missing.
     BestDamaged {
         /// What is wrong, in one sentence that names the file or folder.
         reason: String,
+        /// Where they are now, unless nothing was there.
+        kept_as: Option<PathBuf>,
         /// What has taken their place: the best of the checkpoints that are kept. With `None` the best of the epochs to
         /// come will.
         instead: Option<Best>,

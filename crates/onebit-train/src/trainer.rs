@@ -100,6 +100,8 @@ struct Session<'a> {
     optimizer: Optimizer,
     average: Option<Average>,
     state: State,
+    /// The best weights that are kept, if they are of an epoch that the run comes to again.
+    ahead: Option<Best>,
     /// The stage that was last announced.
     announced: Option<Stage>,
     newest: Option<PathBuf>,
@@ -149,6 +151,7 @@ impl<'a> Session<'a> {
             optimizer,
             average: None,
             state,
+            ahead: None,
             announced: None,
             newest: None,
             started: Instant::now(),
@@ -330,13 +333,20 @@ impl<'a> Session<'a> {
         self.state.epoch = row.epoch;
         self.state.step_in_epoch = 0;
         self.state.sums = Sums::default();
-        let better = self.state.best.is_none_or(|best| test.top1 > best.top1);
-        let best = better && self.state.stage == Stage::BinaryWeights;
+        let is_binary = self.state.stage == Stage::BinaryWeights;
+        let better_than = |best: Option<Best>| best.is_none_or(|best| test.top1 > best.top1);
+        let better = is_binary && better_than(self.state.best);
+        let best = better && better_than(self.ahead);
         (self.events)(Event::Epoch { row, best });
-        if best {
+        if better {
             self.state.best = Some(Best { epoch: row.epoch, top1: test.top1 });
+        }
+        if best {
+            self.ahead = None;
             let weights = self.weights()?;
             checkpoint::save_best(&self.run.paths.best(), &self.state, &weights)?;
+        } else if self.ahead.is_some_and(|ahead| ahead.epoch <= row.epoch) {
+            self.state.best = self.ahead.take();
         }
         let (first, epochs) = epochs_of(self.recipe, self.state.stage);
         let last_of_stage = row.epoch == first + epochs;
@@ -374,7 +384,7 @@ impl<'a> Session<'a> {
         Summary {
             epoch: self.state.epoch,
             epochs: self.recipe.total_epochs(),
-            best: self.state.best,
+            best: self.ahead.or(self.state.best),
             checkpoint: self.newest,
             interrupted,
             seconds: self.started.elapsed().as_secs_f64(),

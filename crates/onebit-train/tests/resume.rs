@@ -1,4 +1,4 @@
-//! Runs that go on: every number of a checkpoint fits the recipe, and the best weights are whole.
+//! Runs that go on: every number of a checkpoint fits the recipe, and the rows of the curves are there.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,58 +6,19 @@ mod runs;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use onebit_data::ErrorKind;
 use onebit_model::file::{Container, Kind, container};
 use onebit_model::{Data, Tensor};
-use onebit_train::checkpoint::{Best, CURRENT, MANIFEST, OPTIMIZER, STATE, WEIGHTS};
+use onebit_train::checkpoint::{CURRENT, MANIFEST, OPTIMIZER, STATE, WEIGHTS};
 use onebit_train::{Event, RunPaths, TrainError, metrics};
-use runs::{recipe, refused, run, run_to, stopped, trained};
+use runs::{copy, recipe, refused, replace, run, set_state, stopped};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::tempdir;
 
 type Metadata = BTreeMap<String, String>;
 type Tensors = BTreeMap<String, Tensor>;
-
-/// Replaces a file of a checkpoint, whose manifest then is right.
-fn replace(folder: &Path, name: &str, bytes: &[u8]) {
-    fs::write(folder.join(name), bytes).unwrap();
-    let path = folder.join(MANIFEST);
-    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    manifest["files"][name] = json!({ "bytes": bytes.len(), "sha256": sha256 });
-    fs::write(path, manifest.to_string()).unwrap();
-}
-
-/// Sets a value of a checkpoint's state, such as `best.epoch`.
-fn set_state(folder: &Path, key: &str, value: &Value) {
-    let mut state: Value = serde_json::from_slice(&fs::read(folder.join(STATE)).unwrap()).unwrap();
-    let place = key.split('.').fold(&mut state, |place, part| &mut place[part]);
-    *place = value.clone();
-    replace(folder, STATE, state.to_string().as_bytes());
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-fn flip(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(path, bytes).unwrap();
-}
 
 /// A run that was stopped after 2 steps of its second epoch, ready to be spoilt again and again.
 fn spoilt(overrides: &[&str], cases: &[(&str, Value, &str)]) {
@@ -246,173 +207,6 @@ fn weights_of_another_network_are_refused() {
     assert!(kind == ErrorKind::BadData && text.contains("holds another network"), "{text}");
 }
 
-/// The epochs of which it was said that they are the best.
-fn best_epochs(events: &[Event]) -> Vec<usize> {
-    let best = |event: &Event| match event {
-        Event::Epoch { row, best: true } => Some(row.epoch),
-        _ => None,
-    };
-    events.iter().filter_map(best).collect()
-}
-
-#[test]
-fn only_an_epoch_that_is_better_than_those_before_the_interruption_is_called_best() {
-    let folder = tempdir().unwrap();
-    let recipe = recipe(&["train.epochs=4"]);
-    let [whole, out] = ["whole", "out"].map(|name| folder.path().join(name));
-    let (_, events) = run(&recipe, &whole, false, |_| false);
-    let expected = best_epochs(&events);
-    assert!(expected.len() < 4, "a run in which every epoch is the best shows nothing");
-    for epoch in 1..4 {
-        fs::remove_dir_all(&out).ok();
-        let between =
-            |event: &Event| matches!(event, Event::Epoch { row, .. } if row.epoch == epoch);
-        let (_, mut events) = run(&recipe, &out, false, between);
-        events.extend(run(&recipe, &out, true, |_| false).1);
-        assert_eq!(best_epochs(&events), expected, "stopped after epoch {epoch}");
-    }
-}
-
-fn damage(events: &[Event]) -> Vec<(String, Option<Best>)> {
-    let damage = |event: &Event| match event {
-        Event::BestDamaged { reason, instead } => Some((reason.clone(), *instead)),
-        _ => None,
-    };
-    events.iter().filter_map(damage).collect()
-}
-
-#[test]
-fn damaged_best_weights_are_noticed_and_restored_from_the_checkpoint_of_their_epoch() {
-    let folder = tempdir().unwrap();
-    let recipe = recipe(&["train.epochs=4", "train.keep_checkpoints=4"]);
-    let good = folder.path().join("good");
-    trained(&recipe, &good);
-    let files = |out: &Path| {
-        [WEIGHTS, STATE, MANIFEST].map(|name| fs::read(out.join("best").join(name)).unwrap())
-    };
-    for case in [
-        "flipped weights",
-        "flipped state",
-        "no weights",
-        "no manifest",
-        "empty",
-        "gone",
-        "file",
-        "older",
-    ] {
-        let out = folder.path().join(case);
-        copy(&good, &out);
-        let best = out.join("best");
-        match case {
-            "flipped weights" => flip(&best.join(WEIGHTS)),
-            "flipped state" => flip(&best.join(STATE)),
-            "no weights" => fs::remove_file(best.join(WEIGHTS)).unwrap(),
-            "no manifest" => fs::remove_file(best.join(MANIFEST)).unwrap(),
-            "empty" => {
-                fs::remove_dir_all(&best).unwrap();
-                fs::create_dir(&best).unwrap();
-            }
-            "older" => set_state(&best, "best.epoch", &json!(99)),
-            _ => fs::remove_dir_all(&best).unwrap(),
-        }
-        if case == "file" {
-            fs::write(&best, "in the way").unwrap();
-        }
-        let (summary, events) = run(&recipe, &out, true, |_| false);
-        let summary = summary.unwrap();
-        let found = damage(&events);
-        assert_eq!(found.len(), 1, "{case}: {events:?}");
-        assert!(
-            found[0].0.contains("best") && !found[0].0.contains('\n'),
-            "{case}: {}",
-            found[0].0
-        );
-        assert_eq!(found[0].1, summary.best, "{case}");
-        assert!(files(&out) == files(&good), "{case}: not restored as it was");
-        let (_, events) = run(&recipe, &out, true, |_| false);
-        assert_eq!(damage(&events), [], "{case}: noticed again");
-    }
-}
-
-#[test]
-fn best_weights_that_are_lost_are_replaced_by_the_best_of_the_kept_checkpoints() {
-    let folder = tempdir().unwrap();
-    let recipe = recipe(&["train.epochs=4", "train.keep_checkpoints=4"]);
-    let out = folder.path().join("run");
-    trained(&recipe, &out);
-    let rows = metrics::read(&RunPaths::new(&out).metrics()).unwrap();
-    let best = rows
-        .iter()
-        .fold(&rows[0], |best, row| if row.test_top1 > best.test_top1 { row } else { best });
-    let others = || rows.iter().filter(|row| row.epoch != best.epoch);
-    let next = others()
-        .fold(others().next().unwrap(), |a, b| if b.test_top1 > a.test_top1 { b } else { a });
-    fs::remove_dir_all(out.join(format!("checkpoints/epoch-{:05}", best.epoch))).unwrap();
-    fs::remove_dir_all(out.join("best")).unwrap();
-    let (summary, events) = run(&recipe, &out, true, |_| false);
-    if best.epoch == 4 {
-        // The newest checkpoint was the best one: the run goes on from the one before it and comes there again.
-        assert_eq!(summary.unwrap().best.unwrap().epoch, 4);
-        return;
-    }
-    let instead = damage(&events)[0].1.unwrap();
-    assert_eq!((instead.epoch, instead.top1), (next.epoch, next.test_top1));
-    assert_eq!(summary.unwrap().best, Some(instead));
-    let weights = |path: PathBuf| fs::read(path.join(WEIGHTS)).unwrap();
-    let kept = out.join(format!("checkpoints/epoch-{:05}", next.epoch));
-    assert!(weights(out.join("best")) == weights(kept));
-}
-
-#[test]
-fn best_weights_that_nothing_can_replace_are_replaced_by_the_best_to_come() {
-    let folder = tempdir().unwrap();
-    let recipe = recipe(&["train.epochs=3", "train.keep_checkpoints=1"]);
-    stopped(&recipe, folder.path(), 2, 2);
-    fs::remove_dir_all(folder.path().join("best")).unwrap();
-    let (summary, events) = run(&recipe, folder.path(), true, |_| false);
-    assert_eq!(damage(&events)[0].1, None);
-    assert_eq!(best_epochs(&events)[0], 2);
-    assert!(summary.unwrap().best.unwrap().epoch >= 2);
-    assert!(folder.path().join("best").join(WEIGHTS).exists());
-}
-
-#[test]
-fn the_best_of_a_killed_run_may_be_ahead_of_its_newest_checkpoint() {
-    let folder = tempdir().unwrap();
-    let recipe = recipe(&["train.epochs=4", "train.save_every=2"]);
-    let [whole, out] = ["whole", "killed"].map(|name| folder.path().join(name));
-    trained(&recipe, &whole);
-    trained(&recipe, &out);
-    fs::remove_dir_all(out.join("checkpoints/epoch-00004")).unwrap();
-    let (summary, events) = run(&recipe, &out, true, |_| false);
-    assert_eq!(damage(&events), []);
-    assert_eq!(summary.unwrap().best, run(&recipe, &whole, true, |_| false).0.unwrap().best);
-}
-
-#[test]
-fn the_best_of_a_run_that_gets_longer_may_be_ahead_of_its_newest_whole_checkpoint() {
-    let folder = tempdir().unwrap();
-    let short = recipe(&["train.epochs=4", "train.save_every=2"]);
-    trained(&short, folder.path());
-    fs::remove_dir_all(folder.path().join("checkpoints/epoch-00004")).unwrap();
-    let longer = recipe(&["train.epochs=6", "train.save_every=2"]);
-    let (summary, events) = run_to(&longer, folder.path());
-    assert_eq!(damage(&events), []);
-    assert_eq!(summary.unwrap().epochs, 6);
-}
-
-#[test]
-fn a_run_without_checkpoints_begins_anew_and_says_so() {
-    let folder = tempdir().unwrap();
-    let recipe = recipe(&[]);
-    trained(&recipe, folder.path());
-    fs::remove_dir_all(folder.path().join("checkpoints")).unwrap();
-    let (summary, events) = run(&recipe, folder.path(), true, |_| false);
-    let is_told = |event: &Event| matches!(event, Event::Warning(text) if text.contains("holds no checkpoint"));
-    assert!(events.iter().any(is_told), "{events:?}");
-    assert!(summary.is_ok());
-}
-
 #[test]
 fn rows_that_are_missing_are_told_and_those_ahead_dropped() {
     let folder = tempdir().unwrap();
@@ -457,19 +251,4 @@ fn copy_run(from: &Path, to: &Path) {
     for name in ["recipe.toml", "metrics.csv"] {
         fs::copy(from.join(name), to.join(name)).unwrap();
     }
-}
-
-#[test]
-fn initial_weights_of_a_run_whose_best_are_damaged_are_told() {
-    let folder = tempdir().unwrap();
-    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
-    trained(&recipe(&[]), &first);
-    flip(&first.join("best").join(WEIGHTS));
-    let init = format!("train.init={}", first.display());
-    let (_, events) = run(&recipe(&[&init]), &second, false, |_| false);
-    let skipped = events.iter().find_map(|event| match event {
-        Event::Initialized { skipped, .. } => Some(skipped.clone()),
-        _ => None,
-    });
-    assert!(skipped.unwrap()[0].contains("best"));
 }

@@ -222,7 +222,8 @@ fn a_damaged_checkpoint_and_what_a_killed_process_leaves_do_no_harm() {
     let mut bytes = fs::read(&weights).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(&weights, bytes).unwrap();
+    let damaged = bytes;
+    fs::write(&weights, &damaged).unwrap();
     fs::create_dir(out.join("checkpoints/.tmp-epoch-00009")).unwrap();
     fs::rename(out.join("best"), out.join(".old-best")).unwrap();
     let table = RunPaths::new(&out).metrics();
@@ -233,8 +234,12 @@ fn a_damaged_checkpoint_and_what_a_killed_process_leaves_do_no_harm() {
         Event::Resumed { skipped, epoch: 2, step: 0, .. } => Some(skipped.clone()),
         _ => None,
     });
+    let skipped = skipped.unwrap().remove(0);
     let reason = format!("{}: has SHA-256 ", weights.display());
-    assert!(skipped.unwrap()[0].reason.starts_with(&reason));
+    assert!(skipped.reason.starts_with(&reason));
+    let aside = newest.with_file_name("damaged-epoch-00002-step-000002");
+    assert_eq!(skipped.kept_as.as_ref(), Some(&aside));
+    assert!(fs::read(aside.join("weights.safetensors")).unwrap() == damaged, "something was lost");
     assert_same(&out, &expected, 3, "resumed from the checkpoint before the damaged one");
     assert!(!out.join("checkpoints/.tmp-epoch-00009").exists());
     assert!(!out.join(".old-best").exists());

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onebit_train::Event;
+use onebit_train::checkpoint::Skipped;
 
 use crate::output::{count, thousands};
 
@@ -10,9 +11,14 @@ use crate::output::{count, thousands};
 pub(crate) fn lines(out: &Path, epochs: usize, event: &Event) -> Vec<String> {
     match event {
         Event::Resumed { path, epoch, step, skipped } => {
-            let damaged = skipped.iter().map(|damaged| &damaged.reason);
-            let mut lines: Vec<String> = damaged
-                .map(|reason| format!("warning: a damaged checkpoint was removed: {reason}"))
+            let mut lines: Vec<String> = skipped
+                .iter()
+                .map(|Skipped { reason, kept_as, .. }| {
+                    format!(
+                        "warning: a damaged checkpoint is passed over: {reason}{}",
+                        aside(kept_as.as_deref())
+                    )
+                })
                 .collect();
             if *epoch < epochs {
                 let from =
@@ -61,18 +67,21 @@ fn line(out: &Path, event: &Event) -> Option<String> {
         Event::EpochsChanged { from, to, same_as_from_start, lr_before, lr } => {
             epochs_changed(*from, *to, *same_as_from_start, *lr_before, *lr)
         }
-        Event::BestDamaged { reason, instead } => match instead {
-            Some(best) => format!(
-                "warning: the best weights were damaged and are replaced by those of epoch {} (top-1 {:.2}%), the best \
-                 of the checkpoints that are kept: {reason}",
-                best.epoch,
-                100.0 * best.top1
-            ),
-            None => format!(
-                "warning: the best weights are damaged and no checkpoint that is kept can replace them, the best of \
-                 the epochs to come will: {reason}"
-            ),
-        },
+        Event::BestDamaged { reason, kept_as, instead } => {
+            let aside = aside(kept_as.as_deref());
+            match instead {
+                Some(best) => format!(
+                    "warning: the best weights were damaged and are replaced by those of epoch {} (top-1 {:.2}%), the \
+                     best of the checkpoints that are kept: {reason}{aside}",
+                    best.epoch,
+                    100.0 * best.top1
+                ),
+                None => format!(
+                    "warning: the best weights are damaged and no checkpoint that is kept can replace them, the best of \
+                     the epochs to come will: {reason}{aside}"
+                ),
+            }
+        }
         Event::RowsMissing { epochs } => format!(
             "warning: metrics.csv lacks the rows of {}; the curves have gaps there",
             number(*epochs, "finished epoch")
@@ -97,6 +106,11 @@ fn line(out: &Path, event: &Event) -> Option<String> {
         | Event::Epoch { .. }
         | Event::Checkpoint { .. } => return None,
     })
+}
+
+/// Where something damaged is now.
+fn aside(kept_as: Option<&Path>) -> String {
+    kept_as.map_or_else(String::new, |path| format!("; it is kept as {}", path.display()))
 }
 
 fn epochs_changed(from: usize, to: usize, same: bool, before: Option<f64>, lr: f64) -> String {

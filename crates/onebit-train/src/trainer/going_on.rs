@@ -1,7 +1,7 @@
 //! Runs that go on from a checkpoint, perhaps to another number of epochs.
 
 use super::Session;
-use crate::best::{self, Mended};
+use crate::best::{self, Found};
 use crate::checkpoint::{self, Checkpoint, OPTIMIZER, Skipped};
 use crate::optim::Optimizer;
 use crate::resume::check_optimizer;
@@ -13,7 +13,7 @@ impl Session<'_> {
     pub(super) fn resume(
         &mut self,
         checkpoint: Option<Checkpoint>,
-        skipped: Vec<Skipped>,
+        mut skipped: Vec<Skipped>,
     ) -> Result<(), TrainError> {
         if let Some(Checkpoint { path, weights, current, optimizer, .. }) = checkpoint {
             self.net.load_weights(&weights)?;
@@ -27,21 +27,16 @@ impl Session<'_> {
                 optimizer.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
             let steps = self.images.train.batches();
             check_optimizer(&self.optimizer, &path, &self.state, self.recipe, steps)?;
-            checkpoint::discard(&skipped)?;
+            checkpoint::keep_aside(&mut skipped)?;
             self.newest = Some(path);
-        } else if self.run.paths.best().exists() {
-            (self.events)(Event::Warning(format!(
-                "{}: holds no checkpoint: the run begins anew, and the best weights that it left are replaced",
-                self.run.paths.root().display()
-            )));
         }
         let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
         (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
-        self.mend_best()
+        self.check_best()
     }
 
-    /// Puts weights that are whole in the place of the best ones if those are not.
-    fn mend_best(&mut self) -> Result<(), TrainError> {
+    /// Finds out what the best weights are, and puts whole ones in their place if they are damaged.
+    fn check_best(&mut self) -> Result<(), TrainError> {
         let run = best::Run {
             paths: &self.run.paths,
             recipe: self.recipe,
@@ -49,9 +44,24 @@ impl Session<'_> {
             state: &self.state,
             test_images: self.images.test.dataset().len(),
         };
-        if let Some(Mended { reason, instead }) = run.mend_best()? {
-            self.state.best = instead;
-            (self.events)(Event::BestDamaged { reason, instead });
+        match run.check_best()? {
+            Found::Recorded => {}
+            Found::Ahead(best) => {
+                self.ahead = Some(best);
+                if self.newest.is_none() {
+                    (self.events)(Event::Warning(format!(
+                        "{}: holds no checkpoint: the run begins anew, and its best weights (top-1 {:.2}% after epoch \
+                         {}) stay until those of an epoch are better",
+                        self.run.paths.root().display(),
+                        100.0 * best.top1,
+                        best.epoch
+                    )));
+                }
+            }
+            Found::Damaged { reason, kept_as, instead } => {
+                self.state.best = instead;
+                (self.events)(Event::BestDamaged { reason, kept_as, instead });
+            }
         }
         Ok(())
     }

@@ -1,11 +1,15 @@
 //! Short trainings.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use onebit_data::ErrorKind;
+use onebit_train::checkpoint::{MANIFEST, STATE};
 use onebit_train::{Event, Recipe, Summary, TrainError, TrainOptions, train};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// A small ReActNet, 4 steps of 16 images in each of 2 epochs.
 pub(crate) const RECIPE: &str = r#"
@@ -86,4 +90,66 @@ pub(crate) fn refused(recipe: &Recipe, out: &Path) -> (ErrorKind, String) {
     let error = run(recipe, out, true, |_| false).0.unwrap_err();
     assert!(!error.to_string().contains('\n'), "{error}");
     (error.kind(), error.to_string())
+}
+
+/// Replaces a file of a checkpoint, whose manifest then is right.
+pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) {
+    fs::write(folder.join(name), bytes).unwrap();
+    let path = folder.join(MANIFEST);
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    manifest["files"][name] = json!({ "bytes": bytes.len(), "sha256": sha256 });
+    fs::write(path, manifest.to_string()).unwrap();
+}
+
+/// Sets a value of a checkpoint's state, such as `best.epoch`.
+pub(crate) fn set_state(folder: &Path, key: &str, value: &Value) {
+    let mut state: Value = serde_json::from_slice(&fs::read(folder.join(STATE)).unwrap()).unwrap();
+    let place = key.split('.').fold(&mut state, |place, part| &mut place[part]);
+    *place = value.clone();
+    replace(folder, STATE, state.to_string().as_bytes());
+}
+
+/// Copies a folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Changes a bit of a file.
+pub(crate) fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The content of a file, or names and contents of the files in a folder.
+pub(crate) fn files_in(path: &Path) -> Vec<(String, Vec<u8>)> {
+    if path.is_file() {
+        return vec![(String::new(), fs::read(path).unwrap())];
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().map(Result::unwrap);
+    let mut files: Vec<_> = entries
+        .map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Names of what is in a folder.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }

@@ -8,11 +8,15 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use onebit_files::checkpoints;
+
 use crate::checkpoint::{recover, write_file};
-use crate::{Recipe, TrainError};
+use crate::{Recipe, TrainError, metrics};
+
+const LOCK: &str = ".lock";
 
 /// Paths of a run's files, without any claim that they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +67,25 @@ pub(crate) struct OpenRun {
     pub(crate) paths: RunPaths,
     /// The epochs with binary weights that the recipe in the folder says.
     pub(crate) epochs: usize,
+    /// It starts in the folder of a run of the same recipe that has left no checkpoint.
+    pub(crate) begins_anew: bool,
+    made: Made,
     _lock: File,
+}
+
+/// What this process has made of a run's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    Nothing,
+    /// The run, in a folder that was there.
+    Run,
+    Folder,
 }
 
 /// How a run is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// It must not be there yet.
+    /// It must not be there yet, or have ended before it left a checkpoint.
     Start,
     /// It is there, with the same recipe.
     Resume,
@@ -78,7 +94,8 @@ pub(crate) enum Mode {
 }
 
 impl OpenRun {
-    /// Starts a run in an empty or new folder, or opens the run of the same recipe that is to be resumed.
+    /// Starts a run in an empty or new folder or in that of a run of the same recipe without any checkpoint, or opens the
+    /// run of the same recipe that is to be resumed.
     pub(crate) fn open(root: &Path, recipe: &Recipe, mode: Mode) -> Result<Self, TrainError> {
         let paths = RunPaths::new(root);
         let is_run = paths.recipe().exists();
@@ -92,15 +109,62 @@ impl OpenRun {
                 return Err(TrainError::NoRun { path: root.to_owned() });
             }
         };
+        let made = match (is_run, root.exists()) {
+            (true, _) => Made::Nothing,
+            (false, true) => Made::Run,
+            (false, false) => Made::Folder,
+        };
         fs::create_dir_all(root).map_err(TrainError::write(root))?;
-        let lock = lock(root)?;
-        recover(root)?;
-        recover(&paths.checkpoints())?;
-        let run = OpenRun { paths, epochs, _lock: lock };
-        if !is_run {
-            run.write_recipe(recipe)?;
-        }
+        let begins_anew = is_run && mode == Mode::Start;
+        let run = OpenRun { paths, epochs, begins_anew, made, _lock: lock(root)? };
+        run.prepare(recipe).inspect_err(|_| run.give_up())?;
         Ok(run)
+    }
+
+    fn prepare(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let root = self.paths.root();
+        recover(root)?;
+        recover(&self.paths.checkpoints())?;
+        if self.made != Made::Nothing {
+            return self.write_recipe(recipe);
+        }
+        match self.begins_anew && has_weights(&self.paths)? {
+            true => Err(TrainError::RunExists { path: root.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes a run that this process began and that has not finished an epoch, unless something else is in its folder.
+    /// The error that led here is the one to report: what cannot be removed stays, and a run of the same recipe can begin
+    /// there.
+    pub(crate) fn give_up(&self) {
+        let RunPaths { root } = &self.paths;
+        if self.made == Made::Nothing || !self.holds_nothing() {
+            return;
+        }
+        fs::remove_file(self.paths.metrics()).ok();
+        fs::remove_file(self.paths.recipe()).ok();
+        fs::remove_dir(self.paths.checkpoints()).ok();
+        let is_lock = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|e| e.file_name() == LOCK);
+        let is_empty = fs::read_dir(root).is_ok_and(|mut entries| entries.all(is_lock));
+        if self.made == Made::Folder && is_empty {
+            fs::remove_file(root.join(LOCK)).ok();
+            fs::remove_dir(root).ok();
+        }
+    }
+
+    /// Whether the folder has the files of a run without a finished epoch, hidden files, and no others.
+    fn holds_nothing(&self) -> bool {
+        let is_own = |entry: io::Result<fs::DirEntry>| {
+            let name = entry.ok().and_then(|entry| entry.file_name().into_string().ok());
+            name.is_some_and(|name| {
+                name.starts_with('.')
+                    || ["recipe.toml", "metrics.csv", "checkpoints"].contains(&&*name)
+            })
+        };
+        fs::read_dir(self.paths.root()).is_ok_and(|mut entries| entries.all(is_own))
+            && metrics::read_whole_lines(&self.paths.metrics()).is_ok_and(|rows| rows.is_empty())
+            && has_weights(&self.paths).is_ok_and(|has| !has)
     }
 
     /// Puts a recipe in the place of the one in the folder.
@@ -121,9 +185,17 @@ fn check_recipe(paths: &RunPaths, recipe: &Recipe, mode: Mode) -> Result<usize, 
         return Err(TrainError::OtherRecipe { path, key, theirs, ours });
     }
     match mode {
-        Mode::Start => Err(TrainError::RunExists { path }),
-        Mode::Resume | Mode::ChangeEpochs => Ok(epochs),
+        Mode::Start if theirs != *recipe || has_weights(paths)? => {
+            Err(TrainError::RunExists { path })
+        }
+        Mode::Start | Mode::Resume | Mode::ChangeEpochs => Ok(epochs),
     }
+}
+
+/// Whether a run has left a checkpoint or best weights, whole or not.
+fn has_weights(paths: &RunPaths) -> Result<bool, TrainError> {
+    let is_there = paths.best().symlink_metadata().is_ok();
+    Ok(is_there || !checkpoints(&paths.checkpoints())?.is_empty())
 }
 
 fn check_empty(root: &Path) -> Result<(), TrainError> {
@@ -143,7 +215,7 @@ fn check_empty(root: &Path) -> Result<(), TrainError> {
 
 /// The lock goes with the process, however it ends.
 fn lock(root: &Path) -> Result<File, TrainError> {
-    let path = root.join(".lock");
+    let path = root.join(LOCK);
     let file = File::create(&path).map_err(TrainError::write(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -36,7 +36,7 @@ const TEACHER_SAMPLE: usize = 512;
 ///
 /// # Errors
 /// A recipe, data set or folder that cannot be used; a file that cannot be written; a loss or gradient that is not
-/// finite. Checkpoints that were written stay.
+/// finite. Checkpoints that were written stay; a new run that fails before it has finished an epoch leaves nothing.
 pub fn train(
     options: &TrainOptions<'_>,
     events: &mut dyn FnMut(Event),
@@ -63,15 +63,12 @@ pub fn train(
         (true, true) => Mode::ChangeEpochs,
     };
     let run = OpenRun::open(&options.out, recipe, mode)?;
-    let mut session =
-        Session::begin(options, Material { images, graph, teacher, init }, &run, events)?;
-    while session.state.epoch < recipe.total_epochs() {
-        session.enter_stage()?;
-        if session.epoch()? == Progress::Stopped {
-            return session.interrupted();
-        }
+    let material = Material { images, graph, teacher, init };
+    let summary = Session::begin(options, material, &run, events).and_then(Session::train);
+    if summary.is_err() {
+        run.give_up();
     }
-    Ok(session.summary(false))
+    summary
 }
 
 /// What a run works with, checked against its recipe.
@@ -158,6 +155,12 @@ impl<'a> Session<'a> {
         };
         session.announce_start()?;
         let from_start = checkpoint.is_none();
+        if run.begins_anew {
+            (session.events)(Event::Warning(format!(
+                "{}: holds a run that ended before its first checkpoint, which begins anew",
+                run.paths.root().display()
+            )));
+        }
         if options.resume {
             session.resume(checkpoint, skipped)?;
         }
@@ -178,6 +181,16 @@ impl<'a> Session<'a> {
             (session.events)(Event::RowsMissing { epochs: missing });
         }
         Ok(session)
+    }
+
+    fn train(mut self) -> Result<Summary, TrainError> {
+        while self.state.epoch < self.recipe.total_epochs() {
+            self.enter_stage()?;
+            if self.epoch()? == Progress::Stopped {
+                return self.interrupted();
+            }
+        }
+        Ok(self.summary(false))
     }
 
     fn announce_start(&mut self) -> Result<(), TrainError> {

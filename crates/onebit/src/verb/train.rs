@@ -30,7 +30,9 @@ checkpoints/ and best/. The same recipe and seed give the same weights, bit for 
 of threads and however often the run is interrupted. Ctrl-C writes a checkpoint and ends with exit
 code 130; a second Ctrl-C ends at once. A run that goes on to another number of epochs than it was
 planned for ends with other weights than one that was planned so, unless its learning rate is
-constant. All overrides are applied before the recipe is checked.";
+constant. A run that fails in its first epoch is not in the way of the same command. --resume gives
+damaged checkpoints and best weights a name that begins with damaged-, and replaces best weights
+only by better ones. All overrides are applied before the recipe is checked.";
 
 /// Trains a network from a recipe
 #[derive(clap::Args)]

@@ -3,8 +3,13 @@ use std::path::{Path, PathBuf};
 
 use onebit_model::Verified;
 use onebit_model::file::{self, Weights};
+use serde_json::Value;
 
-use crate::{Error, MANIFEST, WEIGHTS, checkpoints, parse_limited, read_folder};
+use crate::{Error, MANIFEST, WEIGHTS, checkpoints, parse_limited, read_folder, read_regular};
+
+const BEST: &str = "best";
+const STATE: &str = "state.json";
+const MAX_STATE_BYTES: u64 = 1 << 20;
 
 /// Largest `weights.safetensors` that is read, in bytes.
 pub const MAX_WEIGHTS_FILE_BYTES: u64 = 4 << 30;
@@ -16,7 +21,7 @@ pub struct Loaded {
     pub weights: Verified<Weights>,
     /// The file they were read from.
     pub path: PathBuf,
-    /// Checkpoints that would have been preferred but are damaged; worth a warning.
+    /// Checkpoints that would have been preferred but are damaged or missing; worth a warning.
     pub skipped: Vec<Skipped>,
 }
 
@@ -47,7 +52,10 @@ pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
     let mut skipped = Vec::new();
     for folder in candidates(path)? {
         match load_checkpoint(&folder) {
-            Ok(weights) => return Ok(Loaded { weights, path: folder.join(WEIGHTS), skipped }),
+            Ok(weights) => {
+                skipped.extend(missing_best(path, &folder));
+                return Ok(Loaded { weights, path: folder.join(WEIGHTS), skipped });
+            }
             Err(error) => skipped.push(Skipped { folder, reason: error.to_string() }),
         }
     }
@@ -61,9 +69,21 @@ pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
 
 /// `best/`, then `checkpoints/*` from the newest to the oldest.
 fn candidates(run: &Path) -> Result<Vec<PathBuf>, Error> {
-    let best = Some(run.join("best")).filter(|best| best.exists());
+    let best = Some(run.join(BEST)).filter(|best| best.exists());
     let checkpoints = checkpoints(&run.join("checkpoints"))?.into_iter().map(|(_, path)| path);
     Ok(best.into_iter().chain(checkpoints).collect())
+}
+
+/// The best weights of `run`, if they are missing although its checkpoint in `folder` tells of them.
+fn missing_best(run: &Path, folder: &Path) -> Option<Skipped> {
+    let best = run.join(BEST);
+    if best.exists() {
+        return None;
+    }
+    let state = read_regular(&folder.join(STATE), MAX_STATE_BYTES).ok()?;
+    let state: Value = serde_json::from_slice(&state).ok()?;
+    let reason = format!("{}: is missing, and the run had one", best.display());
+    state.get("best")?.is_object().then_some(Skipped { folder: best, reason })
 }
 
 fn load_checkpoint(folder: &Path) -> Result<Verified<Weights>, Error> {

@@ -12,7 +12,7 @@ use crate::teacher::Teacher;
 use crate::{Recipe, TrainError};
 
 /// What a recipe comes to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Checked {
     /// `[channels, height, width]` of the images: those of the data or, if these are not there, those that the
     /// architecture is made for.
@@ -28,11 +28,13 @@ pub struct Checked {
     pub machine_memory: Option<u64>,
     /// What the data sets hold; `None` if they are not there.
     pub images: Option<Counts>,
-    /// What is not there, a sentence each.
-    pub missing: Vec<String>,
+    /// What is not there.
+    pub missing: Vec<TrainError>,
     /// What was not checked, as it is not there or belongs to images that are not: `data`, `train.init`,
     /// `train.teacher`.
     pub unchecked: Vec<&'static str>,
+    /// What whoever trains should know of the images, of the initial weights and of the teacher, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Sizes of a run.
@@ -62,6 +64,7 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainE
         Some(images) => images.task.clone(),
         None => own_task(recipe)?,
     };
+    let mut warnings = images.as_ref().map_or_else(Vec::new, |images| images.warnings.clone());
     let graph = arch::build(&recipe.network, &task)?;
     check_norms(&graph, recipe.train.batch)?;
     let needs = Needs::of(recipe, &graph)?;
@@ -69,15 +72,18 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainE
     if images.is_none() {
         unchecked.push("data");
     }
-    if let Some(path) = &recipe.train.init
-        && (images.is_none() || if_there(Init::read(path, &graph), &mut missing)?.is_none())
-    {
-        unchecked.push("train.init");
+    if let Some(path) = &recipe.train.init {
+        let read = || if_there(Init::read(path, &graph), &mut missing);
+        match images.as_ref().map_or(Ok(None), |_| read())? {
+            Some(init) => warnings.extend(init.skipped),
+            None => unchecked.push("train.init"),
+        }
     }
     if let Some(teacher) = &recipe.train.teacher {
-        let open = || Teacher::open(teacher, &task, recipe.train.batch);
-        if images.is_none() || if_there(open(), &mut missing)?.is_none() {
-            unchecked.push("train.teacher");
+        let open = || if_there(Teacher::open(teacher, &task, recipe.train.batch), &mut missing);
+        match images.as_ref().map_or(Ok(None), |_| open())? {
+            Some(teacher) => warnings.extend(teacher.skipped),
+            None => unchecked.push("train.teacher"),
         }
     }
     Ok(Checked {
@@ -93,18 +99,19 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainE
         }),
         missing,
         unchecked,
+        warnings,
     })
 }
 
-/// What was read; if it is not there, `None` and a word of it in `missing`.
+/// What was read; if it is not there, `None` and the reason in `missing`.
 fn if_there<T>(
     read: Result<T, TrainError>,
-    missing: &mut Vec<String>,
+    missing: &mut Vec<TrainError>,
 ) -> Result<Option<T>, TrainError> {
     match read {
         Ok(there) => Ok(Some(there)),
         Err(error) if error.kind() == ErrorKind::MissingInput => {
-            missing.push(error.to_string());
+            missing.push(error);
             Ok(None)
         }
         Err(error) => Err(error),

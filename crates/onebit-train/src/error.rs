@@ -231,8 +231,8 @@ pub enum TrainError {
     },
     /// A run that goes on with another teacher.
     #[error(
-        "train.teacher.path: {}: is not the teacher that the run began with (SHA-256 {found}, expected {expected}); \
-         give that one, or start again with another --out", path.display()
+        "train.teacher.path: {}: is not the teacher that the run began with (SHA-256 {found}, expected {expected}){}",
+        path.display(), behind(skipped)
     )]
     OtherTeacher {
         /// The file.
@@ -241,6 +241,8 @@ pub enum TrainError {
         found: String,
         /// That of the first teacher.
         expected: String,
+        /// What is wrong with weights that would have been preferred.
+        skipped: Vec<String>,
     },
     /// Initial weights of another network.
     #[error(
@@ -326,6 +328,11 @@ impl TrainError {
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
     }
+}
+
+/// Reasons behind a sentence.
+fn behind(reasons: &[String]) -> String {
+    reasons.iter().map(|reason| format!("; {reason}")).collect()
 }
 
 fn gigabytes(bytes: u64) -> String {

@@ -103,6 +103,8 @@ pub enum Event {
         images: usize,
         /// Share of them that it classifies correctly; a low one tells of a wrong normalization or wrong columns.
         top1: f64,
+        /// What is wrong with weights that would have been preferred.
+        skipped: Vec<String>,
     },
     /// The run begins with the weights of `train.init`.
     Initialized {

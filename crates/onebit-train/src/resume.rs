@@ -49,8 +49,12 @@ impl Expected<'_> {
         if let (Some(teacher), Some(expected)) = (self.teacher, &state.teacher_sha256)
             && teacher.sha256 != *expected
         {
-            let (path, found) = (teacher.path.clone(), teacher.sha256.clone());
-            return Err(TrainError::OtherTeacher { path, found, expected: expected.clone() });
+            return Err(TrainError::OtherTeacher {
+                path: teacher.path.clone(),
+                found: teacher.sha256.clone(),
+                expected: expected.clone(),
+                skipped: teacher.skipped.clone(),
+            });
         }
         self.enough_epochs(path, state, &made_with)?;
         Ok(state.clone())

@@ -211,7 +211,8 @@ impl<'a> Session<'a> {
             let sample = self.images.test_sample(TEACHER_SAMPLE)?;
             let (path, images) = (teacher.path.clone(), sample.dataset().len());
             let top1 = teacher_top1(teacher, &sample)?;
-            (self.events)(Event::Teacher { path, images, top1 });
+            let skipped = teacher.skipped.clone();
+            (self.events)(Event::Teacher { path, images, top1, skipped });
         }
         Ok(())
     }

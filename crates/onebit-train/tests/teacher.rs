@@ -11,7 +11,7 @@ use onebit_data::ErrorKind;
 use onebit_train::recipe::{Outputs, Teacher};
 use onebit_train::{Event, Recipe, TrainError};
 use rayon::ThreadPoolBuilder;
-use runs::{RECIPE, run};
+use runs::{RECIPE, flip, run};
 use tempfile::tempdir;
 
 fn grey28() -> PathBuf {
@@ -34,7 +34,7 @@ fn recipe(teacher: Option<Teacher>) -> Recipe {
 /// The file that was read and its accuracy.
 fn teacher_of(events: &[Event]) -> (PathBuf, f64) {
     let found = events.iter().find_map(|event| match event {
-        Event::Teacher { path, images: 20, top1 } => Some((path.clone(), *top1)),
+        Event::Teacher { path, images: 20, top1, .. } => Some((path.clone(), *top1)),
         _ => None,
     });
     found.unwrap()
@@ -92,6 +92,38 @@ fn a_run_of_our_own_can_be_the_teacher() {
         said.starts_with("train.teacher.path: ") && said.contains(": cannot be read: "),
         "{said}"
     );
+}
+
+#[test]
+fn a_teacher_that_is_not_the_best_of_its_run_is_told() {
+    let folder = tempdir().unwrap();
+    let first = folder.path().join("first");
+    run(&recipe(None), &first, false, |_| false).0.unwrap();
+    let (best, recipe) = (first.join("best"), recipe(Some(teacher(&first))));
+    let taught = folder.path().join("taught");
+    let after_one = |event: &Event| matches!(event, Event::Step { epoch: 1, step: 1, .. });
+    let told = |out: &str| {
+        let (_, events) = run(&recipe, &folder.path().join(out), false, after_one);
+        events.into_iter().find_map(|event| match event {
+            Event::Teacher { path, skipped, .. } => Some((path, skipped)),
+            _ => None,
+        })
+    };
+    assert_eq!(told("taught"), Some((best.join("weights.safetensors"), vec![])));
+    flip(&best.join("weights.safetensors"));
+    let (path, skipped) = told("by-damaged").unwrap();
+    assert_eq!(path, first.join("checkpoints/epoch-00002/weights.safetensors"));
+    assert!(skipped.len() == 1 && skipped[0].contains("best/weights.safetensors: has SHA-256"));
+    fs::write(first.join("checkpoints/epoch-00002/weights.safetensors"), "").unwrap();
+    let error = run(&recipe, &taught, true, |_| false).0.unwrap_err().to_string();
+    let both = error.contains("not the teacher that the run began with")
+        && error.contains("best/weights.safetensors: has SHA-256");
+    assert!(both, "{error}");
+    fs::remove_dir_all(&best).unwrap();
+    let (path, skipped) = told("by-older").unwrap();
+    assert_eq!(path, first.join("checkpoints/epoch-00001/weights.safetensors"));
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(skipped[1].contains("best: is missing, and the run had one"), "{skipped:?}");
 }
 
 #[test]

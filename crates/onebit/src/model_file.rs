@@ -6,12 +6,9 @@ use std::path::Path;
 
 use onebit_model::{Model, Verified, file};
 use onebit_pack::{Loaded, PackError};
-use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::output;
-
-const MAX_STATE_BYTES: u64 = 1 << 20;
 
 /// A packed file, read and checked.
 pub(crate) struct Packed {
@@ -79,8 +76,7 @@ const KINDS: [(&[u8], &str); 8] = [
     (b"\x08", "an ONNX network"),
 ];
 
-/// Weights of a run or checkpoint, with a warning for each damaged checkpoint that was passed over, and if the best
-/// weights of the run are gone.
+/// Weights of a run or checkpoint, with a warning for each checkpoint that was passed over because it is damaged or gone.
 pub(crate) fn load_weights(path: &Path) -> anyhow::Result<Loaded> {
     let loaded = onebit_pack::load_weights(path)?;
     for skipped in &loaded.skipped {
@@ -91,11 +87,7 @@ pub(crate) fn load_weights(path: &Path) -> anyhow::Result<Loaded> {
         ));
     }
     let best = path.join("best");
-    let missing = path.is_dir() && !best.exists() && has_best(path, &loaded.path);
-    if missing {
-        output::note(&format!("warning: {} is missing, and the run had one", best.display()));
-    }
-    if missing || loaded.skipped.iter().any(|skipped| skipped.folder == best) {
+    if loaded.skipped.iter().any(|skipped| skipped.folder == best) {
         output::note(&format!(
             "{} is used in its place; `onebit train --resume --out {}` restores the best of the run",
             loaded.path.display(),
@@ -103,12 +95,4 @@ pub(crate) fn load_weights(path: &Path) -> anyhow::Result<Loaded> {
         ));
     }
     Ok(loaded)
-}
-
-/// Whether the checkpoint of `run` that the weights were read from tells of a best one.
-fn has_best(run: &Path, weights: &Path) -> bool {
-    let Some(folder) = weights.parent().filter(|folder| *folder != run) else { return false };
-    let state = onebit_files::read_limited(&folder.join("state.json"), MAX_STATE_BYTES);
-    let state = state.ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
-    state.is_some_and(|state| state.get("best").is_some_and(Value::is_object))
 }

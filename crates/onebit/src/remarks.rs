@@ -31,9 +31,18 @@ pub(crate) fn lines(out: &Path, epochs: usize, event: &Event) -> Vec<String> {
             }
             lines
         }
+        Event::Teacher { path, images, top1, skipped } => {
+            let mut lines = passed_over(skipped);
+            lines.push(format!(
+                "learning from the outputs of {}, top-1 {:.2}% on {}",
+                path.display(),
+                100.0 * top1,
+                number(*images, "test image")
+            ));
+            lines
+        }
         Event::Initialized { path, classifier_anew, hyper_functions, skipped } => {
-            let mut lines: Vec<String> =
-                skipped.iter().map(|reason| format!("warning: passed over: {reason}")).collect();
+            let mut lines = passed_over(skipped);
             let mut text = format!("starting from {}", path.display());
             if *classifier_anew {
                 text += "; the classifier starts anew, for another number of classes";
@@ -47,6 +56,11 @@ pub(crate) fn lines(out: &Path, epochs: usize, event: &Event) -> Vec<String> {
         }
         event => line(out, event).into_iter().collect(),
     }
+}
+
+/// A warning for each of the weights that would have been preferred.
+fn passed_over(reasons: &[String]) -> Vec<String> {
+    reasons.iter().map(|reason| format!("warning: passed over: {reason}")).collect()
 }
 
 fn line(out: &Path, event: &Event) -> Option<String> {
@@ -86,12 +100,6 @@ fn line(out: &Path, event: &Event) -> Option<String> {
             "warning: metrics.csv lacks the rows of {}; the curves have gaps there",
             number(*epochs, "finished epoch")
         ),
-        Event::Teacher { path, images, top1 } => format!(
-            "learning from the outputs of {}, top-1 {:.2}% on {}",
-            path.display(),
-            100.0 * top1,
-            number(*images, "test image")
-        ),
         Event::InitChanged { path } => format!(
             "warning: {} holds other weights than those the run began with; it goes on from its checkpoint",
             path.display()
@@ -101,6 +109,7 @@ fn line(out: &Path, event: &Event) -> Option<String> {
         }
         Event::Interrupted { path } => format!("checkpoint written: {}", path.display()),
         Event::Resumed { .. }
+        | Event::Teacher { .. }
         | Event::Initialized { .. }
         | Event::Step { .. }
         | Event::Epoch { .. }

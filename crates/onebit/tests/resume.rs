@@ -111,3 +111,36 @@ fn damaged_best_weights_are_told_by_every_verb_and_restored() {
         assert!(fs::read(&weights).expect("weights") == good, "{kind}");
     }
 }
+
+#[test]
+fn a_teacher_that_is_not_the_best_of_its_run_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let teacher = trained(folder.path());
+    let taught =
+        recipe(folder.path(), &format!("epochs = 1\n[train.teacher]\npath = {:?}", text(&teacher)));
+    fs::write(teacher.join("best/weights.safetensors"), "damaged").expect("written");
+    let outcome = onebit(&["train", text(&taught), "--out", text(&folder.path().join("taught"))]);
+    outcome.succeeded();
+    let said =
+        format!("warning: passed over: {}/best/weights.safetensors: has 7 bytes", text(&teacher));
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    let outcome = onebit(&["train", text(&taught), "--check"]);
+    outcome.succeeded();
+    assert!(outcome.stderr.contains("best/weights.safetensors: has 7 bytes"), "{}", outcome.stderr);
+}
+
+#[test]
+fn damaged_checkpoints_are_kept_under_another_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = trained(folder.path());
+    resume(&out, &["--epochs", "2"]).succeeded();
+    let newest = out.join("checkpoints/epoch-00002");
+    fs::write(newest.join("state.json"), "mine").expect("written");
+    let outcome = resume(&out, &[]);
+    outcome.succeeded();
+    let aside = out.join("checkpoints/damaged-epoch-00002");
+    let said = format!("; it is kept as {}", text(&aside));
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    assert_eq!(fs::read(aside.join("state.json")).expect("a file"), b"mine");
+    assert!(newest.exists());
+}

@@ -33,6 +33,8 @@ pub(crate) struct Teacher {
     pub(crate) path: PathBuf,
     /// SHA-256 of that file, of an ONNX file with the weights that it keeps in other files.
     pub(crate) sha256: String,
+    /// What is wrong with weights that would have been preferred.
+    pub(crate) skipped: Vec<String>,
     network: Network,
     outputs: usize,
     /// What they are, as the recipe says.
@@ -52,6 +54,7 @@ enum Network {
 struct Read {
     path: PathBuf,
     sha256: String,
+    skipped: Vec<String>,
     network: Network,
     outputs: usize,
     kind: Option<Outputs>,
@@ -87,11 +90,11 @@ impl Teacher {
     ) -> Result<Self, TrainError> {
         let onnx = section.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
         let read = if onnx { read_onnx(section, task) } else { read_own(section, task, batch) }?;
-        let Read { path, sha256, network, outputs, kind, normalization } = read;
+        let Read { path, sha256, skipped, network, outputs, kind, normalization } = read;
         let columns = columns(section, outputs, task.classes.len())
             .map_err(|reason| refused(&path, reason))?;
         let renormalization = renormalization(&task.normalization, &normalization);
-        Ok(Teacher { path, sha256, network, outputs, kind, columns, renormalization })
+        Ok(Teacher { path, sha256, skipped, network, outputs, kind, columns, renormalization })
     }
 
     /// Compares the outputs for some images with what they are taken for: a softmax of probabilities would be close to
@@ -198,7 +201,8 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
     let onnx = Onnx::new(bytes, task.input, layout).map_err(|reason| refused(&path, reason))?;
     let outputs = onnx.outputs().map_err(|reason| refused(&path, reason))?;
     let (network, kind) = (Network::Onnx(Box::new(onnx)), section.outputs);
-    Ok(Read { path, sha256, network, outputs, kind, normalization })
+    let skipped = Vec::new();
+    Ok(Read { path, sha256, skipped, network, outputs, kind, normalization })
 }
 
 fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read, TrainError> {
@@ -229,7 +233,9 @@ fn read_own(section: &recipe::Teacher, task: &Task, batch: usize) -> Result<Read
     let mut net = Net::new(graph, NetConfig::new(batch), 0)?;
     net.load_weights(&loaded.weights)?;
     let (network, kind) = (Network::Own(Box::new(net)), Some(Outputs::Logits));
-    Ok(Read { path, sha256: hex(&Sha256::digest(bytes)), network, outputs, kind, normalization })
+    let sha256 = hex(&Sha256::digest(bytes));
+    let skipped = loaded.skipped.into_iter().map(|skipped| skipped.reason).collect();
+    Ok(Read { path, sha256, skipped, network, outputs, kind, normalization })
 }
 
 fn columns(

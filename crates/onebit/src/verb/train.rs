@@ -5,7 +5,7 @@ use onebit_train::recipe::{self, Override, Section};
 use onebit_train::{Checked, Recipe, RunPaths};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::machine;
 use crate::output::{self, bytes, count, thousands};
 use crate::recipe_keys;
@@ -168,6 +168,9 @@ fn keys(args: &Args) -> anyhow::Result<()> {
 fn check(args: &Args, path: PathBuf, recipe: &Recipe) -> anyhow::Result<()> {
     machine::start_shared_pool()?;
     let checked = onebit_train::check(recipe, None)?;
+    for warning in &checked.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
     let valid = Valid::new(path, recipe, checked);
     for missing in &valid.missing {
         output::note(&format!("not checked: {missing}"));
@@ -257,7 +260,7 @@ impl Valid {
             images: checked.images.map(|images| images.train),
             test_images: checked.images.map(|images| images.test),
             steps: checked.images.map(|images| images.steps),
-            missing: checked.missing,
+            missing: checked.missing.into_iter().map(|e| failure::sentence(&e.into())).collect(),
             unchecked: checked.unchecked,
         }
     }

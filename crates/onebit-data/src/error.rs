@@ -75,10 +75,7 @@ pub enum Error {
         reason: String,
     },
     /// A known data set has not been downloaded yet.
-    #[error(
-        "data set `{name}` is not in {}; run `onebit data fetch {name}`, or `onebit data fetch {name} --from DIR` if you have its files",
-        path.display()
-    )]
+    #[error("data set `{name}` has not been fetched, expected it in {}", path.display())]
     NotFetched {
         /// The name of the data set.
         name: String,

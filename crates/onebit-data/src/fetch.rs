@@ -18,7 +18,7 @@ const LONGEST_REASON: usize = 200;
 const MAX_ARCHIVE_MEMBERS: usize = 1_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const ADVICE: &str = "download it by other means and run `onebit data fetch NAME --from DIR`";
+const ADVICE: &str = "bring the files of the set by other means";
 
 /// Where [`fetch`] takes files from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +160,7 @@ fn fetch_dir(
     }
     for content in download.contents {
         let expected = format!(
-            "this file, or {} plain or with .gz at the end, in the folder given with --from",
+            "this file, or {} plain or with .gz at the end, in the folder given",
             content.file
         );
         let found = find_plain_or_gz(from, content.file, &expected);

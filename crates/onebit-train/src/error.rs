@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use onebit_data::ErrorKind;
 use onebit_model::arch::ArchError;
+use onebit_model::quote::number;
 use onebit_model::{GraphError, ModelError};
 
 /// Why a run could not start or go on, in one sentence that says what to do.
@@ -87,7 +88,7 @@ pub enum TrainError {
     },
     /// A run is there already.
     #[error(
-        "{}: holds a run already; continue it with --resume, or choose another --out", path.display()
+        "{}: holds a run already", path.display()
     )]
     RunExists {
         /// The run's folder.
@@ -95,8 +96,7 @@ pub enum TrainError {
     },
     /// A run of another recipe is there already.
     #[error(
-        "{}: holds a run of another recipe ({key} is {theirs} there and {ours} here); use its own recipe.toml \
-         with --resume, or choose another --out", path.display()
+        "{}: holds a run of another recipe ({key} is {theirs} there and {ours} here)", path.display()
     )]
     OtherRecipe {
         /// The run's folder.
@@ -121,32 +121,25 @@ pub enum TrainError {
         least: usize,
     },
     /// Files that belong to no run are in the way.
-    #[error(
-        "{}: is not empty and holds no run; choose another --out", path.display()
-    )]
+    #[error("{}: is not empty and holds no run", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
     },
     /// Nothing to resume.
-    #[error(
-        "{}: there is no run to resume, expected a recipe.toml; leave out --resume to start one",
-        path.display()
-    )]
+    #[error("{}: there is no run to resume, expected a recipe.toml", path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
     },
     /// Another process works in the folder.
-    #[error("{}: another process is training in this folder; wait for it, or choose another --out", path.display())]
+    #[error("{}: another process is training in this folder", path.display())]
     InUse {
         /// The run's folder.
         path: PathBuf,
     },
     /// Every checkpoint is damaged.
-    #[error(
-        "{}: no checkpoint is whole ({skipped}); start again with another --out", path.display()
-    )]
+    #[error("{}: no checkpoint is whole ({skipped})", path.display())]
     NoWholeCheckpoint {
         /// The folder of the checkpoints.
         path: PathBuf,
@@ -261,8 +254,8 @@ pub enum TrainError {
     },
     /// Training ran away.
     #[error(
-        "{what} is not finite in epoch {epoch}, step {step}, at the learning rate {lr}; lower train.lr and start \
-         again with another --out ({kept})"
+        "{what} is not finite in epoch {epoch}, step {step}, at the learning rate {}, expected a lower train.lr \
+         ({})", number(*lr), kept(checkpoint.as_deref())
     )]
     NotFinite {
         /// The loss or a gradient.
@@ -273,8 +266,8 @@ pub enum TrainError {
         step: usize,
         /// The step's learning rate.
         lr: f64,
-        /// The last good checkpoint, in words.
-        kept: String,
+        /// The last good checkpoint.
+        checkpoint: Option<PathBuf>,
     },
 }
 
@@ -327,6 +320,13 @@ impl TrainError {
 
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+fn kept(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!("the last good checkpoint is {}", path.display()),
+        None => "no checkpoint had been written yet".into(),
     }
 }
 

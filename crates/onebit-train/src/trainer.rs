@@ -455,16 +455,12 @@ impl<'a> Session<'a> {
     }
 
     fn not_finite(&self, what: String) -> TrainError {
-        let kept = match &self.newest {
-            Some(path) => format!("the last good checkpoint is {}", path.display()),
-            None => "no checkpoint had been written yet".into(),
-        };
         TrainError::NotFinite {
             what,
             epoch: self.state.epoch + 1,
             step: self.state.step_in_epoch + 1,
             lr: self.learning_rate(self.state.step_in_epoch),
-            kept,
+            checkpoint: self.newest.clone(),
         }
     }
 }

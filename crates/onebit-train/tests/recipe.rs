@@ -165,7 +165,7 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
     ];
     for (assignment, expected) in cases {
         let error = smallest().apply_set(assignment).unwrap_err();
-        assert_eq!(error.to_string(), format!("--set {assignment}: {expected}"));
+        assert_eq!(error.to_string(), format!("{assignment}: {expected}"));
         assert_eq!(error.kind(), ErrorKind::BadData);
     }
 }
@@ -194,7 +194,7 @@ fn values_of_another_type_are_named() {
     ];
     for (assignment, expected) in cases {
         let error = smallest().apply_set(assignment).unwrap_err().to_string();
-        assert_eq!(error, format!("--set {assignment}: {expected}"));
+        assert_eq!(error, format!("{assignment}: {expected}"));
     }
 }
 
@@ -230,7 +230,7 @@ fn overrides_change_one_value_and_a_refused_one_changes_nothing() {
     let before = recipe.clone();
     for bad in ["train.epochs", "trian.epochs=5", "epochs=5", "train.epochs.x=5", "=", "train=5"] {
         let error = recipe.apply_set(bad).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("--set {bad}: ")), "{error}");
+        assert!(error.starts_with(&format!("{bad}: ")), "{error}");
         assert_eq!(recipe, before);
     }
 }
@@ -241,7 +241,7 @@ fn overrides_need_to_be_allowed_only_together() {
     recipe.apply_sets(&["train.stages=two", "train.real_weight_epochs=2"]).unwrap();
     assert_eq!(recipe.total_epochs(), 5);
     let error = recipe.apply_sets(&["train.stages=one", "train.epochs=4"]).unwrap_err();
-    let start = "--set train.stages=one: train.real_weight_epochs is 2, ";
+    let start = "train.stages=one: train.real_weight_epochs is 2, ";
     assert!(error.to_string().starts_with(start), "{error}");
 }
 
@@ -254,7 +254,7 @@ fn a_data_set_is_used_with_both_splits() {
     recipe.use_data("folder:train").unwrap();
     assert_eq!(recipe.data.test, "folder:train:test");
     let error = recipe.use_data("mnist:val").unwrap_err().to_string();
-    assert!(error.starts_with("--data mnist:val: "), "{error}");
+    assert!(error.starts_with("data `mnist:val`: "), "{error}");
 }
 
 #[test]

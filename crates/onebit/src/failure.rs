@@ -159,7 +159,53 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
             said.push(text);
         }
     }
-    plain::cut(&plain::line(&said.join(": ")), output::NOTE).into_owned()
+    let mut sentence = said.join(": ");
+    if let Some(advice) = advice(error) {
+        sentence = format!("{sentence}; {advice}");
+    }
+    plain::cut(&plain::line(&sentence), output::NOTE).into_owned()
+}
+
+/// What to do about an error, in terms of the command line.
+fn advice(error: &anyhow::Error) -> Option<String> {
+    #[cfg(feature = "train")]
+    if let Some(error) = error.downcast_ref::<onebit_train::TrainError>() {
+        return training_advice(error);
+    }
+    data_advice(error.downcast_ref()?)
+}
+
+fn data_advice(error: &onebit_data::Error) -> Option<String> {
+    use onebit_data::Error::{Download, NotFetched};
+    match error {
+        NotFetched { name, .. } => Some(format!(
+            "run `onebit data fetch {name}`, or `onebit data fetch {name} --from DIR` if you have its files"
+        )),
+        Download { .. } => {
+            Some("`onebit data fetch NAME --from DIR` takes files that you have".into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(feature = "train")]
+fn training_advice(error: &onebit_train::TrainError) -> Option<String> {
+    use onebit_train::TrainError;
+    let advice = match error {
+        TrainError::Data(error) => return data_advice(error),
+        TrainError::RunExists { .. } => "continue it with --resume, or choose another --out",
+        TrainError::OtherRecipe { .. } => {
+            "use its own recipe.toml with --resume, or choose another --out"
+        }
+        TrainError::NotARun { .. } => "choose another --out",
+        TrainError::NoRun { .. } => "leave out --resume to start one",
+        TrainError::InUse { .. } => "wait for it, or choose another --out",
+        TrainError::NoWholeCheckpoint { .. } => "start again with another --out",
+        TrainError::OtherTeacher { .. } => "give that one, or start again with another --out",
+        TrainError::NotFinite { checkpoint: Some(_), .. } => "start again with another --out",
+        _ => return None,
+    };
+    Some(advice.into())
 }
 
 /// The exit code of an error.

@@ -167,3 +167,63 @@ fn images_and_models() {
     }
     assert_eq!(names(folder.path()), ["good.png", "small.onebit", "x.png"]);
 }
+
+#[test]
+fn what_to_do_is_said_in_terms_of_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (recipe, out) = (recipe(folder.path(), "epochs = 1"), folder.path().join("run"));
+    let train =
+        |more: &[&str]| onebit(&[&["train", text(&recipe), "--out", text(&out)], more].concat());
+    let last = |more: &[&str], code: i32, expected: &str| {
+        let outcome = train(more);
+        assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+        let last = outcome.stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: ") && last.contains(expected), "{last}");
+    };
+    last(
+        &["--resume"],
+        66,
+        "there is no run to resume, expected a recipe.toml; leave out --resume to start one",
+    );
+    let hopeless = ["--set", "train.lr=1e37", "--set", "train.schedule=constant"];
+    last(
+        &hopeless,
+        65,
+        "at the learning rate 1e37, expected a lower train.lr (no checkpoint had been written yet)",
+    );
+    assert!(!out.exists(), "a run that failed in its first epoch is in the way");
+    train(&[]).succeeded();
+    last(&[], 64, "holds a run already; continue it with --resume, or choose another --out");
+    let other = "(train.seed is 3 there and 4 here); use its own recipe.toml with --resume, or choose another --out";
+    last(&["--seed", "4"], 64, other);
+    fs::write(out.join("checkpoints/epoch-00001/state.json"), "").expect("written");
+    last(&["--resume"], 65, "); start again with another --out");
+    let outcome = onebit(&["train", text(&recipe), "--out", text(folder.path())]);
+    assert!(
+        outcome.stderr.ends_with("is not empty and holds no run; choose another --out\n"),
+        "{}",
+        outcome.stderr
+    );
+
+    let empty = folder.path().join("empty");
+    let mut command = common::program();
+    command.env("ONEBIT_DATA", &empty).args([
+        "train",
+        text(&recipe),
+        "--out",
+        text(&empty),
+        "--data",
+        "cifar10",
+    ]);
+    let fetch = "run `onebit data fetch cifar10`, or `onebit data fetch cifar10 --from DIR` if you have its files";
+    let outcome = common::Outcome::from(command.output().expect("the program starts"));
+    assert!(outcome.failed(66).ends_with(fetch), "{}", outcome.stderr);
+    command.arg("--check");
+    let outcome = common::Outcome::from(command.output().expect("the program starts"));
+    outcome.succeeded();
+    assert!(
+        outcome.stderr.starts_with("not checked: ") && outcome.stderr.contains(fetch),
+        "{}",
+        outcome.stderr
+    );
+}

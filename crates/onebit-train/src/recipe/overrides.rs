@@ -89,7 +89,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::apply_set`]; then nothing is changed.
     pub fn apply_sets(&mut self, assignments: &[impl AsRef<str>]) -> Result<(), TrainError> {
-        let set = |assignment: &str| Override::set(assignment, format!("--set {assignment}"));
+        let set = |assignment: &str| Override::set(assignment, assignment);
         let overrides: Result<Vec<_>, _> = assignments.iter().map(|a| set(a.as_ref())).collect();
         self.apply(&overrides?)
     }
@@ -108,7 +108,7 @@ impl Recipe {
     /// # Errors
     /// A spec that already names a split.
     pub fn use_data(&mut self, spec: &str) -> Result<(), TrainError> {
-        self.apply(&[Override::data(spec, format!("--data {spec}"))?])
+        self.apply(&[Override::data(spec, format!("data `{spec}`"))?])
     }
 }
 

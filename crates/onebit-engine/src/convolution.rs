@@ -124,6 +124,9 @@ fn check_weight(weight: &[u64], expected: usize) -> Result<(), EngineError> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
 
     const GEOMETRY: Geometry =
@@ -145,7 +148,7 @@ mod tests {
         let bits: Vec<u64> = weight(5)[..30].to_vec();
         for isa in Isa::available() {
             let new = |weight: &[u64]| {
-                BinaryConvolution::new(weight, GEOMETRY, PadValue::One, x, Some(*isa))
+                BinaryConvolution::new(weight, GEOMETRY, PadValue::One, x, Some(isa))
             };
             let [first, second] = [weight(1), weight(2)];
             let mut conv = new(&first).expect("a convolution");

@@ -86,7 +86,7 @@ fn one_named_error_for_each_defect() {
         ("has no nodes", |g| g.nodes.clear()),
         ("two nodes are named", |g| g.nodes[2].name = "input".into()),
         ("not a valid name", |g| g.nodes[2].name = "a b".into()),
-        ("takes 1 inputs, found 0", |g| g.nodes[2].inputs.clear()),
+        ("takes 1 input, found 0", |g| g.nodes[2].inputs.clear()),
         ("not an earlier node", |g| g.nodes[2].inputs[0].0 = 5),
         ("nothing reads", |g| {
             let mut node = g.nodes[1].clone();

@@ -73,14 +73,14 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>) -> Result<Checked, TrainE
         unchecked.push("data");
     }
     if let Some(path) = &recipe.train.init {
-        let read = || if_there(Init::read(path, &graph), &mut missing);
+        let mut read = || if_there(Init::read(path, &graph), &mut missing);
         match images.as_ref().map_or(Ok(None), |_| read())? {
             Some(init) => warnings.extend(init.skipped),
             None => unchecked.push("train.init"),
         }
     }
     if let Some(teacher) = &recipe.train.teacher {
-        let open = || if_there(Teacher::open(teacher, &task, recipe.train.batch), &mut missing);
+        let mut open = || if_there(Teacher::open(teacher, &task, recipe.train.batch), &mut missing);
         match images.as_ref().map_or(Ok(None), |_| open())? {
             Some(teacher) => warnings.extend(teacher.skipped),
             None => unchecked.push("train.teacher"),

@@ -106,7 +106,9 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
     let failed = Error::list(folder);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !folder.is_symlink() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(failed(error)),
     };
     let names: io::Result<Vec<_>> =

@@ -126,7 +126,7 @@ fn weights_survive_the_disk() {
     write_atomic(&path, &write_weights(&weights).unwrap()).unwrap();
     assert_eq!(read_weights_file(&path).unwrap(), weights);
     let error = read_weights_file(folder.path()).unwrap_err();
-    assert!(matches!(error, Error::Read { .. }), "{error}");
+    assert!(matches!(error, Error::NotRegular { found: "a folder", .. }), "{error}");
 }
 
 #[cfg(target_os = "linux")]

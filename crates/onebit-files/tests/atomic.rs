@@ -150,5 +150,5 @@ fn a_file_beyond_its_limit_is_refused() {
     let error = read_limited(&path, 9).unwrap_err();
     assert!(matches!(error, Error::TooLarge { limit: 9, .. }), "{error}");
     let error = read_limited(folder.path(), 9).unwrap_err();
-    assert!(matches!(error, Error::Read { .. } | Error::TooLarge { .. }), "{error}");
+    assert!(matches!(error, Error::NotRegular { found: "a folder", .. }), "{error}");
 }

@@ -26,7 +26,7 @@ fn a_model_survives_the_disk_and_weights_are_none() {
     let error = read_model_file(&weights_path).unwrap_err().to_string();
     assert!(error.contains("`onebit-weights`, expected `onebit`"), "{error}");
     let error = read_model_file(folder.path()).unwrap_err();
-    assert!(matches!(error, PackError::Files(Error::Read { .. })), "{error}");
+    assert!(matches!(error, PackError::Files(Error::NotRegular { .. })), "{error}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! One multiply-accumulate is one operation, `OPs = FLOPs + BOPs / 64`; batch normalization, rectifiers,
 //! biases, pooling and additions are not counted (the convention of Bi-Real Net and ReActNet).
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -135,7 +137,17 @@ fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
             ((statistics.count() * x.channels * hidden) as u64, 0)
         }
         Op::HyperHead { outputs, .. } => ((x.len() * outputs) as u64, 0),
-        _ => (0, 0),
+        Op::Input { .. }
+        | Op::BatchNorm
+        | Op::Affine
+        | Op::Sign { .. }
+        | Op::Prelu { .. }
+        | Op::Add
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::AvgPool { .. }
+        | Op::MaxPool { .. }
+        | Op::GlobalAvgPool => (0, 0),
     }
 }
 
@@ -177,18 +189,14 @@ impl crate::Geometry {
 
 /// A learned weight scale folds into the affine that follows the convolution.
 fn deployed_floats(op: &Op, trained: usize) -> usize {
-    match op {
-        Op::ConvBin { scale: WeightScale::Learned, .. } => 0,
-        _ => trained,
-    }
+    let folds = matches!(op, Op::ConvBin { scale: WeightScale::Learned, .. });
+    if folds { 0 } else { trained }
 }
 
 /// Statistics of a batch normalization are folded; steps of an 8-bit input stay.
 fn deployed_statistics(op: &Op, measured: usize) -> usize {
-    match op {
-        Op::ConvI8 { .. } | Op::LinearI8 { .. } => measured,
-        _ => 0,
-    }
+    let stay = matches!(op, Op::ConvI8 { .. } | Op::LinearI8 { .. });
+    if stay { measured } else { 0 }
 }
 
 /// The integers and the factors of their rows.
@@ -198,11 +206,7 @@ fn int8_bytes(params: &[Param]) -> usize {
 }
 
 fn packed_bytes(op: &Op, x: Shape) -> usize {
-    match *op {
-        Op::ConvBin { geometry, .. } => {
-            let taps = geometry.out_channels * geometry.kernel * geometry.kernel;
-            taps * bits::words(x.channels / geometry.groups) * 8
-        }
-        _ => 0,
-    }
+    let Op::ConvBin { geometry, .. } = *op else { return 0 };
+    let taps = geometry.out_channels * geometry.kernel * geometry.kernel;
+    taps * bits::words(x.channels / geometry.groups) * 8
 }

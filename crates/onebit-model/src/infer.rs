@@ -1,5 +1,7 @@
 //! Shape inference.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -219,10 +221,9 @@ fn infer_window(
 }
 
 fn check_elements(node: &Node, inputs: &[Shape]) -> Result<(), GraphError> {
-    let (element, expected) = match node.op {
-        Op::ConvBin { .. } => (Element::Bit, "a bit map"),
-        _ => (Element::Float, "a real map"),
-    };
+    let reads_bits = matches!(node.op, Op::ConvBin { .. });
+    let (element, expected) =
+        if reads_bits { (Element::Bit, "a bit map") } else { (Element::Float, "a real map") };
     match inputs.iter().position(|x| x.element != element) {
         None => Ok(()),
         Some(position) => Err(GraphError::WrongElement {

@@ -1,5 +1,7 @@
 //! A lowered network with its tensors: what a `.onebit` file holds.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -219,7 +221,23 @@ fn check_lowered(node: &Node) -> Result<(), ModelError> {
     let what = match node.op {
         Op::BatchNorm => "batch normalization",
         Op::ConvBin { scale, .. } if scale != WeightScale::None => "a weight scale",
-        _ => return Ok(()),
+        Op::Input { .. }
+        | Op::Conv { .. }
+        | Op::ConvBin { .. }
+        | Op::ConvI8 { .. }
+        | Op::Affine
+        | Op::Sign { .. }
+        | Op::Prelu { .. }
+        | Op::Add
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::AvgPool { .. }
+        | Op::MaxPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Linear { .. }
+        | Op::LinearI8 { .. }
+        | Op::HyperTrunk { .. }
+        | Op::HyperHead { .. } => return Ok(()),
     };
     Err(ModelError::NotLowered { node: node.name.clone(), what })
 }
@@ -233,7 +251,7 @@ fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), Mode
                 Err(ModelError::NotFinite(name.to_string()))
             }
         }
-        _ => Err(wrong(name, tensor, "F32", shape)),
+        Data::F32(_) | Data::U64(_) | Data::I8(_) => Err(wrong(name, tensor, "F32", shape)),
     }
 }
 
@@ -274,14 +292,14 @@ fn check_bits(name: &str, tensor: &Tensor, logical: &[usize]) -> Result<(), Mode
                 Err(ModelError::TailBits(name.to_string()))
             }
         }
-        _ => Err(wrong(name, tensor, "U64", &shape)),
+        Data::F32(_) | Data::U64(_) | Data::I8(_) => Err(wrong(name, tensor, "U64", &shape)),
     }
 }
 
 fn check_integers(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<(), ModelError> {
     match &tensor.data {
         Data::I8(_) if tensor.shape == shape && fills(tensor) => Ok(()),
-        _ => Err(wrong(name, tensor, "I8", shape)),
+        Data::F32(_) | Data::U64(_) | Data::I8(_) => Err(wrong(name, tensor, "I8", shape)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The operations of a graph.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -327,10 +329,25 @@ impl Op {
     pub fn arity(&self) -> usize {
         match self {
             Op::Input { .. } => 0,
-            Op::Add | Op::Concat => 2,
-            Op::Sign { threshold: Threshold::Dynamic } => 2,
-            Op::Prelu { shift: Shift::Dynamic, .. } => 2,
-            _ => 1,
+            Op::Add
+            | Op::Concat
+            | Op::Sign { threshold: Threshold::Dynamic }
+            | Op::Prelu { shift: Shift::Dynamic, .. } => 2,
+            Op::Conv { .. }
+            | Op::ConvBin { .. }
+            | Op::ConvI8 { .. }
+            | Op::BatchNorm
+            | Op::Affine
+            | Op::Sign { threshold: Threshold::Zero | Threshold::Static }
+            | Op::Prelu { shift: Shift::None | Shift::Static, .. }
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. } => 1,
         }
     }
 

@@ -1,3 +1,7 @@
+//! What is in a packed file, and why some layers are not 1-bit.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use onebit_model::cost::{Cost, LayerCost};
 use onebit_model::file::VERSION;
 use onebit_model::{Graph, GraphError, Model, NodeId, Op, Verified};
@@ -125,6 +129,14 @@ fn reason(graph: &Graph, id: NodeId) -> &'static str {
         Op::HyperTrunk { .. } | Op::HyperHead { .. } => {
             "computes thresholds or shifts for each image"
         }
-        _ => "real-valued by the architecture",
+        Op::Input { .. }
+        | Op::ConvBin { .. }
+        | Op::BatchNorm
+        | Op::Add
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::AvgPool { .. }
+        | Op::MaxPool { .. }
+        | Op::GlobalAvgPool => "real-valued by the architecture",
     }
 }

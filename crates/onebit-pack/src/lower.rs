@@ -1,3 +1,7 @@
+//! Lowering: batch normalization and weight scales folded, binary weights packed.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use std::collections::BTreeMap;
 
 use onebit_model::file::Weights;
@@ -29,7 +33,22 @@ pub fn lower(weights: &Verified<Weights>) -> Result<Verified<Model>, PackError> 
         moved.push(match node.op {
             Op::BatchNorm => lowering.batch_norm(node, inputs, &readers)?,
             Op::ConvBin { .. } => lowering.conv_bin(id, node, inputs, &readers),
-            _ => lowering.copy(id, node, inputs),
+            Op::Input { .. }
+            | Op::Conv { .. }
+            | Op::ConvI8 { .. }
+            | Op::Affine
+            | Op::Sign { .. }
+            | Op::Prelu { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. } => lowering.copy(id, node, inputs),
         });
     }
     let Lowering { nodes, tensors, .. } = lowering;
@@ -62,7 +81,7 @@ impl Lowering<'_> {
                     self.tensors.insert(row_scale(&name), scale);
                     Data::I8(rows.integers)
                 }
-                _ => Data::F32(values.to_vec()),
+                Role::Float | Role::Binary | Role::Statistic => Data::F32(values.to_vec()),
             };
             self.tensors.insert(name, Tensor { shape: param.shape, data });
         }

@@ -1,15 +1,17 @@
 //! A fixed share of the batch with all its buffers. Chunks are worked on by any thread, in any order;
 //! what they sum is added up in chunk order, so results do not depend on the threads.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use std::collections::TryReserveError;
 
 use onebit_model::Op;
 
-use crate::net::Structure;
 use crate::op::batch_norm::{GradSums, Moments};
 use crate::op::{Backward, Forward, Gradient, Pass, Workspace};
 use crate::params::{Params, filled};
 use crate::plan::{Contribution, Place};
+use crate::structure::Structure;
 
 /// Buffers of one chunk.
 pub(crate) struct Chunk {

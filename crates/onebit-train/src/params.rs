@@ -1,5 +1,7 @@
 //! Parameters of a network: values, gradients, initial values.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use std::collections::TryReserveError;
 
 use onebit_data::random::{Key, Stream};
@@ -97,17 +99,36 @@ fn initial_value(
         values.iter_mut().zip(key.uniforms()).for_each(|(v, u)| *v = (2.0 * u - 1.0) * bound);
         Ok(values)
     };
-    match (op, suffix) {
+    match op {
         // PyTorch's default for convolutions and linear layers: uniform within 1/sqrt(fan-in).
-        (Op::Conv { .. } | Op::ConvBin { .. } | Op::Linear { .. }, "weight") => {
+        Op::Conv { .. } | Op::ConvBin { .. } | Op::Linear { .. } if suffix == "weight" => {
             uniform((1.0 / fan_in as f32).sqrt())
         }
-        (Op::ConvBin { .. }, "scale") => filled(len, 1.0 / (fan_in.max(1) as f32).sqrt()),
-        (Op::BatchNorm, "weight" | "running_var") => filled(len, 1.0),
-        (Op::Prelu { slope: Slope::Negative | Slope::Both, .. }, "slope_neg") => filled(len, 0.25),
-        (Op::Prelu { .. }, "slope_pos") => filled(len, 1.0),
+        Op::ConvBin { .. } if suffix == "scale" => filled(len, 1.0 / (fan_in.max(1) as f32).sqrt()),
+        Op::BatchNorm if matches!(suffix, "weight" | "running_var") => filled(len, 1.0),
+        Op::Prelu { slope: Slope::Negative | Slope::Both, .. } if suffix == "slope_neg" => {
+            filled(len, 0.25)
+        }
+        Op::Prelu { .. } if suffix == "slope_pos" => filled(len, 1.0),
         // Kaiming uniform for the ReLU behind it; heads of zeros make the network static at first.
-        (Op::HyperTrunk { .. }, "weight") => uniform((6.0 / fan_in as f32).sqrt()),
-        _ => filled(len, 0.0),
+        Op::HyperTrunk { .. } if suffix == "weight" => uniform((6.0 / fan_in as f32).sqrt()),
+        Op::Input { .. }
+        | Op::Conv { .. }
+        | Op::ConvBin { .. }
+        | Op::ConvI8 { .. }
+        | Op::BatchNorm
+        | Op::Affine
+        | Op::Sign { .. }
+        | Op::Prelu { .. }
+        | Op::Add
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::AvgPool { .. }
+        | Op::MaxPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Linear { .. }
+        | Op::LinearI8 { .. }
+        | Op::HyperTrunk { .. }
+        | Op::HyperHead { .. } => filled(len, 0.0),
     }
 }

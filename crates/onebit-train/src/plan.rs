@@ -6,6 +6,8 @@
 //! that what one operation writes the next one still finds in the cache. An activation that no
 //! other level and no backward pass reads has no buffer for the whole chunk, only for those images.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use onebit_model::{Element, Graph, NodeId, Op, Shape, Shift, Threshold, bits};
 
 /// Pixels that a group of images should have together, so that matrix products are large enough.

@@ -13,6 +13,8 @@
 //! What each of these assumes is said where it is decided, here; [`sound`] checks the outcome against what the planner
 //! makes of it.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod sound;
 
 use alloc::boxed::Box;
@@ -95,7 +97,7 @@ fn fused(graph: &Graph) -> Vec<Group> {
     let mut taken = vec![false; graph.nodes.len()];
     let mut groups = Vec::new();
     for (id, node) in graph.nodes.iter().enumerate() {
-        if !taken[id] && !matches!(node.op, Op::Input { .. }) {
+        if !taken[id] && role(&node.op) != Role::Image {
             taken[id] = true;
             groups.push(group(graph, &readers, &ready, &mut taken, id));
         }
@@ -112,9 +114,9 @@ fn fused(graph: &Graph) -> Vec<Group> {
 fn single(graph: &Graph) -> Vec<Group> {
     let nodes = graph.nodes.iter().enumerate();
     nodes
-        .filter(|(_, node)| !matches!(node.op, Op::Input { .. }))
+        .filter(|(_, node)| role(&node.op) != Role::Image)
         .map(|(id, node)| {
-            let is_sign = matches!(node.op, Op::Sign { .. });
+            let is_sign = role(&node.op) == Role::Sign;
             Group {
                 value_is_read: !is_sign,
                 sums_are_read: false,
@@ -323,7 +325,7 @@ fn group(
 ) -> Group {
     let op = &graph.nodes[root].op;
     let mut group = Group::of(graph, root);
-    if matches!(op, Op::Sign { .. }) {
+    if role(op) == Role::Sign {
         group.sign = Some(root);
         return group;
     }
@@ -364,34 +366,58 @@ fn reads_sums_only(op: &Op) -> bool {
 fn next_stage(graph: &Graph, readers: &[usize], taken: &[bool], value: usize) -> Option<usize> {
     let &[next] = readers else { return None };
     let node = &graph.nodes[next];
-    let reads_value = match node.op {
-        Op::Add => true,
-        _ => is_elementwise(&node.op) && node.inputs[0].0 == value,
-    };
+    let reads_value = node.op == Op::Add || is_elementwise(&node.op) && node.inputs[0].0 == value;
     (reads_value && !taken[next]).then_some(next)
 }
 
 fn makes_vector(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::GlobalAvgPool
-            | Op::Linear { .. }
-            | Op::LinearI8 { .. }
-            | Op::HyperTrunk { .. }
-            | Op::HyperHead { .. }
-    )
+    role(op) == Role::Vector
 }
 
 fn is_elementwise(op: &Op) -> bool {
-    matches!(op, Op::Affine | Op::Prelu { .. } | Op::Add)
+    role(op) == Role::Elementwise
+}
+
+/// What an operation can be in a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The image.
+    Image,
+    /// The producer of a map.
+    Producer,
+    /// A stage behind the producer of its map.
+    Elementwise,
+    /// The sign of a map.
+    Sign,
+    /// A vector, in a group of its own.
+    Vector,
+}
+
+fn role(op: &Op) -> Role {
+    match op {
+        Op::Input { .. } => Role::Image,
+        // A packed model has no batch normalization; the planner would say so.
+        Op::Conv { .. }
+        | Op::ConvBin { .. }
+        | Op::ConvI8 { .. }
+        | Op::BatchNorm
+        | Op::Concat
+        | Op::ChannelShuffle { .. }
+        | Op::AvgPool { .. }
+        | Op::MaxPool { .. } => Role::Producer,
+        Op::Affine | Op::Prelu { .. } | Op::Add => Role::Elementwise,
+        Op::Sign { .. } => Role::Sign,
+        Op::GlobalAvgPool
+        | Op::Linear { .. }
+        | Op::LinearI8 { .. }
+        | Op::HyperTrunk { .. }
+        | Op::HyperHead { .. } => Role::Vector,
+    }
 }
 
 fn is_ready_sign(graph: &Graph, ready: &[usize], taken: &[bool], id: usize, value: usize) -> bool {
     let node = &graph.nodes[id];
-    let is_ready = match node.op {
-        Op::Sign { threshold: Threshold::Dynamic } => ready[node.inputs[1].0] < value,
-        Op::Sign { .. } => true,
-        _ => false,
-    };
+    let Op::Sign { threshold } = node.op else { return false };
+    let is_ready = threshold != Threshold::Dynamic || ready[node.inputs[1].0] < value;
     is_ready && !taken[id] && node.inputs[0].0 == value
 }

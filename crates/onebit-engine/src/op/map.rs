@@ -81,6 +81,23 @@ pub(crate) enum Producer {
     },
 }
 
+impl Producer {
+    /// The map whose rows, or signs, are computed on the way.
+    pub(crate) fn inner(&self) -> Option<&Map> {
+        match self {
+            Producer::Pool { inner, .. } => inner.as_deref(),
+            Producer::Copy { .. }
+            | Producer::InPlace
+            | Producer::ConvBin { .. }
+            | Producer::Conv { .. }
+            | Producer::ConvI8 { .. }
+            | Producer::Winograd { .. }
+            | Producer::Concat { .. }
+            | Producer::Shuffle { .. } => None,
+        }
+    }
+}
+
 /// An elementwise operation.
 #[derive(Debug)]
 pub(crate) enum Stage {

@@ -1,5 +1,7 @@
 //! Which values live where, and until which step.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -81,14 +83,14 @@ impl Places {
         let members = group.members();
         let is_alone = members.len() == 1;
         let reads = |&id: &usize, x: usize| planner.node(id).inputs.iter().any(|i| i.0 == x);
-        let may_go = |id: usize, x: usize| match planner.node(id).op {
-            Op::Prelu { .. } => is_alone && id == group.root && planner.node(id).inputs[0].0 == x,
-            Op::Add => {
-                let shapes = planner.shapes;
-                let is_stage = id != group.root && group.stages.contains(&id);
-                is_stage && shapes[x] == shapes[group.position()]
-            }
-            _ => false,
+        let may_go = |id: usize, x: usize| {
+            let node = planner.node(id);
+            let lone_rectifier =
+                matches!(node.op, Op::Prelu { .. }) && is_alone && id == group.root;
+            let shapes = planner.shapes;
+            let is_stage = id != group.root && group.stages.contains(&id);
+            let shortcut = node.op == Op::Add && is_stage && shapes[x] == shapes[group.position()];
+            lone_rectifier && node.inputs[0].0 == x || shortcut
         };
         let place = |x: usize| match planner.places[x] {
             Source::Floats(span) => Some(span),

@@ -1,5 +1,7 @@
 //! What each step computes, with its parameters in the kernels' order.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -138,7 +140,19 @@ impl Planner<'_> {
                 layer: self.linear(id, x.len(), outputs, precision)?,
                 range,
             })),
-            _ => {
+            Op::Input { .. }
+            | Op::Conv { .. }
+            | Op::ConvBin { .. }
+            | Op::ConvI8 { .. }
+            | Op::BatchNorm
+            | Op::Affine
+            | Op::Sign { .. }
+            | Op::Prelu { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. } => {
                 let mut map = self.map(group, written)?;
                 if let Producer::Copy { x: Source::Floats(span) } = map.producer
                     && Some(span) == written
@@ -233,10 +247,7 @@ impl Planner<'_> {
     fn map(&self, group: &Group, written: Option<Span>) -> Result<Map, EngineError> {
         let output = self.shapes[group.position()];
         let producer = self.producer(group)?;
-        let mut vectors = match &producer {
-            Producer::Pool { inner: Some(inner), .. } => inner.vectors,
-            _ => 0,
-        };
+        let mut vectors = producer.inner().map_or(0, |inner| inner.vectors);
         let mut reserve = |len: usize| {
             vectors += len;
             vectors - len
@@ -327,7 +338,14 @@ impl Planner<'_> {
             Op::ChannelShuffle { groups } => Producer::Shuffle { x, groups },
             Op::AvgPool { kernel, stride } => pool(PoolKind::Average, kernel, stride, 0),
             Op::MaxPool { kernel, stride, padding } => pool(PoolKind::Max, kernel, stride, padding),
-            _ => Producer::Copy { x },
+            Op::Affine | Op::Sign { .. } | Op::Prelu { .. } | Op::Add => Producer::Copy { x },
+            Op::Input { .. }
+            | Op::BatchNorm
+            | Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. } => unreachable!("`{}` produces no map", self.node(id).op.name()),
         })
     }
 
@@ -349,14 +367,31 @@ impl Planner<'_> {
             Op::Prelu { slope, shift } => {
                 Stage::Prelu(self.prelu(ids, slope, shift, channels, reserve)?)
             }
-            _ => {
+            Op::Add => {
                 let other = usize::from(self.node(id).inputs[0].0 == value);
                 let channels = self.shapes[self.node(id).inputs[other].0].channels;
                 match self.source(id, other) {
                     Source::Floats(span) if Some(span) == written => Stage::Accumulate,
-                    other => Stage::Add { other, channels },
+                    other @ (Source::Image | Source::Floats(_) | Source::Bits(_)) => {
+                        Stage::Add { other, channels }
+                    }
                 }
             }
+            Op::Input { .. }
+            | Op::Conv { .. }
+            | Op::ConvBin { .. }
+            | Op::ConvI8 { .. }
+            | Op::BatchNorm
+            | Op::Sign { .. }
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. } => unreachable!("`{}` is no stage", self.node(id).op.name()),
         })
     }
 
@@ -436,7 +471,17 @@ impl Planner<'_> {
             Op::HyperHead { outputs, .. } => {
                 (String::from("hyper_head"), (x.len() * outputs) as u64, 0)
             }
-            _ => (String::from(root.op.name()), 0, 0),
+            Op::Input { .. }
+            | Op::BatchNorm
+            | Op::Affine
+            | Op::Sign { .. }
+            | Op::Prelu { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool => (String::from(root.op.name()), 0, 0),
         };
         StepInfo {
             name: root.name.clone(),

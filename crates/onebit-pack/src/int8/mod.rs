@@ -5,6 +5,8 @@
 //! the image are rounded. What the classifier reads is rounded to steps that cover its [`Ranges`], which the caller
 //! measures by running [`features`]. [`Comparison`] then says what the rounding changed.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod compare;
 mod filters;
 mod ranges;
@@ -96,7 +98,24 @@ pub fn quantize(
                 let measured = || features.map(covering);
                 (Op::LinearI8 { out_features }, of_image.or_else(measured))
             }
-            _ => continue,
+            Op::Input { .. }
+            | Op::Conv { .. }
+            | Op::ConvBin { .. }
+            | Op::ConvI8 { .. }
+            | Op::BatchNorm
+            | Op::Affine
+            | Op::Sign { .. }
+            | Op::Prelu { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. } => continue,
         };
         let Some(steps) = steps else { continue };
         if replace(&mut quantized, node, shapes[input.0], &steps)? {
@@ -152,9 +171,10 @@ fn replace(model: &mut Model, node: &Node, x: Shape, steps: &Steps) -> Result<bo
         .flat_map(|row| row.iter().zip(scales.clone()))
         .map(|(&w, &scale)| (f64::from(w) * f64::from(scale)) as f32)
         .collect();
-    let rows = match node.op {
-        Op::Conv { .. } => filters::round(&folded, products, x.channels),
-        _ => int8::quantize(&folded, products),
+    let rows = if matches!(node.op, Op::Conv { .. }) {
+        filters::round(&folded, products, x.channels)
+    } else {
+        int8::quantize(&folded, products)
     };
     let integers = Tensor { shape: shape.clone(), data: Data::I8(rows.integers) };
     let vector = |values: Vec<f32>| Tensor { shape: vec![values.len()], data: Data::F32(values) };

@@ -5,8 +5,8 @@ use onebit_model::{Geometry, PadValue, Shape, WeightScale, bits};
 
 use super::window::{Source, Window, scale_channels};
 use super::{Backward, Forward, Layer, Pass};
+use crate::NetConfig;
 use crate::binarize::weight::BinaryWeights;
-use crate::net::NetConfig;
 use crate::params::Params;
 
 /// Attributes of a binary convolution.

@@ -12,8 +12,8 @@ use onebit_model::{
 use super::hyper::{HyperHead, HyperTrunk};
 use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
 use super::{Layer, batch_norm, concat, conv, conv_bin, linear, pool, prelu, shuffle, sign};
+use crate::NetConfig;
 use crate::binarize::{Clip, ClipWeight, Ede, Estimator, WeightEstimator};
-use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
 
 /// Half the distance of the two points of a difference.
@@ -220,7 +220,7 @@ fn check_conv_bin(window: [usize; 4], pad: PadValue, scale: WeightScale, bound: 
         let fixed = alphas(&latent);
         let start = |i: usize| match scale {
             WeightScale::L1Detached => fixed[i / filter] * latent[i].signum(),
-            _ => latent[i].signum(),
+            WeightScale::None | WeightScale::L1Grad | WeightScale::Learned => latent[i].signum(),
         };
         let binary: Vec<f64> = moved.enumerate().map(|(i, m)| start(i) + m).collect();
         let factors = match scale {

@@ -1,5 +1,7 @@
 //! One file for each operation: its forward pass, its backward pass, their test.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub(crate) mod batch_norm;
 mod columns;
 mod concat;
@@ -16,7 +18,7 @@ mod window;
 
 use onebit_model::{Node, Op, Shape};
 
-use crate::net::NetConfig;
+use crate::NetConfig;
 use crate::params::Params;
 pub(crate) use pool::AvgPool;
 pub(crate) use sign::thresholds;

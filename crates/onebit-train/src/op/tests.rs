@@ -13,8 +13,8 @@ use safetensors::SafeTensors;
 use super::batch_norm::BatchNorm;
 use super::hyper::{HyperHead, HyperTrunk};
 use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
+use crate::NetConfig;
 use crate::binarize::{Clip, Ede, Estimator};
-use crate::net::NetConfig;
 use crate::params::{Parameter, Params};
 
 /// Largest difference to PyTorch's float64 results, relative to the largest value of a tensor.

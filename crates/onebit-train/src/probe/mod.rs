@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use crate::TrainError;
 use crate::checkpoint::Stage;
-use crate::net::{Net, NetConfig};
+use crate::{Net, NetConfig};
 use blocks::sites;
 use convolution::ConvolutionProbe;
 use linearity::LinearityProbe;

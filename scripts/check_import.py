@@ -1,7 +1,7 @@
 """Full-size checkpoints of Bi-Real Net and ReActNet, imported by onebit and compared with PyTorch on photographs.
 
     pip install torch numpy safetensors pillow
-    cargo build --release -p onebit && cargo build --release -p onebit-pack --example signs
+    cargo build --release -p onebit-cli && cargo build --release -p onebit-pack --example signs
     python scripts/check_import.py target/release IMAGES [N]
 
 IMAGES is a folder with folders of JPEG files of 224x224 pixels or more. For each network: random weights, running

@@ -17,7 +17,7 @@ pub(crate) fn check_export(arguments: &[OsString]) -> Result<()> {
     };
     let packages = ["numpy", "onnx", "onnxruntime", "pillow"];
     let python = python_with("venv-export", "import numpy, onnx, onnxruntime, PIL", &packages)?;
-    run(cargo("build --release --package onebit --bins"), "onebit does not build; see above")?;
+    run(cargo("build --release --package onebit-cli --bins"), "onebit does not build; see above")?;
     run(
         cargo("build --release --package onebit-pack --examples"),
         "the examples do not build; see above",

@@ -155,7 +155,7 @@ pub(crate) fn check_targets() -> Result<()> {
 pub(crate) fn check_systems() -> Result<()> {
     for target in ["aarch64-apple-darwin", "x86_64-pc-windows-msvc"] {
         add_target(target)?;
-        let check = format!("check --target {target} --package onebit --package xtask");
+        let check = format!("check --target {target} --package onebit-cli --package xtask");
         run(cargo(&check), "the program does not compile there; see above")?;
     }
     Ok(())

@@ -47,6 +47,13 @@ cargo xtask smoke folder:PATH
 const RANDOM_GRAPHS: &str = "1000000";
 const DENY_VERSION: &str = "0.20.2";
 
+/// The library with fewer features than the program needs.
+const LIBRARY_PARTS: [&str; 3] = [
+    "--package onebit --no-default-features",
+    "--package onebit",
+    "--package onebit --features data",
+];
+
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let task = arguments.next().unwrap_or_default();
@@ -75,7 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn demo(arguments: &[OsString]) -> Result<()> {
-    let mut command = cargo("run --release --package onebit -- demo");
+    let mut command = cargo("run --release --package onebit-cli -- demo");
     command.args(arguments).current_dir(env::current_dir()?);
     run(command, "the demo failed; its last line says why")
 }
@@ -88,7 +95,7 @@ fn test() -> Result<()> {
     }
     tally::test(workspace, &mut tally, "a test failed; its name and output stand above")?;
     tally::test(
-        cargo("test --no-fail-fast --release --package onebit --no-default-features"),
+        cargo("test --no-fail-fast --release --package onebit-cli --no-default-features"),
         &mut tally,
         "onebit does not work without the trainer (feature `train`), or slower kernels are chosen than this CPU could use",
     )?;
@@ -134,6 +141,12 @@ fn check() -> Result<()> {
         cargo("clippy --workspace --all-targets -- -D warnings"),
         "clippy has something to say; see above",
     )?;
+    for part in LIBRARY_PARTS {
+        run(
+            cargo(&format!("clippy {part} -- -D warnings")),
+            "the library does not compile without warnings with these features; see above",
+        )?;
+    }
     let mut doc = cargo("doc --workspace --no-deps");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc, "the documentation has an error; see above")?;

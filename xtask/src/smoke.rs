@@ -49,7 +49,7 @@ pub(crate) fn smoke(spec: &str) -> Result<()> {
     if !spec.starts_with("folder:") {
         bail!("expected folder:PATH with one folder of images for each class, found `{spec}`");
     }
-    run(cargo("build --release --package onebit"), "the program does not build; see above")?;
+    run(cargo("build --release --package onebit-cli"), "the program does not build; see above")?;
     let mut table = format!(
         "{:<22}{:>12}{:>12}{:>10}{:>14}\n",
         "network", "first loss", "last loss", "seconds", "peak memory"

@@ -1,6 +1,6 @@
-use crate::crop::Window;
+use crate::normalization::{Tables, normalize};
 use crate::random::{Key, Stream};
-use crate::{Error, crop};
+use crate::{Error, Window, crop};
 
 /// Random changes to a training image: a crop of one kind, then a mirror.
 ///
@@ -99,9 +99,6 @@ impl Augment {
     }
 }
 
-/// Per channel, the normalised value of each byte.
-pub(crate) type Tables = Vec<[f32; 256]>;
-
 /// Writes `image` (height x width x channels bytes) to `out` through `tables`, placed.
 pub(crate) fn place(
     image: &[u8],
@@ -136,23 +133,9 @@ pub(crate) fn place(
         fill(outside);
         let row = if placement.left < 0 { &row[..row_len - skip] } else { &row[skip..] };
         if placement.mirrored {
-            copy(row.chunks_exact(channels).rev(), inside, tables);
+            normalize(row.chunks_exact(channels).rev(), inside, tables);
         } else {
-            copy(row.chunks_exact(channels), inside, tables);
-        }
-    }
-}
-
-fn copy<'a>(pixels: impl Iterator<Item = &'a [u8]>, out: &mut [f32], tables: &Tables) {
-    if let [table] = tables.as_slice() {
-        for (out, pixel) in out.iter_mut().zip(pixels) {
-            *out = table[usize::from(pixel[0])];
-        }
-        return;
-    }
-    for (out, pixel) in out.chunks_exact_mut(tables.len()).zip(pixels) {
-        for ((out, &value), table) in out.iter_mut().zip(pixel).zip(tables) {
-            *out = table[usize::from(value)];
+            normalize(row.chunks_exact(channels), inside, tables);
         }
     }
 }

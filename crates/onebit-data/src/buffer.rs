@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use crate::Error;
 
+#[cfg(feature = "datasets")]
 /// What starting a thread takes: the stack, and room for what the system and the allocator put beside it. So much the
 /// allocator of the C library has in no reserve of its own, but asks the system for.
 const THREAD: usize = 65 << 20;
@@ -32,6 +33,7 @@ pub(crate) fn check_room(bytes: usize, what: &str) -> Result<(), Error> {
     Ok(())
 }
 
+#[cfg(feature = "datasets")]
 /// Refuses to start a thread for `what` where there is no memory for one: one that has begun without ends the program.
 pub(crate) fn check_thread(what: &str) -> Result<(), Error> {
     check_room(THREAD, what)

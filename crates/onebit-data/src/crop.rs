@@ -1,21 +1,11 @@
+//! Random windows of images.
+
+use crate::Window;
 use crate::random::Key;
 
 const TRIES: u64 = 10;
 const NARROWEST: f64 = 3.0 / 4.0;
 const WIDEST: f64 = 4.0 / 3.0;
-
-/// Some rows and columns of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// The first row.
-    pub top: usize,
-    /// The first column.
-    pub left: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
 
 /// Draws a window of an image of `height` x `width`; see [`crate::Augment::window`].
 pub(crate) fn window(scale: [f64; 2], key: Key, height: usize, width: usize) -> Window {

@@ -62,30 +62,46 @@ pub fn decode_image(path: &Path, limits: &DecodeLimits) -> Result<Image, Error> 
 }
 
 /// Reads height and width, as seen, from the header of an image file, without decoding it.
+#[cfg(feature = "datasets")]
 pub(crate) fn image_size(path: &Path, limits: &DecodeLimits) -> Result<(usize, usize), Error> {
     Ok(ImageFile::open(path, limits)?.size())
 }
 
-/// Reads an image file for a network that takes `channels` x `height` x `width`.
-///
-/// This is the transform of evaluation: conversion to the channels ([`Image::to_channels`]), then
-/// [`Image::fit`]. Returns height x width x channels bytes.
-///
-/// # Errors
-///
-/// As [`decode_image`], or if `channels` is neither 1 nor 3, or `height` or `width` is 0 or beyond
-/// 16,384.
-pub fn load_for_network(
-    path: &Path,
-    channels: usize,
-    height: usize,
-    width: usize,
-) -> Result<Vec<u8>, Error> {
-    let image = decode_image(path, &DecodeLimits::default())?.to_channels(channels)?;
-    Ok(image.fit(height, width)?.pixels)
-}
-
 impl Image {
+    /// Reads and decodes an image file within the [`DecodeLimits`]; see [`decode_image`].
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_image`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        decode_image(path.as_ref(), &DecodeLimits::default())
+    }
+
+    /// An image of `height` x `width` pixels with `channels` bytes each, channels innermost: a frame of a camera.
+    ///
+    /// # Errors
+    ///
+    /// If `channels` is neither 1 nor 3, a side is 0, or `pixels` has another length.
+    pub fn from_pixels(
+        height: usize,
+        width: usize,
+        channels: usize,
+        pixels: Vec<u8>,
+    ) -> Result<Self, Error> {
+        if !matches!(channels, 1 | 3) {
+            return Err(Error::setting("number of image channels", channels, "1 or 3"));
+        }
+        let expected = height.checked_mul(width).and_then(|area| area.checked_mul(channels));
+        if expected != Some(pixels.len()) || pixels.is_empty() {
+            return Err(Error::setting(
+                "length of the pixels",
+                pixels.len(),
+                format!("{height} x {width} x {channels}, and at least one pixel"),
+            ));
+        }
+        Ok(Self { height, width, channels, pixels })
+    }
+
     /// Converts to 1 channel (luma of ITU-R BT.601, as PIL computes it) or to 3 (grey repeated).
     ///
     /// # Errors
@@ -117,6 +133,12 @@ impl Image {
         if (self.height, self.width) == (height, width) {
             return Ok(self);
         }
+        self.scaled_to(height, width)
+    }
+
+    /// [`Image::fit`] of an image of another size.
+    pub(crate) fn scaled_to(&self, height: usize, width: usize) -> Result<Self, Error> {
+        check_size(height, width)?;
         let (tall, wide) = (enlarged(height), enlarged(width));
         let scaled = if self.width * tall <= self.height * wide {
             (self.height * wide / self.width.max(1), wide)
@@ -161,7 +183,7 @@ impl Image {
 
     /// Scales to `scaled` and cuts the centre `target` out, sampling only the source of the centre.
     fn resize_and_crop(
-        self,
+        &self,
         scaled: (usize, usize),
         target: (usize, usize),
     ) -> Result<Self, Error> {

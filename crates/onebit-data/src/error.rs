@@ -174,6 +174,7 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "datasets")]
     pub(crate) fn read(path: &Path, source: io::Error, expected: &str) -> Self {
         Self::expecting(FileError::read(path)(source), expected)
     }
@@ -193,6 +194,7 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "datasets")]
     pub(crate) fn write(path: &Path, source: io::Error) -> Self {
         FileError::Write { path: path.to_owned(), source }.into()
     }

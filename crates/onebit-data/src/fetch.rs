@@ -7,7 +7,8 @@ use onebit_files::AtomicFile;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::files::{GZIP_MAGIC, find_plain_or_gz, open_regular};
+use crate::files::open_regular;
+use crate::gzip::{GZIP_MAGIC, find_plain_or_gz};
 use crate::recipe::{Content, Download, Packing, Recipe};
 use crate::sets::SETS;
 use crate::staging::Staging;

@@ -1,7 +1,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::files::{content_error, find_plain_or_gz, open_plain_or_gz, read_exactly};
+use crate::gzip::{content_error, find_plain_or_gz, open_plain_or_gz, read_exactly};
 use crate::{Error, InMemory, Normalization, Split};
 
 pub(crate) const IMAGES_MAGIC: u32 = 0x0000_0803;

@@ -52,6 +52,7 @@ impl<'a> ImageFile<'a> {
     }
 
     /// Height and width as seen.
+    #[cfg(feature = "datasets")]
     pub(crate) fn size(&self) -> (usize, usize) {
         let (height, width) = self.stored;
         if self.orientation.swaps_sides() { (width, height) } else { (height, width) }

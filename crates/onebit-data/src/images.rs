@@ -8,6 +8,7 @@ use onebit_files::shown;
 /// What the name of an image file ends in, in any case.
 const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp"];
 /// [`EXTENSIONS`] in words.
+#[cfg(feature = "datasets")]
 pub(crate) const IMAGES: &str = ".jpg, .jpeg, .jpe, .jfif, .png, .webp and .bmp";
 const MAX_FOLDERS: usize = 1 << 20;
 const MAX_IMAGES: usize = 1 << 28;
@@ -134,6 +135,7 @@ pub(crate) fn entries(folder: &Path, expected: &str) -> Result<Vec<Entry>, Error
 }
 
 /// The folders in a folder whose names begin with a dot, sorted by name.
+#[cfg(feature = "datasets")]
 pub(crate) fn hidden_folders(folder: &Path, expected: &str) -> Result<Vec<String>, Error> {
     let refused = |source| Error::list(folder, source, expected);
     let mut found = Vec::new();

@@ -11,49 +11,79 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "datasets")]
 mod augment;
 mod buffer;
+#[cfg(feature = "datasets")]
 mod check;
+#[cfg(feature = "datasets")]
 mod cifar;
+#[cfg(feature = "datasets")]
 mod crop;
+#[cfg(feature = "datasets")]
+mod data_dir;
+#[cfg(feature = "datasets")]
 mod dataset;
 mod decode;
 mod error;
+#[cfg(feature = "datasets")]
 mod fetch;
 mod files;
+#[cfg(feature = "datasets")]
 mod folder;
+#[cfg(feature = "datasets")]
+mod gzip;
+#[cfg(feature = "datasets")]
 mod idx;
 mod image_file;
 mod images;
 mod jpeg;
+#[cfg(feature = "datasets")]
 mod list;
+#[cfg(feature = "datasets")]
 mod loader;
+#[cfg(feature = "datasets")]
 mod memory;
+mod normalization;
+#[cfg(feature = "datasets")]
 mod npy;
 mod orientation;
+mod preprocess;
 pub mod random;
+#[cfg(feature = "datasets")]
 mod recipe;
+#[cfg(feature = "datasets")]
 mod registry;
+#[cfg(feature = "datasets")]
 mod sample;
+#[cfg(feature = "datasets")]
 mod sets;
+#[cfg(feature = "datasets")]
 mod staging;
+mod window;
 
-pub use augment::{Augment, Placement};
-pub use check::{BadImage, Checked, check};
-pub use cifar::read_cifar10;
-pub use crop::Window;
-pub use dataset::{Dataset, Normalization, OpenOptions, ReadCost, Split, Subset};
-pub use decode::{DecodeLimits, Image, decode_image, load_for_network};
+pub use decode::{DecodeLimits, Image, decode_image};
 pub use error::{Error, ErrorKind};
-pub use fetch::{Progress, Source, fetch};
-pub use files::data_dir;
-pub use folder::{Folder, same_images};
-pub use idx::{IdxImages, read_idx, read_idx_images, read_idx_labels};
 pub use images::{ImageList, list_images};
-pub use list::{Listing, SetState, list};
-pub use loader::{Batch, Batches, Loader, LoaderConfig};
-pub use memory::InMemory;
-pub use npy::{read_npy_f32, write_npy_f32};
-pub use recipe::{Content, Download, Packing, Recipe};
-pub use registry::{open, path};
-pub use sample::sample_idx;
+pub use normalization::Normalization;
+pub use preprocess::{Preprocessing, load_for_network};
+pub use window::Window;
+
+#[cfg(feature = "datasets")]
+pub use self::{
+    augment::{Augment, Placement},
+    check::{BadImage, Checked, check},
+    cifar::read_cifar10,
+    data_dir::data_dir,
+    dataset::{Dataset, OpenOptions, ReadCost, Split, Subset},
+    fetch::{Progress, Source, fetch},
+    folder::{Folder, same_images},
+    idx::{IdxImages, read_idx, read_idx_images, read_idx_labels},
+    list::{Listing, SetState, list},
+    loader::{Batch, Batches, Loader, LoaderConfig},
+    memory::InMemory,
+    npy::{read_npy_f32, write_npy_f32},
+    recipe::{Content, Download, Packing, Recipe},
+    registry::{open, path},
+    sample::sample_idx,
+};

@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use rayon::prelude::*;
 
-use crate::augment::{Tables, place};
+use crate::augment::place;
 use crate::buffer::{check_thread, room, zeros};
+use crate::normalization::Tables;
 use crate::random::shuffle;
 use crate::{Augment, Dataset, Error, Normalization, ReadCost};
 

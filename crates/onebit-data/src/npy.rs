@@ -5,7 +5,8 @@ use onebit_files::{shown, write_atomic};
 
 use crate::Error;
 use crate::buffer::room;
-use crate::files::{open_to_read, read_exactly};
+use crate::files::open_to_read;
+use crate::gzip::read_exactly;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;

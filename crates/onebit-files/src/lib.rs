@@ -11,6 +11,7 @@ mod checkpoints;
 mod error;
 mod folder;
 mod manifest;
+mod model;
 mod read;
 mod weights;
 
@@ -18,6 +19,7 @@ pub use atomic::{AtomicFile, rename, write_atomic};
 pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, set_aside, write_folder};
+pub use model::{MAX_MODEL_FILE_BYTES, read_model};
 pub use onebit_model::quote::{count, shown, shown_within};
 pub use read::{
     Opened, Refused, open_regular, open_to_read, parse_limited, read_if, read_limited,

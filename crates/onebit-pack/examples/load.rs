@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use onebit_engine::{Engine, Options, Scratch};
-use onebit_pack::read_model_file;
+use onebit_files::read_model;
 
 fn main() {
     let path = std::env::args().nth(1).expect("expected FILE.onebit");
@@ -27,7 +27,7 @@ fn main() {
 }
 
 fn load(path: &Path) -> (Engine, Scratch) {
-    let model = read_model_file(path).unwrap();
+    let model = read_model(path).unwrap();
     let engine = Engine::new(&model, Options::default()).unwrap();
     let scratch = engine.scratch().unwrap();
     (engine, scratch)

@@ -9,15 +9,15 @@ use std::path::Path;
 
 use onebit_data::{read_npy_f32, write_npy_f32};
 use onebit_engine::{Engine, Options};
+use onebit_files::read_model;
 use onebit_model::{Op, bits, infer};
-use onebit_pack::read_model_file;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [file, images, output] = arguments.as_slice() else {
         panic!("expected FILE.onebit IMAGES.npy OUTPUT.npy");
     };
-    let model = read_model_file(Path::new(file)).unwrap();
+    let model = read_model(Path::new(file)).unwrap();
     let (shape, values) = read_npy_f32(Path::new(images)).unwrap();
     let &[n, channels, height, width] = shape.as_slice() else { panic!("{shape:?}") };
     let options = Options { input: Some([height, width]), isa: None };

@@ -19,7 +19,7 @@ pub mod prove;
 
 pub use error::PackError;
 pub use inspect::{Inspection, Layer, Totals};
-pub use io::{MAX_MODEL_FILE_BYTES, read_checkpoint_file, read_model_file};
+pub use io::read_checkpoint_file;
 pub use lower::lower;
 pub use onebit_files::{Loaded, load_weights, write_atomic};
 pub use pack::pack_weights;

@@ -4,10 +4,10 @@
 
 use std::fs::File;
 
-use onebit_files::Error;
+use onebit_files::{Error, read_model};
 use onebit_model::arch::{Config, Method, Task, build};
 use onebit_model::file::{write_model, write_weights};
-use onebit_pack::{PackError, lower, read_model_file, write_atomic};
+use onebit_pack::{lower, write_atomic};
 use onebit_testing::{Random, balanced_weights};
 use tempfile::tempdir;
 
@@ -22,11 +22,11 @@ fn a_model_survives_the_disk_and_weights_are_none() {
     let model = lower(&weights).unwrap();
     write_atomic(&model_path, &write_model(&model).unwrap()).unwrap();
     write_atomic(&weights_path, &write_weights(&weights).unwrap()).unwrap();
-    assert_eq!(read_model_file(&model_path).unwrap(), model);
-    let error = read_model_file(&weights_path).unwrap_err().to_string();
+    assert_eq!(read_model(&model_path).unwrap(), model);
+    let error = read_model(&weights_path).unwrap_err().to_string();
     assert!(error.contains("`onebit-weights`, expected `onebit`"), "{error}");
-    let error = read_model_file(folder.path()).unwrap_err();
-    assert!(matches!(error, PackError::Files(Error::NotRegular { .. })), "{error}");
+    let error = read_model(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::NotRegular { .. }), "{error}");
 }
 
 #[test]
@@ -34,6 +34,6 @@ fn a_file_above_the_limit_is_not_read() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("huge.onebit");
     File::create(&path).unwrap().set_len((2 << 30) + 1).unwrap();
-    let error = read_model_file(&path).unwrap_err();
-    assert!(matches!(error, PackError::Files(Error::TooLarge { .. })), "{error}");
+    let error = read_model(&path).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }

@@ -14,7 +14,7 @@ use crate::python::python_with;
 use crate::{cargo, root, run, say};
 
 const BUILDS: [(&str, &str); 2] = [
-    ("build --release --package onebit --bins", "onebit does not build; see above"),
+    ("build --release --package onebit-cli --bins", "onebit does not build; see above"),
     (
         "build --release --package onebit-pack --example random_model --example load",
         "the examples do not build; see above",

@@ -1,0 +1,200 @@
+use std::path::Path;
+
+use onebit_model::arch::{self, ARCHITECTURES, Task};
+use onebit_model::cost::{Cost, LayerCost};
+use onebit_model::Graph;
+use serde::Serialize;
+
+use crate::architectures;
+use crate::failure::Failure;
+use crate::layers::real_layers_table;
+use crate::model_file;
+use crate::output::{self, Align, Table, bytes, thousands};
+use crate::set::{self, Set};
+use crate::size::{InputSize, show};
+
+const EXAMPLES: &str = "\
+Examples:
+  onebit summary                                     lists the architectures
+  onebit summary resnet20                            for 3x32x32 images of 10 classes
+  onebit summary reactnet-a                          for 3x224x224 images of 1,000 classes
+  onebit summary resnet20 --set method=ftbnn         with FTBNN's blocks
+  onebit summary resnet-small --input 1x28x28 --set widths=[16,32] --set blocks=[2,2]
+  onebit summary a.onebit --json | jq .ops           of a packed file
+
+OPs = FLOPs + BOPs / 64; one multiply-accumulate is one operation.";
+
+/// Counts what a network costs: parameters, bytes, operations, layer by layer
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Name of an architecture, or a packed file; without one the architectures are listed
+    #[arg(value_name = "ARCH|FILE")]
+    network: Option<String>,
+    /// Channels, height and width of an image [default: 3x32x32 for small-image networks, else 3x224x224]
+    #[arg(long, value_name = "CxHxW", requires = "network")]
+    input: Option<InputSize>,
+    /// Number of classes [default: 10 for small-image networks, else 1000]
+    #[arg(long, value_name = "N", requires = "network", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    classes: Option<u32>,
+    /// A network option, as in the network section of a recipe; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "network")]
+    set: Vec<Set>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    arch: String,
+    input: String,
+    flops: u64,
+    bops: u64,
+    ops: f64,
+    params: Parts,
+    bytes: Parts,
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Parts {
+    float: usize,
+    binary: usize,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    output: String,
+    params: usize,
+    flops: u64,
+    bops: u64,
+    bits: u32,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Some(network) = &args.network else { return architectures::list(args.json) };
+    let graph = graph(network, &args)?;
+    let input = args.input.map_or(graph.input_shape(), |size| size.0);
+    let cost = Cost::of(&graph, input).map_err(|e| Failure::usage(e.to_string()))?;
+    let summary = Summary::new(&graph, input, &cost);
+    if args.json {
+        output::json(&summary)
+    } else {
+        output::text(&(summary.table() + &summary.totals() + "\n" + &real_layers_table(&cost)))
+    }
+}
+
+fn graph(network: &str, args: &Args) -> anyhow::Result<Graph> {
+    if ARCHITECTURES.iter().any(|a| a.name == network) {
+        return from_name(network, args);
+    }
+    let path = Path::new(network);
+    let names_a_file = network.contains(['/', '\\']) || path.extension().is_some();
+    if !names_a_file && !path.exists() {
+        return from_name(network, args);
+    }
+    if args.classes.is_some() || !args.set.is_empty() {
+        let message = "--classes and --set are for architectures; a file has its own classes and options";
+        return Err(Failure::usage(message));
+    }
+    Ok(model_file::read(path)?.model.graph().clone())
+}
+
+fn from_name(network: &str, args: &Args) -> anyhow::Result<Graph> {
+    let architecture = arch::find(network)?;
+    let input = args.input.map_or(architecture.input, |size| size.0);
+    let classes = args.classes.map_or(architecture.classes, |n| n as usize);
+    let config = set::network(network, &args.set)?;
+    Ok(arch::build(&config, &Task::unnamed(input, classes))?.into_inner())
+}
+
+impl Summary {
+    fn new(graph: &Graph, input: [usize; 3], cost: &Cost) -> Self {
+        let parts = |(float, binary)| Parts { float, binary, total: float + binary };
+        Summary {
+            arch: graph.arch.clone(),
+            input: show(input),
+            flops: cost.flops(),
+            bops: cost.bops(),
+            ops: cost.ops(),
+            params: parts(cost.params()),
+            bytes: parts(cost.bytes()),
+            layers: cost.layers.iter().map(Layer::new).collect(),
+        }
+    }
+
+    fn table(&self) -> String {
+        use Align::{Left, Right};
+        let mut table = Table::new([
+            ("layer", Left),
+            ("op", Left),
+            ("output", Left),
+            ("parameters", Right),
+            ("bits", Right),
+            ("FLOPs", Right),
+            ("BOPs", Right),
+        ]);
+        for layer in &self.layers {
+            table.row([
+                layer.name.clone(),
+                layer.op.to_owned(),
+                layer.output.clone(),
+                count(layer.params as u64),
+                count(u64::from(layer.bits)),
+                count(layer.flops),
+                count(layer.bops),
+            ]);
+        }
+        table.row([const { String::new() }; 7]);
+        table.row([
+            "total".to_owned(),
+            String::new(),
+            String::new(),
+            thousands(self.params.total as u64),
+            String::new(),
+            thousands(self.flops),
+            thousands(self.bops),
+        ]);
+        table.render()
+    }
+
+    fn totals(&self) -> String {
+        let Summary { arch, input, params, bytes: packed, .. } = self;
+        let (ops, float_file) = (thousands(self.ops.round() as u64), 4 * params.total as u64);
+        let ratio = float_file as f64 / packed.total.max(1) as f64;
+        format!(
+            "\n{arch} for an input of {input}: {ops} OPs (FLOPs + BOPs / 64)\n\
+             parameters   {} real, {} binary\n\
+             as floats    {}\n\
+             packed       {} ({} real, {} bits), {ratio:.1} times smaller\n",
+            thousands(params.float as u64),
+            thousands(params.binary as u64),
+            bytes(float_file),
+            bytes(packed.total as u64),
+            bytes(packed.float as u64),
+            bytes(packed.binary as u64),
+        )
+    }
+}
+
+impl Layer {
+    fn new(cost: &LayerCost) -> Self {
+        Layer {
+            name: cost.name.clone(),
+            op: cost.op,
+            output: cost.output.to_string(),
+            params: cost.float_params + cost.binary_params,
+            flops: cost.flops,
+            bops: cost.bops,
+            bits: cost.bits(),
+        }
+    }
+}
+
+fn count(n: u64) -> String {
+    if n == 0 { "-".to_owned() } else { thousands(n) }
+}

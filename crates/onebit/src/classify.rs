@@ -1,0 +1,68 @@
+//! Classifying photographs.
+
+use std::path::Path;
+
+use onebit_data::{Image, Normalization, Preprocessing};
+use onebit_model::Graph;
+use rayon::prelude::*;
+
+use crate::{Classification, Error, Session, memory};
+
+impl Session {
+    /// What the network says about an image of any size.
+    ///
+    /// # Errors
+    /// An image that cannot be brought to the network's input, or logits that are not finite numbers.
+    pub fn classify(&mut self, image: &Image) -> Result<Classification, Error> {
+        let input = self.preprocessing()?.apply(image)?;
+        let logits = self.logits(&input)?;
+        Classification::new(self.model(), logits)
+    }
+
+    /// What the network says about image files, which all threads read and decode; hand over [`Session::batch`] of them
+    /// at a time.
+    ///
+    /// # Errors
+    /// Not enough memory. What is wrong with one image stands in its place.
+    pub fn classify_files<P: AsRef<Path> + Sync>(
+        &mut self,
+        paths: &[P],
+    ) -> Result<Vec<Result<Classification, Error>>, Error> {
+        let preprocessing = self.preprocessing()?;
+        let read = |path: &P| preprocessing.apply(&Image::open(path.as_ref())?);
+        let read: Vec<_> = self.pool().install(|| paths.par_iter().map(read).collect());
+        let mut inputs = Vec::new();
+        let good = read.iter().flatten().count();
+        memory::grow(&mut inputs, good * self.image_len(), "the images")?;
+        let places = inputs.chunks_exact_mut(self.image_len());
+        places.zip(read.iter().flatten()).for_each(|(place, input)| place.copy_from_slice(input));
+        let logits = self.logits(&inputs)?;
+        let mut logits = logits.chunks_exact(self.engine().classes());
+        let outcome = |(path, read): (&P, Result<Vec<f32>, onebit_data::Error>)| {
+            read?;
+            let logits = logits.next().unwrap_or_default();
+            Classification::new(self.model(), logits.to_vec()).map_err(|error| match error {
+                Error::NotFinite { .. } => {
+                    Error::NotFinite { image: path.as_ref().display().to_string() }
+                }
+                error => error,
+            })
+        };
+        Ok(paths.iter().zip(read).map(outcome).collect())
+    }
+
+    /// How photographs become the input.
+    ///
+    /// # Errors
+    /// A network that takes no photographs: neither 1 nor 3 channels.
+    pub fn preprocessing(&self) -> Result<Preprocessing, Error> {
+        let normalization = normalization(self.model().graph());
+        Ok(Preprocessing::new(self.engine().input_shape(), &normalization)?)
+    }
+}
+
+/// Mean and standard deviation that the network's images are normalised with.
+pub(crate) fn normalization(graph: &Graph) -> Normalization {
+    let onebit_model::Normalization { mean, std } = graph.normalization.clone();
+    Normalization { mean, std }
+}

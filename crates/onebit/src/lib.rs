@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod classification;
+#[cfg(feature = "decode")]
+mod classify;
+#[cfg(feature = "data")]
+mod data;
+mod error;
+#[cfg(feature = "data")]
+mod evaluate;
+#[cfg(feature = "pack")]
+pub mod int8;
+#[cfg(feature = "data")]
+mod labels;
+mod memory;
+mod model;
+#[cfg(feature = "pack")]
+mod pack;
+mod session;
+mod threads;
+#[cfg(feature = "train")]
+pub mod trained;
+
+pub use classification::{Classification, Guess, not_finite, ranking, softmax};
+#[cfg(feature = "data")]
+pub use data::{Labelled, Unlabelled, check_logits, loader};
+pub use error::Error;
+#[cfg(feature = "data")]
+pub use evaluate::{Accuracy, Evaluation, evaluate};
+#[cfg(feature = "data")]
+pub use labels::quoted_names;
+pub use model::Model;
+#[cfg(feature = "decode")]
+pub use onebit_data::{Image, ImageList, Preprocessing, list_images};
+pub use onebit_engine::Isa;
+#[cfg(feature = "pack")]
+pub use pack::{load_weights, pack};
+pub use session::{Session, SessionBuilder};
+pub use threads::{check_thread, hardware_threads, start_shared_pool, thread_pool};

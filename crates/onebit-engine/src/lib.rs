@@ -9,11 +9,10 @@
 //! has it gives identical bits. [`Isa::Portable`] and [`Isa::Simd128`] multiply and add in two roundings, alike.
 //!
 //! ```
-//! use onebit_engine::{Engine, Options};
-//! use onebit_model::file;
+//! use onebit_engine::{Engine, Options, read_model};
 //!
 //! # let bytes = include_bytes!("../../onebit-model/tests/file/tiny.onebit");
-//! let model = file::read_model(bytes)?;
+//! let model = read_model(bytes)?;
 //! let engine = Engine::new(&model, Options::default())?;
 //! let image = [1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0]; // 2x2 pixels of 2 channels, normalised
 //! let mut logits = vec![0.0; engine.classes()];
@@ -44,6 +43,8 @@ pub use convolution::{BinaryConvolution, Workspace};
 pub use engine::{Engine, Memory, Options, Scratch};
 pub use error::EngineError;
 pub use kernel::Isa;
+pub use onebit_model::file::{FileError, read_model};
+pub use onebit_model::{Model, Verified};
 pub use plan::StepInfo;
 #[cfg(feature = "std")]
 pub use team::Team;

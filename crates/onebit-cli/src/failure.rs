@@ -224,7 +224,7 @@ pub(crate) fn code(error: &anyhow::Error) -> Code {
         return of_training(train);
     }
     if let Some(files) = error.downcast_ref::<onebit_files::Error>() {
-        return of_kind(files.into());
+        return of_kind(files.kind());
     }
     if let Some(pack) = error.downcast_ref::<PackError>() {
         return of_packing(pack);
@@ -246,7 +246,7 @@ pub(crate) fn code(error: &anyhow::Error) -> Code {
 
 fn of_library(error: &onebit::Error) -> Code {
     match error {
-        onebit::Error::Files(files) => of_kind(files.into()),
+        onebit::Error::Files(files) => of_kind(files.kind()),
         onebit::Error::Data(data) => of_kind(data.kind()),
         onebit::Error::Engine(engine) => of_engine(engine),
         onebit::Error::Pack(pack) => of_packing(pack),
@@ -265,7 +265,7 @@ fn of_engine(error: &EngineError) -> Code {
 
 fn of_packing(error: &PackError) -> Code {
     match error {
-        PackError::Files(files) => of_kind(files.into()),
+        PackError::Files(files) => of_kind(files.kind()),
         _ => Code::BadData,
     }
 }

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use onebit_files::Error as FileError;
+use onebit_files::{Error as FileError, ErrorKind};
 
 /// What went wrong with a data set, an image or an array, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -114,55 +114,13 @@ pub enum Error {
     },
 }
 
-/// The kind of an [`Error`], for exit codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The caller asked for something that cannot be (sysexits 64).
-    Usage,
-    /// A file holds bad data, or more than there is memory for (sysexits 65).
-    BadData,
-    /// An input is missing (sysexits 66).
-    MissingInput,
-    /// Reading, writing or downloading failed (sysexits 74).
-    Io,
-}
-
-impl From<&io::Error> for ErrorKind {
-    /// That of a file that could not be read.
-    fn from(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::MissingInput,
-            io::ErrorKind::OutOfMemory => Self::BadData,
-            _ => Self::Io,
-        }
-    }
-}
-
-impl From<&FileError> for ErrorKind {
-    fn from(error: &FileError) -> Self {
-        match error {
-            FileError::Read { source, .. } => source.into(),
-            FileError::NoCheckpoint { .. } => Self::MissingInput,
-            FileError::Write { .. } => Self::Io,
-            FileError::TooLarge { .. }
-            | FileError::NotRegular { .. }
-            | FileError::NotFolder { .. }
-            | FileError::NotText { .. }
-            | FileError::BadManifest { .. }
-            | FileError::Damaged { .. }
-            | FileError::Format { .. }
-            | FileError::NoIntactCheckpoint { .. } => Self::BadData,
-        }
-    }
-}
-
 impl Error {
     /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Spec { .. } | Self::Setting { .. } => ErrorKind::Usage,
-            Self::File(error) => error.into(),
+            Self::File(error) => error.kind(),
             Self::Download { .. } => ErrorKind::Io,
             Self::Format { .. }
             | Self::Limit { .. }

@@ -6,6 +6,8 @@ use flate2::bufread::GzDecoder;
 use onebit_files::AtomicFile;
 use sha2::{Digest, Sha256};
 
+use onebit_files::hex;
+
 use crate::Error;
 use crate::files::open_regular;
 use crate::gzip::{GZIP_MAGIC, find_plain_or_gz};
@@ -296,7 +298,7 @@ fn check(
             ),
         });
     }
-    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex(&hash.finalize());
     if found != content.sha256 {
         return Err(Error::Checksum {
             origin: origin.to_owned(),

@@ -63,9 +63,10 @@ mod staging;
 mod window;
 
 pub use decode::{DecodeLimits, Image, decode_image};
-pub use error::{Error, ErrorKind};
+pub use error::Error;
 pub use images::{ImageList, list_images};
 pub use normalization::Normalization;
+pub use onebit_files::ErrorKind;
 pub use preprocess::{Preprocessing, load_for_network};
 pub use window::Window;
 

@@ -7,6 +7,7 @@ use crate::Isa;
 
 /// Why a model cannot be run, or not on this image.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The network does not take an image of this size.
     #[error("the network cannot take an image of {height}x{width}: {source}")]

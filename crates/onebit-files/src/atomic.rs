@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, UNFINISHED};
+use onebit_model::hex;
 
 /// Writes a file that is there in full or not at all: temporary file in the same folder, fsync, rename, fsync of
 /// the folder. On failure the temporary file is removed and what was at `path` before still is.
@@ -121,7 +122,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Start of the temporary names of a file: other files in the same folder have another one.
 fn temporary_prefix(name: &OsStr) -> String {
     let digest = Sha256::digest(name.as_encoded_bytes());
-    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&digest[..8]);
     format!("{UNFINISHED}{digits}-")
 }
 

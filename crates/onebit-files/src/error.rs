@@ -7,6 +7,7 @@ const LINK_TO_NOTHING: &str = "a link to nothing";
 
 /// Why a file or folder could not be read or written, in one sentence.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The operating system refused to read a file or folder.
     #[error("{}: cannot be read: {source}", path.display())]

@@ -10,6 +10,7 @@ mod atomic;
 mod checkpoints;
 mod error;
 mod folder;
+mod kind;
 mod manifest;
 mod model;
 mod read;
@@ -19,7 +20,9 @@ pub use atomic::{AtomicFile, rename, write_atomic};
 pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, set_aside, write_folder};
+pub use kind::ErrorKind;
 pub use model::{MAX_MODEL_FILE_BYTES, read_model};
+pub use onebit_model::hex;
 pub use onebit_model::quote::{count, shown, shown_within};
 pub use read::{
     Opened, Refused, open_regular, open_to_read, parse_limited, read_if, read_limited,

@@ -4,6 +4,7 @@ use crate::{limits, quote};
 
 /// A defect of a graph.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GraphError {
     /// No nodes.
     #[error("the graph has no nodes")]

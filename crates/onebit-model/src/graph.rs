@@ -1,6 +1,7 @@
 //! Graphs: nodes in evaluation order.
 
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,18 @@ impl Graph {
             Some(&Op::Input { channels, height, width }) => [channels, height, width],
             _ => [0; 3],
         }
+    }
+
+    /// For each node those that read it, as often as they do.
+    #[must_use]
+    pub fn readers(&self) -> Vec<Vec<NodeId>> {
+        let mut readers = vec![Vec::new(); self.nodes.len()];
+        for (id, node) in self.ids().zip(&self.nodes) {
+            for input in &node.inputs {
+                readers[input.0].push(id);
+            }
+        }
+        readers
     }
 
     /// Parameters of the node `id`, given the shapes of all nodes ([`crate::infer::shapes`]).

@@ -29,6 +29,7 @@ pub mod cost;
 mod error;
 pub mod file;
 mod graph;
+mod hex;
 pub mod infer;
 pub mod int8;
 mod json;
@@ -40,6 +41,7 @@ mod verify;
 
 pub use error::GraphError;
 pub use graph::{Graph, Node, NodeId, Normalization};
+pub use hex::hex;
 pub use infer::{Element, Shape};
 pub use model::{Data, Model, ModelError, Tensor, packed_shape, row_scale};
 pub use op::{

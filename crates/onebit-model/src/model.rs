@@ -74,6 +74,7 @@ impl Data {
 
 /// A defect of a lowered model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// The graph itself is wrong.
     #[error(transparent)]

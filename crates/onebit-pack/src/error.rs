@@ -8,6 +8,7 @@ use crate::import::ImportError;
 
 /// Why a checkpoint could not be packed, or a file not read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PackError {
     /// A file or folder that cannot be read or written, or whose contents are refused.
     #[error(transparent)]

@@ -24,7 +24,7 @@ use crate::{PackError, fold, pack_weights};
 /// A negative variance, or a folded constant that 32-bit floats cannot hold.
 pub fn lower(weights: &Verified<Weights>) -> Result<Verified<Model>, PackError> {
     let shapes = infer::shapes(&weights.graph)?;
-    let readers = readers(&weights.graph);
+    let readers = weights.graph.readers();
     let mut lowering =
         Lowering { weights, shapes: &shapes, nodes: vec![], tensors: BTreeMap::new() };
     let mut moved: Vec<NodeId> = Vec::with_capacity(weights.graph.nodes.len());
@@ -172,14 +172,4 @@ impl Lowering<'_> {
         self.nodes.push(Node { name: name.to_string(), op, inputs });
         NodeId(self.nodes.len() - 1)
     }
-}
-
-fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
-    let mut readers = vec![Vec::new(); graph.nodes.len()];
-    for (id, node) in graph.ids().zip(&graph.nodes) {
-        for input in &node.inputs {
-            readers[input.0].push(id);
-        }
-    }
-    readers
 }

@@ -80,6 +80,7 @@ pub struct Report {
 
 /// Why a packed model does not stand for the trained one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Disagreement {
     /// Nothing was compared.
     #[error("no image was compared, so nothing is proved")]

@@ -340,6 +340,7 @@ impl From<onebit_files::Error> for TrainError {
                 &path,
                 format!("has {found}, but manifest.json says {expected}, so the file is damaged"),
             ),
+            error => Self::Files(Box::new(error)),
         }
     }
 }

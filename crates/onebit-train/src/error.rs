@@ -197,6 +197,9 @@ pub enum TrainError {
         /// The architecture that the weights are for.
         found: String,
     },
+    /// A file or folder that is refused for another reason.
+    #[error(transparent)]
+    Files(Box<onebit_files::Error>),
     /// Initial weights that cannot be read.
     #[error("train.init: {0}")]
     Init(#[source] Box<onebit_files::Error>),
@@ -299,9 +302,10 @@ impl TrainError {
             | Self::Damaged { .. }
             | Self::NoWholeCheckpoint { .. }
             | Self::NotFinite { .. } => ErrorKind::BadData,
-            Self::Init(error)
+            Self::Files(error)
+            | Self::Init(error)
             | Self::TeacherFile(error)
-            | Self::TeacherWeights { source: error, .. } => error.as_ref().into(),
+            | Self::TeacherWeights { source: error, .. } => error.kind(),
             Self::NoRun { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } => source.into(),
             Self::Write { .. } => ErrorKind::Io,

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use onebit_model::file::{Weights, write_weights};
-use onebit_model::{Data, Graph, Op, Tensor, Verified, infer};
+use onebit_model::{Data, Graph, Op, Tensor, Verified, hex, infer};
 use sha2::{Digest, Sha256};
 
-use crate::recipe::hex;
 use crate::{Params, TrainError};
 
 /// Trained weights that fit a network.

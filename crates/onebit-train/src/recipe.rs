@@ -9,7 +9,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 use onebit_data::Augment;
-use onebit_model::arch;
+use onebit_model::{arch, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -332,10 +332,6 @@ impl Augmentation {
         let augment = Augment { crop_padding, random_resized_crop, horizontal_flip };
         (self != Self::default()).then_some(augment)
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn default_betas() -> [f64; 2] {

@@ -49,6 +49,7 @@ impl Task {
 
 /// Why no graph could be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArchError {
     /// No architecture of that name.
     #[error("there is no architecture `{}`; choose one of: {known}", quote::shown(.name))]

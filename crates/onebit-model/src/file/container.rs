@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::header::{Dtype, Entry, Header};
 use super::{FileError, VERSION};
-use crate::{Data, Tensor, limits};
+use crate::{Data, Tensor, hex, limits};
 
 /// Longest name of a tensor in a file, in bytes: a node's name, its suffix and an optimizer's own.
 pub const MAX_TENSOR_NAME_BYTES: usize = limits::MAX_NAME_BYTES + 64;
@@ -185,7 +185,7 @@ pub fn read_from<S: Source>(kind: Kind, mut source: S) -> Result<Container, S::E
     if let Some(byte) = first_difference(computed.join(",").as_bytes(), crcs.as_bytes()) {
         return Err(FileError::NotCanonical { part: CRC, byte }.into());
     }
-    if hex(hash) != sha {
+    if hex(&hash.finalize()) != sha {
         return Err(FileError::Digest.into());
     }
     Ok(Container { metadata, tensors })
@@ -333,7 +333,7 @@ fn checksum(crc: u32) -> String {
 fn digest(header: &mut Header, data: &[u8]) -> Result<String, FileError> {
     let mut hash = start_digest(header)?;
     hash.update(data);
-    Ok(hex(hash))
+    Ok(hex(&hash.finalize()))
 }
 
 /// The digest up to the data.
@@ -344,16 +344,6 @@ fn start_digest(header: &mut Header) -> Result<Sha256, FileError> {
     hash.update((header.len() as u64).to_le_bytes());
     hash.update(&header);
     Ok(hash)
-}
-
-fn hex(hash: Sha256) -> String {
-    let mut hex = String::with_capacity(NO_DIGEST.len());
-    for byte in hash.finalize() {
-        for digit in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(digit.into(), 16).unwrap_or_default());
-        }
-    }
-    hex
 }
 
 fn dtype(data: &Data) -> Dtype {

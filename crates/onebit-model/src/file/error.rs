@@ -6,6 +6,7 @@ use crate::{GraphError, ModelError, limits, quote};
 
 /// Why a file was refused, or could not be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileError {
     /// No bytes at all.
     #[error("the file is empty")]

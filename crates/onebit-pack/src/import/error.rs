@@ -15,6 +15,7 @@ fn shown_shape(shape: &[usize]) -> String {
 
 /// Why a checkpoint of PyTorch could not be imported.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImportError {
     /// Neither of the containers.
     #[error(

@@ -73,13 +73,10 @@ fn continues(op: &Op) -> bool {
 
 /// For each node those that read its map as such; a hyper function reads statistics of it.
 fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
-    let mut readers = vec![Vec::new(); graph.nodes.len()];
-    for (id, node) in graph.ids().zip(&graph.nodes) {
-        let mut inputs = node.inputs.clone();
-        inputs.dedup();
-        if !matches!(node.op, Op::HyperTrunk { .. }) {
-            inputs.iter().for_each(|input| readers[input.0].push(id));
-        }
+    let mut readers = graph.readers();
+    for of_node in &mut readers {
+        of_node.dedup();
+        of_node.retain(|id| !matches!(graph.nodes[id.0].op, Op::HyperTrunk { .. }));
     }
     readers
 }

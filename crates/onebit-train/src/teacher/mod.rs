@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use onebit_model::arch::Task;
 use onebit_model::file::write_weights;
 use onebit_model::quote::count;
-use onebit_model::{Graph, Normalization, Verified};
+use onebit_model::{Graph, Normalization, Verified, hex};
 use sha2::{Digest, Sha256};
 
 use self::external::{MAX_ONNX_BYTES, Problem};
 use self::onnx::Onnx;
 use crate::images::Images;
-use crate::recipe::{self, Layout, Outputs, hex};
+use crate::recipe::{self, Layout, Outputs};
 use crate::{Net, NetConfig, TrainError};
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];

@@ -15,7 +15,7 @@ use core::arch::x86_64::{
 };
 
 use super::conv_i8::Dot;
-use super::finish::Finish;
+use super::epilogue::Epilogue;
 use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
@@ -332,7 +332,7 @@ impl Dot for Pairs {
         row: &conv_i8::Row<'_, i16>,
         x: usize,
         first: usize,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) {
         // SAFETY: the caller has enabled the instructions.
         unsafe { block::<L, N, P>(row, x, first, out) }
@@ -345,7 +345,7 @@ fn block<const L: usize, const N: usize, const P: usize>(
     row: &conv_i8::Row<'_, i16>,
     x: usize,
     first: usize,
-    out: &mut Finish<'_>,
+    out: &mut Epilogue<'_>,
 ) {
     conv_i8::block::<Pairs, L, N, P>(row, x, first, out);
 }

@@ -11,7 +11,7 @@ use core::arch::x86_64::{
 };
 
 use super::conv_i8::Dot;
-use super::finish::Finish;
+use super::epilogue::Epilogue;
 use super::popcount::Popcount;
 use super::vector::{Counter, Vector};
 use super::x86::x86_kernels;
@@ -225,7 +225,7 @@ impl Dot for __m512i {
         row: &conv_i8::Row<'_, u8>,
         x: usize,
         first: usize,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) {
         // SAFETY: the caller has enabled the instructions.
         unsafe { block::<L, N, P>(row, x, first, out) }
@@ -240,7 +240,7 @@ fn block<const L: usize, const N: usize, const P: usize>(
     row: &conv_i8::Row<'_, u8>,
     x: usize,
     first: usize,
-    out: &mut Finish<'_>,
+    out: &mut Epilogue<'_>,
 ) {
     conv_i8::block::<__m512i, L, N, P>(row, x, first, out);
 }

@@ -3,7 +3,7 @@
 
 use bytemuck::Pod;
 
-use super::finish::Finish;
+use super::epilogue::Epilogue;
 use super::tile::{Edges, Tiling};
 use super::vector::Vector;
 use crate::op::{Band, BitMap, ConvBin, Window};
@@ -61,7 +61,7 @@ pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
 ) {
     const { assert!(L.is_multiple_of(S::Vector::LANES)) };
     let blocks = conv.groups * conv.outputs.div_ceil(L);
-    let mut out = Finish::new(band);
+    let mut out = Epilogue::new(band);
     let (first, rows) = (out.rows().start, out.rows().len());
     let cached = conv.bytes() <= CACHED_WEIGHTS;
     for i in 0..blocks * rows {
@@ -141,7 +141,7 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     }
 
     #[inline(always)]
-    fn row(&self, y: usize, out: &mut Finish<'_>) {
+    fn row(&self, y: usize, out: &mut Epilogue<'_>) {
         let taps = self.window.taps(y, self.height);
         let first = self.window.input(y, taps.start) * self.width * self.pixel + self.offset;
         let tap_row = self.window.kernel * self.len;
@@ -171,7 +171,7 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
         &self,
         row: Row<'a, S::Input, [S::Weight; L]>,
         x: usize,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) -> usize {
         let Window { kernel, stride, padding } = self.window;
         let products = (row.taps * self.products) as f32;
@@ -239,7 +239,7 @@ struct Take<'a, 'b, 'c, S: Scheme<L>, const L: usize> {
     block: &'b Block<'a, S, L>,
     row: Row<'a, S::Input, [S::Weight; L]>,
     x: usize,
-    out: &'b mut Finish<'c>,
+    out: &'b mut Epilogue<'c>,
 }
 
 impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Take<'_, '_, '_, S, L> {

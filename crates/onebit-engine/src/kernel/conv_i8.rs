@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use bytemuck::Pod;
 
-use super::finish::Finish;
+use super::epilogue::Epilogue;
 use super::vector::Vector;
 use crate::op::conv_i8::MOVED;
 use crate::op::{Band, ConvI8, FloatMap};
@@ -48,7 +48,7 @@ pub(super) trait Dot: Copy {
         row: &Row<'_, Self::Input>,
         x: usize,
         first: usize,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) {
         block::<Self, L, N, P>(row, x, first, out);
     }
@@ -76,7 +76,7 @@ pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
     let inputs = bytemuck::cast_slice_mut::<u64, D::Input>(workspace);
     let (ring, collected) = inputs.split_at_mut(conv.window.kernel * row);
     let step = conv.window.stride;
-    let mut out = Finish::new(band);
+    let mut out = Epilogue::new(band);
     let width = out.width();
     for y in out.rows() {
         *next = (*next).max(y * step);
@@ -193,7 +193,7 @@ impl<I: Pod> Row<'_, I> {
     fn tiles<D: Dot<Input = I>, const L: usize, const N: usize, const W: usize>(
         &self,
         columns: Range<usize>,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) {
         let mut x = columns.start;
         while x < columns.end {
@@ -212,7 +212,7 @@ impl<I: Pod> Row<'_, I> {
     fn tile<D: Dot<Input = I>, const L: usize, const N: usize, const P: usize>(
         &self,
         x: usize,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) -> usize {
         for first in (0..self.conv.outputs).step_by(L) {
             D::block::<L, N, P>(self, x, first, out);
@@ -227,7 +227,7 @@ pub(super) fn block<D: Dot, const L: usize, const N: usize, const P: usize>(
     row: &Row<'_, D::Input>,
     x: usize,
     first: usize,
-    out: &mut Finish<'_>,
+    out: &mut Epilogue<'_>,
 ) {
     let conv = row.conv;
     let groups = conv.groups();

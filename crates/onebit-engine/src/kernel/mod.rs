@@ -11,7 +11,7 @@
 mod binary;
 mod conv_i8;
 mod dynamic;
-mod finish;
+mod epilogue;
 mod linear_i8;
 mod popcount;
 mod portable;

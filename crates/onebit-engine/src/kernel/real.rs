@@ -3,7 +3,7 @@
 
 use onebit_model::bits;
 
-use super::finish::Finish;
+use super::epilogue::Epilogue;
 use super::tile::Tiling;
 use super::vector::Vector;
 use super::{Moment, dynamic};
@@ -28,7 +28,7 @@ pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
     let blocks = conv.groups * conv.outputs.div_ceil(L);
     let len = conv.window.kernel * conv.window.kernel * conv.inputs;
     let weights = conv.weights.as_chunks::<L>().0;
-    let mut out = Finish::new(band);
+    let mut out = Epilogue::new(band);
     for index in 0..blocks {
         let block = RealBlock::<L> { conv, x, index, weights: &weights[index * len..][..len] };
         for y in out.rows() {
@@ -47,7 +47,7 @@ struct RealBlock<'a, const L: usize> {
 
 impl<const L: usize> RealBlock<'_, L> {
     #[inline(always)]
-    fn row<V: Vector, const N: usize>(&self, y: usize, out: &mut Finish<'_>) {
+    fn row<V: Vector, const N: usize>(&self, y: usize, out: &mut Epilogue<'_>) {
         let few = V::REGISTERS < 32;
         let widths = if few { NARROW_WIDTHS } else { WIDTHS };
         let tiling = Tiling::new(widths, self.conv.window, self.x.width, out.width());
@@ -72,7 +72,7 @@ impl<const L: usize> RealBlock<'_, L> {
         &self,
         y: usize,
         x: usize,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) -> usize {
         let Conv { window, inputs: channels, outputs, .. } = *self.conv;
         let blocks = outputs.div_ceil(L);
@@ -129,7 +129,7 @@ pub(super) fn pool<V: Vector>(
     row: &mut [f32],
     band: &mut Band<'_>,
 ) {
-    let mut out = Finish::new(band);
+    let mut out = Epilogue::new(band);
     let width = out.width();
     let whole = width - width % MOVED;
     let row = &mut row[..x.width * x.stride];
@@ -161,7 +161,7 @@ fn halve_row<V: Vector>(
     rows: (&[f32], &[f32]),
     stride: usize,
     y: usize,
-    out: &mut Finish<'_>,
+    out: &mut Epilogue<'_>,
 ) {
     let whole = out.width() - out.width() % MOVED;
     for column in (0..whole).step_by(MOVED) {
@@ -179,7 +179,7 @@ fn halve<V: Vector, const P: usize>(
     (above, below): (&[f32], &[f32]),
     stride: usize,
     [y, column]: [usize; 2],
-    out: &mut Finish<'_>,
+    out: &mut Epilogue<'_>,
 ) {
     let pixels = 2 * column * stride..2 * (column + P) * stride;
     let (above, below) = (&above[pixels.clone()], &below[pixels]);
@@ -248,7 +248,7 @@ fn pool_columns<V: Vector, const P: usize>(
     pool: Pool,
     x: FloatMap<'_>,
     [y, column]: [usize; 2],
-    out: &mut Finish<'_>,
+    out: &mut Epilogue<'_>,
 ) {
     let Pool { kind, window } = pool;
     let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
@@ -331,7 +331,7 @@ fn by_lane<V: Vector>(channels: usize, channel: usize, value: impl Fn(usize) -> 
 #[inline(always)]
 fn moved<V: Vector>(band: &mut Band<'_>, value: impl Fn(usize, usize) -> V) {
     let used = band.channels.next_multiple_of(V::LANES).min(stride(band.channels));
-    let mut out = Finish::new(band);
+    let mut out = Epilogue::new(band);
     let width = out.width();
     let whole = width - width % MOVED;
     for y in out.rows() {

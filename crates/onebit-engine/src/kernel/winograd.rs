@@ -1,7 +1,7 @@
 //! The 7x7 convolution of stride 2 by minimal filtering, for every instruction set; inlined into functions that
 //! enable it.
 
-use super::finish::Finish;
+use super::epilogue::Epilogue;
 use super::vector::Vector;
 use crate::op::winograd::{EVEN_ONLY, INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{Band, FloatMap, Winograd};
@@ -22,7 +22,7 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     band: &mut Band<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
-    let mut out = Finish::new(band);
+    let mut out = Epilogue::new(band);
     let row = conv.row(out.width());
     let (ring, columns) = workspace.split_at_mut(8 * row);
     let columns = &mut columns[..conv.columns(out.width())];
@@ -107,7 +107,7 @@ impl Row<'_> {
     fn tiles<V: Vector, const L: usize, const N: usize>(
         &self,
         points: &mut Points<V, N>,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) {
         let tiles = out.width().div_ceil(OUTPUTS);
         let widest = if V::REGISTERS < 32 { 4 } else { WIDEST };
@@ -130,7 +130,7 @@ impl Row<'_> {
         &self,
         tile: usize,
         points: &mut Points<V, N>,
-        out: &mut Finish<'_>,
+        out: &mut Epilogue<'_>,
     ) -> usize {
         for point in 0..POINTS {
             points[point][..P].copy_from_slice(&self.products::<V, L, N, P>(tile, point));

@@ -1,4 +1,4 @@
-//! The one pass over values that have just been computed: elementwise stages, memory, sums, bits.
+//! The epilogue: the one pass over values that have just been computed, with elementwise stages, memory, sums, bits.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -12,7 +12,7 @@ use super::vector::Vector;
 use crate::op::{Band, MAX_STAGES, StageView};
 
 /// Where the values of a band go. All lengths are checked once, so that a tile costs no more than its arithmetic.
-pub(super) struct Finish<'a> {
+pub(super) struct Epilogue<'a> {
     rows: Range<usize>,
     width: usize,
     channels: usize,
@@ -38,7 +38,7 @@ enum Stage {
     Prelu { shift_x: *const f32, shift_y: *const f32, slopes: [*const f32; 2] },
 }
 
-impl<'a> Finish<'a> {
+impl<'a> Epilogue<'a> {
     /// # Panics
     /// A slice of the band is too short for its rows.
     #[inline(always)]
@@ -71,7 +71,7 @@ impl<'a> Finish<'a> {
         };
         let (channels, used) = (band.channels, band.stages.len());
         let band = PhantomData;
-        Finish {
+        Epilogue {
             rows,
             width,
             channels,

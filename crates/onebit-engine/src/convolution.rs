@@ -2,7 +2,7 @@ use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
 use crate::aligned::{Aligned, Memory, product};
 use crate::kernel::{Filters, Kernels, select};
-use crate::op::{Band, BitMap, ConvBin, Layout};
+use crate::op::{BitMap, ConvBin, Layout, RowTile};
 use crate::{EngineError, Isa};
 
 /// One binary convolution by itself, for a trainer's forward pass and for measurements.
@@ -96,7 +96,7 @@ impl BinaryConvolution {
         self.conv.prepare(x, prepared);
         let words = self.conv.prepared(x, prepared);
         let map = BitMap { words, height: self.x.height, width: self.x.width };
-        let mut band = Band {
+        let mut row_tile = RowTile {
             rows: 0..self.y.height,
             width: self.y.width,
             channels: self.y.channels,
@@ -106,7 +106,7 @@ impl BinaryConvolution {
             bits: None,
             sums: None,
         };
-        (self.kernels.conv_bin)(&self.conv, map, &mut band);
+        (self.kernels.conv_bin)(&self.conv, map, &mut row_tile);
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8};
+use crate::op::{BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8, RowTile};
 
 x86_kernels! {
     Isa::Avx2,
@@ -32,35 +32,35 @@ x86_kernels! {
         0..=32 => Layout { lanes: 32, bits: 4 },
         _ => Layout { lanes: 64, bits: 4 },
     },
-    conv_bin: |conv, x, band| match conv.lanes {
-        8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, band),
+    conv_bin: |conv, x, row_tile| match conv.lanes {
+        8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, row_tile),
         32 if conv.products() <= MOST_NARROW => {
-            binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(conv, x, band);
+            binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(conv, x, row_tile);
         }
-        32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(conv, x, band),
+        32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(conv, x, row_tile),
         _ if conv.products() <= MOST_NARROW => {
-            binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(conv, x, band);
+            binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(conv, x, row_tile);
         }
-        _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(conv, x, band),
+        _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(conv, x, row_tile),
     },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
     linear_i8_lanes: 32,
-    conv: |conv, x, band| match conv.lanes {
-        8 => real::conv::<__m256, 8, 1>(conv, x, band),
-        _ => real::conv::<[__m256; 2], 16, 1>(conv, x, band),
+    conv: |conv, x, row_tile| match conv.lanes {
+        8 => real::conv::<__m256, 8, 1>(conv, x, row_tile),
+        _ => real::conv::<[__m256; 2], 16, 1>(conv, x, row_tile),
     },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: if outputs <= 8 { 8 } else { 16 },
         together: 2,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(conv, x, workspace, next, band),
-        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(conv, x, workspace, next, band),
+    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(conv, x, workspace, next, row_tile),
+        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(conv, x, workspace, next, row_tile),
     },
-    winograd: |conv, x, workspace, next, band| match conv.lanes {
-        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next, band),
-        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next, band),
+    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
+        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next, row_tile),
+        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next, row_tile),
     },
 }
 

@@ -16,7 +16,7 @@ use super::popcount::Popcount;
 use super::vector::{Counter, Vector};
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, real, winograd};
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8};
+use crate::op::{BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8, RowTile};
 
 x86_kernels! {
     Isa::Avx512,
@@ -26,15 +26,15 @@ x86_kernels! {
     ],
     __m512,
     conv_bin_layout: |filters| Layout { lanes: if filters.outputs <= 16 { 16 } else { 32 }, bits: 32 },
-    conv_bin: |conv, x, band| match conv.lanes {
-        16 => binary::conv_bin::<Popcount<__m512i, 1>, 16>(conv, x, band),
-        _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(conv, x, band),
+    conv_bin: |conv, x, row_tile| match conv.lanes {
+        16 => binary::conv_bin::<Popcount<__m512i, 1>, 16>(conv, x, row_tile),
+        _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(conv, x, row_tile),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
     linear_i8_lanes: 128,
-    conv: |conv, x, band| match conv.lanes {
-        16 => real::conv::<__m512, 16, 1>(conv, x, band),
-        _ => real::conv::<__m512, 32, 2>(conv, x, band),
+    conv: |conv, x, row_tile| match conv.lanes {
+        16 => real::conv::<__m512, 16, 1>(conv, x, row_tile),
+        _ => real::conv::<__m512, 32, 2>(conv, x, row_tile),
     },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: match outputs {
@@ -45,14 +45,14 @@ x86_kernels! {
         together: 4,
         bytes: 1,
     },
-    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
-        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(conv, x, workspace, next, band),
-        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(conv, x, workspace, next, band),
-        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(conv, x, workspace, next, band),
+    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
+        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(conv, x, workspace, next, row_tile),
+        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(conv, x, workspace, next, row_tile),
+        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(conv, x, workspace, next, row_tile),
     },
-    winograd: |conv, x, workspace, next, band| match conv.lanes {
-        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
-        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, band),
+    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, row_tile),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, row_tile),
     },
 }
 

@@ -17,7 +17,7 @@ use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
-use crate::op::{Band, BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8};
+use crate::op::{BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8, RowTile};
 
 x86_kernels! {
     Isa::Avx512Bw,
@@ -28,35 +28,35 @@ x86_kernels! {
         0..=64 => Layout { lanes: 64, bits: 4 },
         _ => Layout { lanes: 128, bits: 4 },
     },
-    conv_bin: |conv, x, band| match conv.lanes {
-        16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, band),
+    conv_bin: |conv, x, row_tile| match conv.lanes {
+        16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, row_tile),
         64 if conv.products() <= MOST_NARROW => {
-            binary::conv_bin::<Lookup<__m512i, 1, false>, 64>(conv, x, band);
+            binary::conv_bin::<Lookup<__m512i, 1, false>, 64>(conv, x, row_tile);
         }
-        64 => binary::conv_bin::<Lookup<__m512i, 1, true>, 64>(conv, x, band),
+        64 => binary::conv_bin::<Lookup<__m512i, 1, true>, 64>(conv, x, row_tile),
         _ if conv.products() <= MOST_NARROW => {
-            binary::conv_bin::<Lookup<__m512i, 2, false>, 128>(conv, x, band);
+            binary::conv_bin::<Lookup<__m512i, 2, false>, 128>(conv, x, row_tile);
         }
-        _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(conv, x, band),
+        _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(conv, x, row_tile),
     },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
     linear_i8_lanes: 128,
-    conv: |conv, x, band| match conv.lanes {
-        16 => real::conv::<__m512, 16, 1>(conv, x, band),
-        _ => real::conv::<__m512, 32, 2>(conv, x, band),
+    conv: |conv, x, row_tile| match conv.lanes {
+        16 => real::conv::<__m512, 16, 1>(conv, x, row_tile),
+        _ => real::conv::<__m512, 32, 2>(conv, x, row_tile),
     },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: if outputs <= 16 { 16 } else { 32 },
         together: 2,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
-        16 => conv_i8::conv_i8::<Pairs, 16, 1, 8>(conv, x, workspace, next, band),
-        _ => conv_i8::conv_i8::<Pairs, 32, 2, 8>(conv, x, workspace, next, band),
+    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
+        16 => conv_i8::conv_i8::<Pairs, 16, 1, 8>(conv, x, workspace, next, row_tile),
+        _ => conv_i8::conv_i8::<Pairs, 32, 2, 8>(conv, x, workspace, next, row_tile),
     },
-    winograd: |conv, x, workspace, next, band| match conv.lanes {
-        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, band),
-        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, band),
+    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, row_tile),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, row_tile),
     },
 }
 

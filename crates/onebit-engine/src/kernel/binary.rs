@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use super::epilogue::Epilogue;
 use super::tile::{Edges, Tiling};
 use super::vector::Vector;
-use crate::op::{Band, BitMap, ConvBin, Window};
+use crate::op::{BitMap, ConvBin, RowTile, Window};
 
 /// Bytes of weights that stay in the first-level cache while the rows of a map go by.
 const CACHED_WEIGHTS: usize = 20 << 10;
@@ -52,16 +52,16 @@ pub(super) trait Sums<V: Vector, const P: usize> {
     fn take(&mut self, n: usize, values: [V; P]);
 }
 
-/// A band of a binary convolution, in blocks of `L` output channels.
+/// A row tile of a binary convolution, in blocks of `L` output channels.
 #[inline(always)]
 pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
     conv: &ConvBin,
     x: BitMap<'_>,
-    band: &mut Band<'_>,
+    row_tile: &mut RowTile<'_>,
 ) {
     const { assert!(L.is_multiple_of(S::Vector::LANES)) };
     let blocks = conv.groups * conv.outputs.div_ceil(L);
-    let mut out = Epilogue::new(band);
+    let mut out = Epilogue::new(row_tile);
     let (first, rows) = (out.rows().start, out.rows().len());
     let cached = conv.bytes() <= CACHED_WEIGHTS;
     for i in 0..blocks * rows {
@@ -234,7 +234,7 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
     }
 }
 
-/// Does with the sums of a tile what the band says.
+/// Does with the sums of a tile what the row tile says.
 struct Take<'a, 'b, 'c, S: Scheme<L>, const L: usize> {
     block: &'b Block<'a, S, L>,
     row: Row<'a, S::Input, [S::Weight; L]>,

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use super::epilogue::Epilogue;
 use super::vector::Vector;
 use crate::op::conv_i8::MOVED;
-use crate::op::{Band, ConvI8, FloatMap};
+use crate::op::{ConvI8, FloatMap, RowTile};
 
 /// Rounds a float between 0 and 255 to the nearest integer, of two the even one: the sum's last bits.
 const TO_NEAREST: f32 = 12_582_912.0;
@@ -59,15 +59,15 @@ const fn together<D: Dot>() -> usize {
     size_of::<D::Group>() / size_of::<D::Input>()
 }
 
-/// A band: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels. Rounded input rows before
-/// `next`, counted from the first of the padding, are there from the band above.
+/// A row tile: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels. Rounded input rows before
+/// `next`, counted from the first of the padding, are there from the row tile above.
 #[inline(always)]
 pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
     conv: &ConvI8,
     x: FloatMap<'_>,
     workspace: &mut [u64],
     next: &mut usize,
-    band: &mut Band<'_>,
+    row_tile: &mut RowTile<'_>,
 ) {
     const { assert!(L == N * D::LANES) };
     debug_assert_eq!(conv.layout.lanes, L, "the weights are packed for this kernel");
@@ -76,7 +76,7 @@ pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
     let inputs = bytemuck::cast_slice_mut::<u64, D::Input>(workspace);
     let (ring, collected) = inputs.split_at_mut(conv.window.kernel * row);
     let step = conv.window.stride;
-    let mut out = Epilogue::new(band);
+    let mut out = Epilogue::new(row_tile);
     let width = out.width();
     for y in out.rows() {
         *next = (*next).max(y * step);

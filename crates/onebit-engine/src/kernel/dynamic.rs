@@ -4,7 +4,7 @@
 use onebit_model::bits;
 
 use super::vector::Vector;
-use crate::op::{Band, CHANNEL_ALIGN, PreluVectors, StageView};
+use crate::op::{CHANNEL_ALIGN, PreluVectors, RowTile, StageView};
 
 /// Channels at once.
 type Chunk = [f32; CHANNEL_ALIGN];
@@ -16,16 +16,18 @@ const CHUNKS: usize = bits::WORD_BITS / CHANNEL_ALIGN;
 const WIDEST: usize = 8;
 const WIDEST_OF_SEVENS: usize = 7;
 
-/// Rectifies the values of a band, whose only stage is a rectifier.
+/// Rectifies the values of a row tile, whose only stage is a rectifier.
 #[inline(always)]
-pub(super) fn rectify<V: Vector>(band: &mut Band<'_>) {
-    let ([StageView::Prelu(prelu)], Some(floats)) = (band.stages, &mut band.floats) else { return };
-    let (stride, width) = (band.stride, band.width);
+pub(super) fn rectify<V: Vector>(row_tile: &mut RowTile<'_>) {
+    let ([StageView::Prelu(prelu)], Some(floats)) = (row_tile.stages, &mut row_tile.floats) else {
+        return;
+    };
+    let (stride, width) = (row_tile.stride, row_tile.width);
     let widest = if width.is_multiple_of(WIDEST_OF_SEVENS) { WIDEST_OF_SEVENS } else { WIDEST };
     for (y, row) in floats.chunks_exact_mut(width * stride).enumerate() {
         let mut none = [];
         let sums =
-            band.sums.as_mut().map_or(&mut none[..], |sums| &mut sums[y * stride..][..stride]);
+            row_tile.sums.as_mut().map_or(&mut none[..], |sums| &mut sums[y * stride..][..stride]);
         let mut x = 0;
         while x < width {
             let pixels = &mut row[x * stride..];

@@ -9,9 +9,9 @@ use core::slice;
 use onebit_model::bits;
 
 use super::vector::Vector;
-use crate::op::{Band, MAX_STAGES, StageView};
+use crate::op::{MAX_STAGES, RowTile, StageView};
 
-/// Where the values of a band go. All lengths are checked once, so that a tile costs no more than its arithmetic.
+/// Where the values of a row tile go. All lengths are checked once, so that a tile costs no more than its arithmetic.
 pub(super) struct Epilogue<'a> {
     rows: Range<usize>,
     width: usize,
@@ -26,10 +26,10 @@ pub(super) struct Epilogue<'a> {
     words: *mut u64,
     /// Words of a pixel.
     per_pixel: usize,
-    band: PhantomData<&'a mut f32>,
+    row_tile: PhantomData<&'a mut f32>,
 }
 
-/// [`StageView`] with vectors of a whole stride of channels, and maps that hold all rows of the band.
+/// [`StageView`] with vectors of a whole stride of channels, and maps that hold all rows of the row tile.
 #[derive(Clone, Copy)]
 enum Stage {
     Affine { scale: *const f32, shift: *const f32 },
@@ -40,28 +40,29 @@ enum Stage {
 
 impl<'a> Epilogue<'a> {
     /// # Panics
-    /// A slice of the band is too short for its rows.
+    /// A slice of the row tile is too short for its rows.
     #[inline(always)]
-    pub(super) fn new(band: &'a mut Band<'_>) -> Self {
-        let (rows, width, stride) = (band.rows.clone(), band.width, band.stride);
+    pub(super) fn new(row_tile: &'a mut RowTile<'_>) -> Self {
+        let (rows, width, stride) = (row_tile.rows.clone(), row_tile.width, row_tile.stride);
         let pixels = rows.len() * width;
-        let per_pixel = bits::words(band.channels);
+        let per_pixel = bits::words(row_tile.channels);
         let mut stages = [Stage::Accumulate; MAX_STAGES];
-        for (stage, view) in stages.iter_mut().zip(band.stages) {
+        for (stage, view) in stages.iter_mut().zip(row_tile.stages) {
             *stage = Stage::new(view, stride, rows.end * width);
         }
-        assert!(band.stages.len() <= MAX_STAGES, "all stages have a place");
-        let accumulates = band.stages.iter().any(|stage| matches!(stage, StageView::Accumulate));
-        assert!(!accumulates || band.floats.is_some(), "there is something to add to");
-        let floats = band.floats.as_deref_mut().map_or(ptr::null_mut(), |floats| {
+        assert!(row_tile.stages.len() <= MAX_STAGES, "all stages have a place");
+        let accumulates =
+            row_tile.stages.iter().any(|stage| matches!(stage, StageView::Accumulate));
+        assert!(!accumulates || row_tile.floats.is_some(), "there is something to add to");
+        let floats = row_tile.floats.as_deref_mut().map_or(ptr::null_mut(), |floats| {
             assert!(floats.len() >= pixels * stride, "floats of all rows");
             floats.as_mut_ptr()
         });
-        let sums = band.sums.as_deref_mut().map_or(ptr::null_mut(), |sums| {
+        let sums = row_tile.sums.as_deref_mut().map_or(ptr::null_mut(), |sums| {
             assert!(sums.len() >= rows.len() * stride, "sums of all rows");
             sums.as_mut_ptr()
         });
-        let (threshold, words) = match &mut band.bits {
+        let (threshold, words) = match &mut row_tile.bits {
             Some((threshold, words)) => {
                 assert!(stride <= per_pixel * bits::WORD_BITS, "a bit for each channel");
                 assert!(words.len() >= pixels * per_pixel, "bits of all rows");
@@ -69,8 +70,8 @@ impl<'a> Epilogue<'a> {
             }
             None => (ptr::null(), ptr::null_mut()),
         };
-        let (channels, used) = (band.channels, band.stages.len());
-        let band = PhantomData;
+        let (channels, used) = (row_tile.channels, row_tile.stages.len());
+        let row_tile = PhantomData;
         Epilogue {
             rows,
             width,
@@ -83,7 +84,7 @@ impl<'a> Epilogue<'a> {
             threshold,
             words,
             per_pixel,
-            band,
+            row_tile,
         }
     }
 
@@ -108,20 +109,20 @@ impl<'a> Epilogue<'a> {
     /// Takes `P` neighbouring pixels of row `y` from column `x` on, a register of channels from `channel` on.
     ///
     /// # Panics
-    /// A pixel or channel lies outside the band.
+    /// A pixel or channel lies outside the row tile.
     #[inline(always)]
     pub(super) fn take<V: Vector, const P: usize>(
         &mut self,
         [y, x, channel]: [usize; 3],
         mut values: [V; P],
     ) {
-        assert!(self.rows.contains(&y) && x + P <= self.width, "pixels of the band");
-        assert!(channel + V::LANES <= self.stride, "channels of the band");
+        assert!(self.rows.contains(&y) && x + P <= self.width, "pixels of the row tile");
+        assert!(channel + V::LANES <= self.stride, "channels of the row tile");
         let (stride, row) = (self.stride, y - self.rows.start);
         let local = row * self.width + x;
         let first = self.floats.wrapping_add(local * stride + channel);
         // SAFETY: `new` has checked that the floats, where there are any, hold `stride` channels of all pixels of the
-        // band, among them these.
+        // row tile, among them these.
         let floats = |p: usize| unsafe { first.add(p * stride) };
         for stage in &self.stages[..self.used] {
             // SAFETY: `new` has checked the lengths: the vectors hold the channels, the maps the pixels and channels,
@@ -135,7 +136,7 @@ impl<'a> Epilogue<'a> {
             }
         }
         if !self.sums.is_null() {
-            // SAFETY: `new` has checked that there are sums of `stride` channels for every row of the band.
+            // SAFETY: `new` has checked that there are sums of `stride` channels for every row of the row tile.
             let sums = unsafe {
                 slice::from_raw_parts_mut(self.sums.add(row * stride + channel), V::LANES)
             };
@@ -147,7 +148,7 @@ impl<'a> Epilogue<'a> {
         }
         if !self.words.is_null() {
             // SAFETY: `new` has checked that there are thresholds for all channels, and `per_pixel` words with a bit
-            // for each channel of every pixel of the band.
+            // for each channel of every pixel of the row tile.
             unsafe {
                 let threshold = load::<V>(self.threshold.add(channel));
                 let words = self.words.add(local * self.per_pixel + channel / bits::WORD_BITS);

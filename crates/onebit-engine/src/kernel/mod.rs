@@ -47,7 +47,7 @@ use onebit_model::Geometry;
 
 use crate::EngineError;
 use crate::op::{
-    Band, BitMap, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool, Winograd,
+    BitMap, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool, RowTile, Winograd,
 };
 
 /// An instruction set with kernels of its own.
@@ -187,7 +187,7 @@ impl Filters {
     }
 }
 
-/// The inner loops of one instruction set. Each computes a [`Band`] of a map; what [`Band`] says is done in the
+/// The inner loops of one instruction set. Each computes a [`RowTile`] of a map; what [`RowTile`] says is done in the
 /// same pass.
 #[derive(Debug)]
 pub(crate) struct Kernels {
@@ -196,24 +196,24 @@ pub(crate) struct Kernels {
     pub(crate) conv_bin_layout: fn(Filters) -> Layout,
     /// Lanes of a block of real weights for this many output channels of a group.
     pub(crate) conv_lanes: fn(usize) -> usize,
-    pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut Band<'_>),
-    pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut Band<'_>),
+    pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut RowTile<'_>),
+    pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut RowTile<'_>),
     /// Layout of the weights of an 8-bit convolution with this many output channels.
     pub(crate) conv_i8_layout: fn(usize) -> LayoutI8,
     /// With working memory, and the number of the row of the padded input that is not yet there.
-    pub(crate) conv_i8: fn(&ConvI8, FloatMap<'_>, &mut [u64], &mut usize, &mut Band<'_>),
+    pub(crate) conv_i8: fn(&ConvI8, FloatMap<'_>, &mut [u64], &mut usize, &mut RowTile<'_>),
     /// With working memory, and the number of the input row that is not yet there.
-    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut Band<'_>),
+    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut RowTile<'_>),
     /// Of a map from this row on, with working memory for a row of it.
-    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut [f32], &mut Band<'_>),
+    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut [f32], &mut RowTile<'_>),
     /// The map itself.
-    pub(crate) copy: fn(FloatMap<'_>, &mut Band<'_>),
+    pub(crate) copy: fn(FloatMap<'_>, &mut RowTile<'_>),
     /// The values that are there already, by a rectifier as the only stage.
-    pub(crate) rectify: fn(&mut Band<'_>),
+    pub(crate) rectify: fn(&mut RowTile<'_>),
     /// Two maps, the first of this many channels.
-    pub(crate) concat: fn([FloatMap<'_>; 2], usize, &mut Band<'_>),
+    pub(crate) concat: fn([FloatMap<'_>; 2], usize, &mut RowTile<'_>),
     /// The map with its groups of channels, this many, shuffled.
-    pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut Band<'_>),
+    pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut RowTile<'_>),
     /// Adds a moment over pixels of so many floats each (with the means) to the sums of as many.
     pub(crate) moment: fn(Moment, &[f32], usize, &[f32], &mut [f32]),
     /// Most lanes of a block of 8-bit weights, so that sums and factors take half of the registers.

@@ -26,27 +26,27 @@ static KERNELS: Kernels = Kernels {
         _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
         _ => Layout { lanes: 16, bits: 16 },
     },
-    conv_bin: |conv, x, band| match conv.lanes {
-        8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(conv, x, band),
-        _ => binary::conv_bin::<Popcount<uint16x8_t, 2>, 16>(conv, x, band),
+    conv_bin: |conv, x, row_tile| match conv.lanes {
+        8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(conv, x, row_tile),
+        _ => binary::conv_bin::<Popcount<uint16x8_t, 2>, 16>(conv, x, row_tile),
     },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
-    conv: |conv, x, band| match conv.lanes {
-        8 => real::conv::<Floats, 8, 1>(conv, x, band),
-        _ => real::conv::<Floats, 16, 2>(conv, x, band),
+    conv: |conv, x, row_tile| match conv.lanes {
+        8 => real::conv::<Floats, 8, 1>(conv, x, row_tile),
+        _ => real::conv::<Floats, 16, 2>(conv, x, row_tile),
     },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: if outputs <= 8 { 8 } else { 16 },
         together: 1,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next, band| match conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(conv, x, workspace, next, band),
-        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(conv, x, workspace, next, band),
+    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(conv, x, workspace, next, row_tile),
+        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(conv, x, workspace, next, row_tile),
     },
-    winograd: |conv, x, workspace, next, band| match conv.lanes {
-        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next, band),
-        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, next, band),
+    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
+        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next, row_tile),
+        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, next, row_tile),
     },
     pool: real::pool::<Floats>,
     copy: real::copy::<Floats>,

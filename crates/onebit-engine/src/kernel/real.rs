@@ -7,7 +7,7 @@ use super::epilogue::Epilogue;
 use super::tile::Tiling;
 use super::vector::Vector;
 use super::{Moment, dynamic};
-use crate::op::{Band, Conv, FloatMap, Pool, PoolKind, Window, stride};
+use crate::op::{Conv, FloatMap, Pool, PoolKind, RowTile, Window, stride};
 
 /// Widths of tiles of a real convolution, with 32 registers and with 16.
 const WIDTHS: &[usize] = &[8, 7, 4, 2];
@@ -16,19 +16,19 @@ const NARROW_WIDTHS: &[usize] = &[6, 4, 2];
 /// Pixels that are moved at once.
 const MOVED: usize = 4;
 
-/// A band of a real convolution: blocks of `L` output channels in `N` registers.
+/// A row tile of a real convolution: blocks of `L` output channels in `N` registers.
 #[inline(always)]
 pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
     conv: &Conv,
     x: FloatMap<'_>,
-    band: &mut Band<'_>,
+    row_tile: &mut RowTile<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
     debug_assert_eq!(conv.lanes, L, "the weights are packed for this kernel");
     let blocks = conv.groups * conv.outputs.div_ceil(L);
     let len = conv.window.kernel * conv.window.kernel * conv.inputs;
     let weights = conv.weights.as_chunks::<L>().0;
-    let mut out = Epilogue::new(band);
+    let mut out = Epilogue::new(row_tile);
     for index in 0..blocks {
         let block = RealBlock::<L> { conv, x, index, weights: &weights[index * len..][..len] };
         for y in out.rows() {
@@ -119,17 +119,17 @@ impl<const L: usize> RealBlock<'_, L> {
     }
 }
 
-/// A band of a pooling of a map from the row `first_row` on: the rows of a window into `row`, then its columns; both at
-/// once for [`HALVING`].
+/// A row tile of a pooling of a map from the row `first_row` on: the rows of a window into `row`, then its columns; both
+/// at once for [`HALVING`].
 #[inline(always)]
 pub(super) fn pool<V: Vector>(
     pool: Pool,
     x: FloatMap<'_>,
     first_row: usize,
     row: &mut [f32],
-    band: &mut Band<'_>,
+    row_tile: &mut RowTile<'_>,
 ) {
-    let mut out = Epilogue::new(band);
+    let mut out = Epilogue::new(row_tile);
     let width = out.width();
     let whole = width - width % MOVED;
     let row = &mut row[..x.width * x.stride];
@@ -273,44 +273,47 @@ fn pool_columns<V: Vector, const P: usize>(
     }
 }
 
-/// A band of values that are there already.
+/// A row tile of values that are there already.
 #[inline(always)]
-pub(super) fn copy<V: Vector>(x: FloatMap<'_>, band: &mut Band<'_>) {
-    if let Band { stages: [], floats: None, sums: None, bits: Some((threshold, words)), .. } = band
-        && x.stride == band.stride
+pub(super) fn copy<V: Vector>(x: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
+    if let RowTile { stages: [], floats: None, sums: None, bits: Some((threshold, words)), .. } =
+        row_tile
+        && x.stride == row_tile.stride
     {
-        let (x_stride, row) = (x.stride, band.width * x.stride);
-        let x = &x.values[band.rows.start * row..][..band.rows.len() * row];
-        return dynamic::signs::<V>(x, x_stride, threshold, words, bits::words(band.channels));
+        let (x_stride, row) = (x.stride, row_tile.width * x.stride);
+        let x = &x.values[row_tile.rows.start * row..][..row_tile.rows.len() * row];
+        return dynamic::signs::<V>(x, x_stride, threshold, words, bits::words(row_tile.channels));
     }
-    let channels = band.channels;
-    if x.stride < stride(band.channels) {
-        return moved::<V>(band, |pixel, channel| {
+    let channels = row_tile.channels;
+    if x.stride < stride(row_tile.channels) {
+        return moved::<V>(row_tile, |pixel, channel| {
             by_lane(channels, channel, |channel| x.values[pixel * x.stride + channel])
         });
     }
-    moved::<V>(band, |pixel, channel| V::load(&x.values[pixel * x.stride + channel..]));
+    moved::<V>(row_tile, |pixel, channel| V::load(&x.values[pixel * x.stride + channel..]));
 }
 
-/// A band of two maps, the channels of the first in front of those of the second.
+/// A row tile of two maps, the channels of the first in front of those of the second.
 #[inline(always)]
-pub(super) fn concat<V: Vector>(x: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
+pub(super) fn concat<V: Vector>(x: [FloatMap<'_>; 2], first: usize, row_tile: &mut RowTile<'_>) {
     let at = |pixel: usize, channel: usize| match channel.checked_sub(first) {
         None => &x[0].values[pixel * x[0].stride + channel..],
         Some(channel) => &x[1].values[pixel * x[1].stride + channel..],
     };
     if first.is_multiple_of(V::LANES) {
-        return moved::<V>(band, |pixel, channel| V::load(at(pixel, channel)));
+        return moved::<V>(row_tile, |pixel, channel| V::load(at(pixel, channel)));
     }
-    let channels = band.channels;
-    moved::<V>(band, |pixel, channel| by_lane(channels, channel, |channel| at(pixel, channel)[0]));
+    let channels = row_tile.channels;
+    moved::<V>(row_tile, |pixel, channel| {
+        by_lane(channels, channel, |channel| at(pixel, channel)[0])
+    });
 }
 
-/// A band of a map whose channel `g * (C/groups) + i` becomes the channel `i * groups + g`.
+/// A row tile of a map whose channel `g * (C/groups) + i` becomes the channel `i * groups + g`.
 #[inline(always)]
-pub(super) fn shuffle<V: Vector>(x: FloatMap<'_>, groups: usize, band: &mut Band<'_>) {
-    let (channels, size) = (band.channels, band.channels / groups);
-    moved::<V>(band, |pixel, channel| {
+pub(super) fn shuffle<V: Vector>(x: FloatMap<'_>, groups: usize, row_tile: &mut RowTile<'_>) {
+    let (channels, size) = (row_tile.channels, row_tile.channels / groups);
+    moved::<V>(row_tile, |pixel, channel| {
         by_lane(channels, channel, |channel| {
             x.values[pixel * x.stride + channel % groups * size + channel / groups]
         })
@@ -327,11 +330,11 @@ fn by_lane<V: Vector>(channels: usize, channel: usize, value: impl Fn(usize) -> 
     V::load(&lanes)
 }
 
-/// A band whose values `value` finds by pixel and first channel.
+/// A row tile whose values `value` finds by pixel and first channel.
 #[inline(always)]
-fn moved<V: Vector>(band: &mut Band<'_>, value: impl Fn(usize, usize) -> V) {
-    let used = band.channels.next_multiple_of(V::LANES).min(stride(band.channels));
-    let mut out = Epilogue::new(band);
+fn moved<V: Vector>(row_tile: &mut RowTile<'_>, value: impl Fn(usize, usize) -> V) {
+    let used = row_tile.channels.next_multiple_of(V::LANES).min(stride(row_tile.channels));
+    let mut out = Epilogue::new(row_tile);
     let width = out.width();
     let whole = width - width % MOVED;
     for y in out.rows() {

@@ -5,8 +5,8 @@ use onebit_model::bits;
 use super::{Isa, Kernels, Moment};
 use crate::op::winograd::{INPUT, OUTPUTS, POINTS, phases};
 use crate::op::{
-    Band, BitMap, CHANNEL_ALIGN, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool,
-    PoolKind, StageView, Window, Winograd,
+    BitMap, CHANNEL_ALIGN, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool,
+    PoolKind, RowTile, StageView, Window, Winograd,
 };
 
 static KERNELS: Kernels = Kernels {
@@ -38,22 +38,22 @@ fn fma(x: f32, y: f32, z: f32) -> f32 {
     libm::fmaf(x, y, z)
 }
 
-/// Computes every value of a band by its row, column and channel, and does with it what the band says.
-fn each(band: &mut Band<'_>, value: impl Fn(usize, usize, usize) -> f32) {
-    let (width, channels, stride) = (band.width, band.channels, band.stride);
-    for (row, y) in band.rows.clone().enumerate() {
+/// Computes every value of a row tile by its row, column and channel, and does with it what the row tile says.
+fn each(row_tile: &mut RowTile<'_>, value: impl Fn(usize, usize, usize) -> f32) {
+    let (width, channels, stride) = (row_tile.width, row_tile.channels, row_tile.stride);
+    for (row, y) in row_tile.rows.clone().enumerate() {
         for (x, c) in (0..width).flat_map(|x| (0..channels).map(move |c| (x, c))) {
             let pixel = row * width + x;
-            let before = band.floats.as_ref().map_or(0.0, |floats| floats[pixel * stride + c]);
+            let before = row_tile.floats.as_ref().map_or(0.0, |floats| floats[pixel * stride + c]);
             let value = value(y, x, c);
-            let value = through_stages(band.stages, y * width + x, c, value, before);
-            if let Some(floats) = &mut band.floats {
+            let value = through_stages(row_tile.stages, y * width + x, c, value, before);
+            if let Some(floats) = &mut row_tile.floats {
                 floats[pixel * stride + c] = value;
             }
-            if let Some(sums) = &mut band.sums {
+            if let Some(sums) = &mut row_tile.sums {
                 sums[row * stride + c] += value;
             }
-            if let Some((threshold, words)) = &mut band.bits {
+            if let Some((threshold, words)) = &mut row_tile.bits {
                 let word = &mut words[pixel * bits::words(channels) + c / bits::WORD_BITS];
                 let bit = u64::from(value > threshold[c]) << (c % bits::WORD_BITS);
                 *word = if c % bits::WORD_BITS == 0 { bit } else { *word | bit };
@@ -82,9 +82,9 @@ fn through_stages(
     })
 }
 
-fn conv_bin(conv: &ConvBin, map: BitMap<'_>, band: &mut Band<'_>) {
+fn conv_bin(conv: &ConvBin, map: BitMap<'_>, row_tile: &mut RowTile<'_>) {
     let k = conv.window.kernel;
-    each(band, |y, x, o| {
+    each(row_tile, |y, x, o| {
         let group = o / conv.outputs;
         let mut dot = 0;
         for tap in 0..k * k {
@@ -103,9 +103,9 @@ fn conv_bin(conv: &ConvBin, map: BitMap<'_>, band: &mut Band<'_>) {
     });
 }
 
-fn conv(conv: &Conv, map: FloatMap<'_>, band: &mut Band<'_>) {
+fn conv(conv: &Conv, map: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
     let k = conv.window.kernel;
-    each(band, |y, x, o| {
+    each(row_tile, |y, x, o| {
         let first = o / conv.outputs * conv.inputs;
         let mut sum = 0.0;
         for tap in 0..k * k {
@@ -120,9 +120,15 @@ fn conv(conv: &Conv, map: FloatMap<'_>, band: &mut Band<'_>) {
     });
 }
 
-fn conv_i8(conv: &ConvI8, map: FloatMap<'_>, _: &mut [u64], _: &mut usize, band: &mut Band<'_>) {
+fn conv_i8(
+    conv: &ConvI8,
+    map: FloatMap<'_>,
+    _: &mut [u64],
+    _: &mut usize,
+    row_tile: &mut RowTile<'_>,
+) {
     let k = conv.window.kernel;
-    each(band, |y, x, o| {
+    each(row_tile, |y, x, o| {
         let mut sum = 0;
         for tap in 0..k * k {
             let position = tap_position(conv.window, [y, x], tap, [map.height, map.width]);
@@ -139,8 +145,14 @@ fn conv_i8(conv: &ConvI8, map: FloatMap<'_>, _: &mut [u64], _: &mut usize, band:
 }
 
 /// Sums at each point over rows of taps, input channels, even and odd columns, then the outputs from them.
-fn winograd(conv: &Winograd, map: FloatMap<'_>, _: &mut [f32], _: &mut usize, band: &mut Band<'_>) {
-    each(band, |y, x, o| {
+fn winograd(
+    conv: &Winograd,
+    map: FloatMap<'_>,
+    _: &mut [f32],
+    _: &mut usize,
+    row_tile: &mut RowTile<'_>,
+) {
+    each(row_tile, |y, x, o| {
         let (group, output) = (x / OUTPUTS, x % OUTPUTS);
         let at: [f32; POINTS] = core::array::from_fn(|point| {
             let mut sum = 0.0;
@@ -186,13 +198,19 @@ fn point_value(
 }
 
 /// The rows of each column of a window first, then the columns.
-fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, _: &mut [f32], band: &mut Band<'_>) {
+fn pool(
+    pool: Pool,
+    map: FloatMap<'_>,
+    first_row: usize,
+    _: &mut [f32],
+    row_tile: &mut RowTile<'_>,
+) {
     let k = pool.window.kernel;
     let (start, pooled): (f32, fn(f32, f32) -> f32) = match pool.kind {
         PoolKind::Average => (0.0, |sum, v| sum + v),
         PoolKind::Max => (f32::NEG_INFINITY, |max, v| if v > max || v.is_nan() { v } else { max }),
     };
-    each(band, |y, x, c| {
+    each(row_tile, |y, x, c| {
         let value = |tap: usize| {
             let at = tap_position(pool.window, [y, x], tap, [map.height, map.width])?;
             Some(map.values[(at - first_row * map.width) * map.stride + c])
@@ -206,34 +224,34 @@ fn pool(pool: Pool, map: FloatMap<'_>, first_row: usize, _: &mut [f32], band: &m
     });
 }
 
-fn copy(map: FloatMap<'_>, band: &mut Band<'_>) {
-    each(band, |y, x, c| map.values[(y * map.width + x) * map.stride + c]);
+fn copy(map: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
+    each(row_tile, |y, x, c| map.values[(y * map.width + x) * map.stride + c]);
 }
 
-fn rectify(band: &mut Band<'_>) {
-    let (width, channels, stride) = (band.width, band.channels, band.stride);
-    let Some(floats) = &mut band.floats else { return };
+fn rectify(row_tile: &mut RowTile<'_>) {
+    let (width, channels, stride) = (row_tile.width, row_tile.channels, row_tile.stride);
+    let Some(floats) = &mut row_tile.floats else { return };
     for (pixel, values) in floats.chunks_exact_mut(stride).enumerate() {
         for (c, value) in values[..channels].iter_mut().enumerate() {
-            let pixel = band.rows.start * width + pixel;
-            *value = through_stages(band.stages, pixel, c, *value, *value);
-            if let Some(sums) = &mut band.sums {
-                sums[(pixel / width - band.rows.start) * stride + c] += *value;
+            let pixel = row_tile.rows.start * width + pixel;
+            *value = through_stages(row_tile.stages, pixel, c, *value, *value);
+            if let Some(sums) = &mut row_tile.sums {
+                sums[(pixel / width - row_tile.rows.start) * stride + c] += *value;
             }
         }
     }
 }
 
-fn concat(maps: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
-    each(band, |y, x, c| {
+fn concat(maps: [FloatMap<'_>; 2], first: usize, row_tile: &mut RowTile<'_>) {
+    each(row_tile, |y, x, c| {
         let (map, c) = if c < first { (maps[0], c) } else { (maps[1], c - first) };
         map.values[(y * map.width + x) * map.stride + c]
     });
 }
 
-fn shuffle(map: FloatMap<'_>, groups: usize, band: &mut Band<'_>) {
-    let size = band.channels / groups;
-    each(band, |y, x, c| {
+fn shuffle(map: FloatMap<'_>, groups: usize, row_tile: &mut RowTile<'_>) {
+    let size = row_tile.channels / groups;
+    each(row_tile, |y, x, c| {
         map.values[(y * map.width + x) * map.stride + c % groups * size + c / groups]
     });
 }

@@ -24,10 +24,10 @@ static KERNELS: Kernels = Kernels {
         0..=16 => Layout { lanes: 16, bits: 8 },
         _ => Layout { lanes: 32, bits: 8 },
     },
-    conv_bin: |conv, x, band| match conv.lanes {
-        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(conv, x, band),
-        16 => binary::conv_bin::<BytePopcount<1>, 16>(conv, x, band),
-        _ => binary::conv_bin::<BytePopcount<2>, 32>(conv, x, band),
+    conv_bin: |conv, x, row_tile| match conv.lanes {
+        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(conv, x, row_tile),
+        16 => binary::conv_bin::<BytePopcount<1>, 16>(conv, x, row_tile),
+        _ => binary::conv_bin::<BytePopcount<2>, 32>(conv, x, row_tile),
     },
     conv_lanes: |_| 8,
     conv: real::conv::<v128, 8, 2>,

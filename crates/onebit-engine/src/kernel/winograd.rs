@@ -4,7 +4,7 @@
 use super::epilogue::Epilogue;
 use super::vector::Vector;
 use crate::op::winograd::{EVEN_ONLY, INPUT, OUTPUTS, POINTS, phases};
-use crate::op::{Band, FloatMap, Winograd};
+use crate::op::{FloatMap, RowTile, Winograd};
 
 /// Widest tile, in groups of outputs.
 const WIDEST: usize = 14;
@@ -12,17 +12,18 @@ const WIDEST: usize = 14;
 /// Sums at each point for the groups of a tile, made once: they take many registers.
 type Points<V, const N: usize> = [[[V; N]; WIDEST]; POINTS];
 
-/// A band, in blocks of `L` output channels in `N` registers. Input rows before `next` are there from the band above.
+/// A row tile, in blocks of `L` output channels in `N` registers. Input rows before `next` are there from the row tile
+/// above.
 #[inline(always)]
 pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     conv: &Winograd,
     x: FloatMap<'_>,
     workspace: &mut [f32],
     next: &mut usize,
-    band: &mut Band<'_>,
+    row_tile: &mut RowTile<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
-    let mut out = Epilogue::new(band);
+    let mut out = Epilogue::new(row_tile);
     let row = conv.row(out.width());
     let (ring, columns) = workspace.split_at_mut(8 * row);
     let columns = &mut columns[..conv.columns(out.width())];

@@ -6,13 +6,13 @@ macro_rules! x86_kernels {
     (
         $isa:expr, [$($feature:tt),*], $vector:ty,
         conv_bin_layout: $layout:expr,
-        conv_bin: |$bin:ident, $bits:ident, $bin_band:ident| $conv_bin:expr,
+        conv_bin: |$bin:ident, $bits:ident, $bin_tile:ident| $conv_bin:expr,
         conv_lanes: $lanes:expr,
         linear_i8_lanes: $i8_lanes:expr,
-        conv: |$real:ident, $floats:ident, $real_band:ident| $conv:expr,
+        conv: |$real:ident, $floats:ident, $real_tile:ident| $conv:expr,
         conv_i8_layout: $layout_i8:expr,
-        conv_i8: |$dot:ident, $map:ident, $memory:ident, $row:ident, $dot_band:ident| $conv_i8:expr,
-        winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_band:ident| $winograd:expr,
+        conv_i8: |$dot:ident, $map:ident, $memory:ident, $row:ident, $dot_tile:ident| $conv_i8:expr,
+        winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_tile:ident| $winograd:expr,
     ) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             let detected = true $(&& std::is_x86_feature_detected!($feature))*;
@@ -24,24 +24,24 @@ macro_rules! x86_kernels {
             conv_bin_layout: $layout,
             conv_lanes: $lanes,
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            conv_bin: |c, x, band| unsafe { conv_bin(c, x, band) },
+            conv_bin: |c, x, row_tile| unsafe { conv_bin(c, x, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            conv: |c, x, band| unsafe { conv(c, x, band) },
+            conv: |c, x, row_tile| unsafe { conv(c, x, row_tile) },
             conv_i8_layout: $layout_i8,
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            conv_i8: |c, x, workspace, next, band| unsafe { conv_i8(c, x, workspace, next, band) },
+            conv_i8: |c, x, workspace, next, row_tile| unsafe { conv_i8(c, x, workspace, next, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            winograd: |c, x, workspace, next, band| unsafe { winograd(c, x, workspace, next, band) },
+            winograd: |c, x, workspace, next, row_tile| unsafe { winograd(c, x, workspace, next, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            pool: |p, x, first, row, band| unsafe { pool(p, x, first, row, band) },
+            pool: |p, x, first, row, row_tile| unsafe { pool(p, x, first, row, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            copy: |x, band| unsafe { copy(x, band) },
+            copy: |x, row_tile| unsafe { copy(x, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            rectify: |band| unsafe { rectify(band) },
+            rectify: |row_tile| unsafe { rectify(row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            concat: |x, first, band| unsafe { concat(x, first, band) },
+            concat: |x, first, row_tile| unsafe { concat(x, first, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            shuffle: |x, groups, band| unsafe { shuffle(x, groups, band) },
+            shuffle: |x, groups, row_tile| unsafe { shuffle(x, groups, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             moment: |m, x, stride, mean, sums| unsafe { moment(m, x, stride, mean, sums) },
             linear_i8_lanes: $i8_lanes,
@@ -52,12 +52,12 @@ macro_rules! x86_kernels {
         };
 
         $(#[target_feature(enable = $feature)])*
-        fn conv_bin($bin: &ConvBin, $bits: BitMap<'_>, $bin_band: &mut Band<'_>) {
+        fn conv_bin($bin: &ConvBin, $bits: BitMap<'_>, $bin_tile: &mut RowTile<'_>) {
             $conv_bin
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn conv($real: &Conv, $floats: FloatMap<'_>, $real_band: &mut Band<'_>) {
+        fn conv($real: &Conv, $floats: FloatMap<'_>, $real_tile: &mut RowTile<'_>) {
             $conv
         }
 
@@ -67,7 +67,7 @@ macro_rules! x86_kernels {
             $map: FloatMap<'_>,
             $memory: &mut [u64],
             $row: &mut usize,
-            $dot_band: &mut Band<'_>,
+            $dot_tile: &mut RowTile<'_>,
         ) {
             $conv_i8
         }
@@ -78,7 +78,7 @@ macro_rules! x86_kernels {
             $image: FloatMap<'_>,
             $work: &mut [f32],
             $next: &mut usize,
-            $stem_band: &mut Band<'_>,
+            $stem_tile: &mut RowTile<'_>,
         ) {
             $winograd
         }
@@ -89,29 +89,29 @@ macro_rules! x86_kernels {
             x: FloatMap<'_>,
             first: usize,
             row: &mut [f32],
-            band: &mut Band<'_>,
+            row_tile: &mut RowTile<'_>,
         ) {
-            $crate::kernel::real::pool::<$vector>(pool, x, first, row, band);
+            $crate::kernel::real::pool::<$vector>(pool, x, first, row, row_tile);
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn copy(x: FloatMap<'_>, band: &mut Band<'_>) {
-            $crate::kernel::real::copy::<$vector>(x, band);
+        fn copy(x: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
+            $crate::kernel::real::copy::<$vector>(x, row_tile);
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn rectify(band: &mut Band<'_>) {
-            $crate::kernel::dynamic::rectify::<$vector>(band);
+        fn rectify(row_tile: &mut RowTile<'_>) {
+            $crate::kernel::dynamic::rectify::<$vector>(row_tile);
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn concat(x: [FloatMap<'_>; 2], first: usize, band: &mut Band<'_>) {
-            $crate::kernel::real::concat::<$vector>(x, first, band);
+        fn concat(x: [FloatMap<'_>; 2], first: usize, row_tile: &mut RowTile<'_>) {
+            $crate::kernel::real::concat::<$vector>(x, first, row_tile);
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn shuffle(x: FloatMap<'_>, groups: usize, band: &mut Band<'_>) {
-            $crate::kernel::real::shuffle::<$vector>(x, groups, band);
+        fn shuffle(x: FloatMap<'_>, groups: usize, row_tile: &mut RowTile<'_>) {
+            $crate::kernel::real::shuffle::<$vector>(x, groups, row_tile);
         }
 
         $(#[target_feature(enable = $feature)])*

@@ -1,6 +1,6 @@
 use onebit_model::Geometry;
 
-use super::{Window, band::sums_stride};
+use super::{Window, row_tile::sums_stride};
 use crate::EngineError;
 use crate::aligned::{Aligned, Memory, product};
 

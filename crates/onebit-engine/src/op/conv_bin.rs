@@ -1,7 +1,7 @@
 use bytemuck::Pod;
 use onebit_model::{Geometry, PadValue, bits};
 
-use super::{Window, band::sums_stride};
+use super::{Window, row_tile::sums_stride};
 use crate::EngineError;
 use crate::aligned::{Aligned, Memory, product};
 

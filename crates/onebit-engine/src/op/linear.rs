@@ -1,4 +1,4 @@
-use super::{Band, Conv, ConvI8, FloatMap, LinearI8, Read, Source, StageView, stride};
+use super::{Conv, ConvI8, FloatMap, LinearI8, Read, RowTile, Source, StageView, stride};
 use crate::aligned::Aligned;
 use crate::kernel::Kernels;
 
@@ -75,13 +75,13 @@ impl Linear {
             Layer::F32 { weight, bias } => {
                 let stages = [StageView::Add { other: pixel(bias, stride(weight.outputs)) }];
                 let x = pixel(x, weight.inputs);
-                (kernels.conv)(weight, x, &mut band(weight.outputs, &stages, out));
+                (kernels.conv)(weight, x, &mut row_tile(weight.outputs, &stages, out));
             }
             Layer::I8(layer) => (kernels.linear_i8)(layer, x, out),
             Layer::Dot(conv) => {
                 let memory = bytemuck::cast_slice_mut(rounded);
-                let band = &mut band(conv.outputs, &[], out);
-                (kernels.conv_i8)(conv, pixel(x, conv.inputs), memory, &mut 0, band);
+                let row_tile = &mut row_tile(conv.outputs, &[], out);
+                (kernels.conv_i8)(conv, pixel(x, conv.inputs), memory, &mut 0, row_tile);
             }
         }
     }
@@ -101,7 +101,7 @@ fn pixel(values: &[f32], stride: usize) -> FloatMap<'_> {
 }
 
 /// Such a map, to be computed.
-fn band<'a>(channels: usize, stages: &'a [StageView<'a>], out: &'a mut [f32]) -> Band<'a> {
+fn row_tile<'a>(channels: usize, stages: &'a [StageView<'a>], out: &'a mut [f32]) -> RowTile<'a> {
     let (floats, stride) = (Some(out), stride(channels));
-    Band { rows: 0..1, width: 1, channels, stride, stages, floats, bits: None, sums: None }
+    RowTile { rows: 0..1, width: 1, channels, stride, stages, floats, bits: None, sums: None }
 }

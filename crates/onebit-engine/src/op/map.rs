@@ -5,8 +5,8 @@ use core::ops::Range;
 use onebit_model::bits;
 
 use super::{
-    Affine, Band, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, Pool, Prelu, Read,
-    SignStage, Source, Spread, StageView, Temp, Window, Winograd, stride,
+    Affine, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, Pool, Prelu, Read,
+    RowTile, SignStage, Source, Spread, StageView, Temp, Window, Winograd, stride,
 };
 use crate::aligned::product;
 use crate::kernel::Kernels;
@@ -167,7 +167,7 @@ impl Map {
             *view = self.view(stage, &read, vectors);
         }
         let thresholds = self.sign.as_ref().map(|sign| sign.thresholds(vectors));
-        let mut band = Band {
+        let mut row_tile = RowTile {
             rows,
             width: self.width,
             channels: self.channels,
@@ -178,20 +178,21 @@ impl Map {
             sums: outputs.sums,
         };
         if let Producer::Pool { pool, inner: Some(inner), .. } = &self.producer {
-            let end = self.inner_rows(*pool, inner, band.rows.clone()).end;
-            return inner.pool(context, *pool, (outputs.inner_bits, end), buffers, &mut band);
+            let end = self.inner_rows(*pool, inner, row_tile.rows.clone()).end;
+            return inner.pool(context, *pool, (outputs.inner_bits, end), buffers, &mut row_tile);
         }
         let stride = self.sums_stride();
-        if stride == band.stride {
-            return self.produce(context, buffers, &mut band);
+        if stride == row_tile.stride {
+            return self.produce(context, buffers, &mut row_tile);
         }
         let mut ragged = core::mem::take(&mut buffers.ragged);
         let row = self.width * stride;
-        let floats = Some(&mut ragged[band.rows.start * row..band.rows.end * row]);
-        let rows = band.rows.clone();
-        let mut sums = Band { rows, stride, stages: &[], floats, bits: None, sums: None, ..band };
+        let floats = Some(&mut ragged[row_tile.rows.start * row..row_tile.rows.end * row]);
+        let rows = row_tile.rows.clone();
+        let mut sums =
+            RowTile { rows, stride, stages: &[], floats, bits: None, sums: None, ..row_tile };
         self.produce(context, buffers, &mut sums);
-        (kernels.copy)(self.map(&ragged, stride), &mut band);
+        (kernels.copy)(self.map(&ragged, stride), &mut row_tile);
         buffers.ragged = ragged;
     }
 
@@ -222,19 +223,19 @@ impl Map {
         pool: Pool,
         (mut bits, all): (Option<&mut [u64]>, usize),
         buffers: &mut Buffers,
-        band: &mut Band<'_>,
+        row_tile: &mut RowTile<'_>,
     ) {
         let mut pooled = core::mem::take(&mut buffers.pooled);
         let there = self.there().map(|x| self.like(&context.read, x));
         let row = self.width * stride(self.channels);
         let bit_row = self.width * bits::words(self.channels);
         let rows = self.pooled_rows(pool);
-        let begin = pool.window.input_rows(band.rows.start, self.height).start;
+        let begin = pool.window.input_rows(row_tile.rows.start, self.height).start;
         let mut have = begin..begin;
-        for first in band.rows.clone().step_by(rows) {
-            let next = (first + rows).min(band.rows.end);
+        for first in row_tile.rows.clone().step_by(rows) {
+            let next = (first + rows).min(row_tile.rows.end);
             let start = pool.window.input_rows(first, self.height).start;
-            let end = match next == band.rows.end {
+            let end = match next == row_tile.rows.end {
                 true => all,
                 false => pool.window.input_rows(next - 1, self.height).end,
             };
@@ -256,7 +257,7 @@ impl Map {
             let computed = || self.map(&pooled[..(end - start) * row], stride(self.channels));
             let (map, first_row) = there.map_or_else(|| (computed(), start), |map| (map, 0));
             let row = &mut buffers.pool_row;
-            (context.kernels.pool)(pool, map, first_row, row, &mut band.part(first..next));
+            (context.kernels.pool)(pool, map, first_row, row, &mut row_tile.part(first..next));
             have = start..end;
         }
         buffers.pooled = pooled;
@@ -309,7 +310,7 @@ impl Map {
         FloatMap { values, height: self.height, width: self.width, stride }
     }
 
-    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, band: &mut Band<'_>) {
+    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, row_tile: &mut RowTile<'_>) {
         let Context { kernels, ref read, prepared, .. } = *context;
         let real = |x: Source, channels, height, width| FloatMap {
             values: read.floats(x),
@@ -319,37 +320,37 @@ impl Map {
         };
         match &self.producer {
             Producer::Copy { x: Source::Image } => {
-                (kernels.copy)(self.map(read.image, self.channels), band);
+                (kernels.copy)(self.map(read.image, self.channels), row_tile);
             }
-            Producer::InPlace => (kernels.rectify)(band),
-            Producer::Copy { x } => (kernels.copy)(self.like(read, *x), band),
+            Producer::InPlace => (kernels.rectify)(row_tile),
+            Producer::Copy { x } => (kernels.copy)(self.like(read, *x), row_tile),
             &Producer::ConvBin { x, height, width, ref conv } => {
                 let words = conv.prepared(read.bits(x), prepared);
-                (kernels.conv_bin)(conv, BitMap { words, height, width }, band);
+                (kernels.conv_bin)(conv, BitMap { words, height, width }, row_tile);
             }
             &Producer::Conv { x, channels, height, width, ref conv } => {
-                (kernels.conv)(conv, real(x, channels, height, width), band);
+                (kernels.conv)(conv, real(x, channels, height, width), row_tile);
             }
             &Producer::ConvI8 { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
                 let Buffers { rounded, next, .. } = buffers;
-                (kernels.conv_i8)(conv, map, rounded, next, band);
+                (kernels.conv_i8)(conv, map, rounded, next, row_tile);
             }
             &Producer::Winograd { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
                 let Buffers { transformed, next, .. } = buffers;
-                (kernels.winograd)(conv, map, transformed, next, band);
+                (kernels.winograd)(conv, map, transformed, next, row_tile);
             }
             &Producer::Pool { x, height, width, pool, .. } => {
                 let map = real(x, self.channels, height, width);
-                (kernels.pool)(pool, map, 0, &mut buffers.pool_row, band);
+                (kernels.pool)(pool, map, 0, &mut buffers.pool_row, row_tile);
             }
             Producer::Concat { x, channels } => {
                 let maps = [0, 1].map(|i| real(x[i], channels[i], self.height, self.width));
-                (kernels.concat)(maps, channels[0], band);
+                (kernels.concat)(maps, channels[0], row_tile);
             }
             Producer::Shuffle { x, groups } => {
-                (kernels.shuffle)(self.like(read, *x), *groups, band);
+                (kernels.shuffle)(self.like(read, *x), *groups, row_tile);
             }
         }
     }

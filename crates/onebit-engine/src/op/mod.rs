@@ -1,7 +1,6 @@
 //! The operations: their parameters as the kernels read them, and how a step runs.
 
 mod affine;
-mod band;
 mod conv;
 mod conv_bin;
 pub(crate) mod conv_i8;
@@ -11,6 +10,7 @@ mod linear_i8;
 mod map;
 mod pool;
 mod prelu;
+mod row_tile;
 mod sign;
 mod spread;
 mod statistics;
@@ -18,7 +18,6 @@ mod window;
 pub(crate) mod winograd;
 
 pub(crate) use affine::Affine;
-pub(crate) use band::{Band, BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, StageView, stride};
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use conv_i8::{ConvI8, LayoutI8, TensorsI8};
@@ -28,6 +27,9 @@ pub(crate) use linear_i8::LinearI8;
 pub(crate) use map::{Map, Outputs, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};
+pub(crate) use row_tile::{
+    BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, RowTile, StageView, stride,
+};
 pub(crate) use sign::SignStage;
 pub(crate) use spread::{MAX_PARTS, Spread};
 pub(crate) use statistics::Channels;

@@ -1,7 +1,7 @@
 use onebit_model::Geometry;
 
 use super::Window;
-use super::band::stride;
+use super::row_tile::stride;
 use crate::EngineError;
 use crate::aligned::{Aligned, Memory, product};
 

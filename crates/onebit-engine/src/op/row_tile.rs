@@ -1,3 +1,5 @@
+//! The tile of rows of a map that a kernel computes at once, and the maps that kernels read.
+
 use core::ops::Range;
 
 use onebit_model::bits;
@@ -36,14 +38,14 @@ pub(crate) enum StageView<'a> {
     Add {
         other: FloatMap<'a>,
     },
-    /// Adds what [`Band::floats`] holds.
+    /// Adds what [`RowTile::floats`] holds.
     Accumulate,
     Prelu(PreluVectors<'a>),
 }
 
 /// Rows of a map that are to be computed, and what becomes of them. The slices begin with the first row.
 #[derive(Debug)]
-pub(crate) struct Band<'a> {
+pub(crate) struct RowTile<'a> {
     pub(crate) rows: Range<usize>,
     pub(crate) width: usize,
     pub(crate) channels: usize,
@@ -59,13 +61,13 @@ pub(crate) struct Band<'a> {
     pub(crate) sums: Option<&'a mut [f32]>,
 }
 
-impl Band<'_> {
+impl RowTile<'_> {
     /// Some of the rows.
-    pub(crate) fn part(&mut self, rows: Range<usize>) -> Band<'_> {
+    pub(crate) fn part(&mut self, rows: Range<usize>) -> RowTile<'_> {
         let (first, len) = (rows.start - self.rows.start, rows.len());
         let of = |row: usize| first * row..(first + len) * row;
         let bits = self.width * bits::words(self.channels);
-        Band {
+        RowTile {
             floats: self.floats.as_mut().map(|floats| &mut floats[of(self.width * self.stride)]),
             bits: self.bits.as_mut().map(|(threshold, words)| (*threshold, &mut words[of(bits)])),
             sums: self.sums.as_mut().map(|sums| &mut sums[of(self.stride)]),

@@ -1,6 +1,6 @@
 //! Which nodes are computed together.
 //!
-//! A group is a root (a convolution, a pooling, ...), the elementwise nodes behind it while each value has a
+//! A fused op is a root (a convolution, a pooling, ...), the elementwise nodes behind it while each value has a
 //! single reader, and the sign of the last value. It runs where its last real value stands in the graph, so
 //! that every other operand (a shortcut, the offsets of a hyper function) is already there. A hyper function runs as
 //! soon as its map is there, wherever it stands in the graph: where it reads the input of a whole block, its
@@ -25,9 +25,19 @@ use onebit_model::{Graph, Node, Op, Shift, Statistics, Threshold};
 
 use crate::op::{CHANNEL_ALIGN, MAX_STAGES};
 
-/// Nodes of one step, by their position in the graph.
+/// The nodes that one step of the plan computes, by their position in the graph. The step does, for each pixel:
+///
+/// 1. `root` gives a value; where that is a pooling with an `inner`, of rows that `inner` computes on the way.
+/// 2. `stages` change it, one after the other. With `twins`, two convolutions of the same input are computed as one:
+///    `root` and the first stages give half of the channels, `twins` the other half, `concat` stands for putting both
+///    side by side, and the other stages apply to all channels.
+/// 3. The outcome is `value`: written if `value_is_read`, added up for each row if `sums_are_read`, compared with
+///    thresholds if there is a `sign`.
+///
+/// A block of ReActNet, for example, has the binary convolution as its `root`, the scale, the addition of the shortcut
+/// and the rectifier as `stages`, and the sign in front of the next convolution as its `sign`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Group {
+pub(crate) struct FusedOp {
     /// What produces the first value; an elementwise node or a sign stands here with a copy of its input.
     pub(crate) root: usize,
     /// Elementwise nodes applied to that value, in order (the root itself when it is elementwise).
@@ -39,10 +49,10 @@ pub(crate) struct Group {
     pub(crate) concat: Option<usize>,
     /// What produces the rows of a pooling that nothing else reads but its own sign, or a sign of the map that is
     /// pooled.
-    pub(crate) inner: Option<Box<Group>>,
+    pub(crate) inner: Option<Box<FusedOp>>,
     /// The last real value, if there is one.
     pub(crate) value: Option<usize>,
-    /// Whether anything outside the group reads that value, but for sums of it.
+    /// Whether anything outside the fused op reads that value, but for sums of it.
     pub(crate) value_is_read: bool,
     /// Whether anything reads the sums of that value's channels.
     pub(crate) sums_are_read: bool,
@@ -50,11 +60,11 @@ pub(crate) struct Group {
     pub(crate) sign: Option<usize>,
 }
 
-impl Group {
-    /// A group of nothing but its root, which gives nothing yet.
+impl FusedOp {
+    /// A fused op of nothing but its root, which gives nothing yet.
     fn of(graph: &Graph, root: usize) -> Self {
         let is_stage = is_elementwise(&graph.nodes[root].op);
-        Group {
+        FusedOp {
             root,
             stages: if is_stage { vec![root] } else { Vec::new() },
             twins: Vec::new(),
@@ -72,7 +82,7 @@ impl Group {
         self.value.unwrap_or(self.root)
     }
 
-    /// Every node of the group.
+    /// Every node of the fused op.
     pub(crate) fn members(&self) -> Vec<usize> {
         let mut members = vec![self.root];
         members.extend(self.stages.iter().chain(&self.sign).filter(|&&id| id != self.root));
@@ -82,47 +92,47 @@ impl Group {
     }
 }
 
-/// Groups of a graph in the order in which they run: fused, or, were they to read anything before it is there, each
+/// Fused ops of a graph in the order in which they run: fused, or, were they to read anything before it is there, each
 /// node by itself.
-pub(crate) fn groups(graph: &Graph) -> Vec<Group> {
-    let fused = fused(graph);
+pub(crate) fn fused_ops(graph: &Graph) -> Vec<FusedOp> {
+    let fused = fuse(graph);
     let is_sound = sound::is_sound(graph, &fused);
     debug_assert!(is_sound, "{fused:?}");
-    if is_sound { fused } else { single(graph) }
+    if is_sound { fused } else { unfused(graph) }
 }
 
-fn fused(graph: &Graph) -> Vec<Group> {
+fn fuse(graph: &Graph) -> Vec<FusedOp> {
     let readers = readers(graph);
     let ready = ready(graph);
     let mut taken = vec![false; graph.nodes.len()];
-    let mut groups = Vec::new();
+    let mut fused_ops = Vec::new();
     for (id, node) in graph.nodes.iter().enumerate() {
         if !taken[id] && role(&node.op) != Role::Image {
             taken[id] = true;
-            groups.push(group(graph, &readers, &ready, &mut taken, id));
+            fused_ops.push(fused_op(graph, &readers, &ready, &mut taken, id));
         }
     }
-    groups.sort_by_key(|group| (ready[group.position()], group.position()));
-    let mut merging = Merging::new(graph, &readers, groups);
+    fused_ops.sort_by_key(|fused| (ready[fused.position()], fused.position()));
+    let mut merging = Merging::new(graph, &readers, fused_ops);
     merging.each(Merging::twins);
     merging.each(Merging::pooled);
     merging.each(Merging::signed);
-    merging.groups.into_iter().flatten().collect()
+    merging.fused_ops.into_iter().flatten().collect()
 }
 
-/// A group for each node.
-fn single(graph: &Graph) -> Vec<Group> {
+/// A fused op for each node.
+fn unfused(graph: &Graph) -> Vec<FusedOp> {
     let nodes = graph.nodes.iter().enumerate();
     nodes
         .filter(|(_, node)| role(&node.op) != Role::Image)
         .map(|(id, node)| {
             let is_sign = role(&node.op) == Role::Sign;
-            Group {
+            FusedOp {
                 value_is_read: !is_sign,
                 sums_are_read: false,
                 value: (!is_sign).then_some(id),
                 sign: is_sign.then_some(id),
-                ..Group::of(graph, id)
+                ..FusedOp::of(graph, id)
             }
         })
         .collect()
@@ -150,74 +160,75 @@ fn ready(graph: &Graph) -> Vec<usize> {
     ready
 }
 
-/// Groups that become parts of others.
+/// Fused ops that become parts of others.
 struct Merging<'a> {
     graph: &'a Graph,
     readers: &'a [Vec<usize>],
     /// In the order in which they run; those that have become parts of others are gone.
-    groups: Vec<Option<Group>>,
-    /// For each node, the position of its group.
+    fused_ops: Vec<Option<FusedOp>>,
+    /// For each node, the position of its fused op.
     of: Vec<usize>,
 }
 
 impl<'a> Merging<'a> {
-    fn new(graph: &'a Graph, readers: &'a [Vec<usize>], groups: Vec<Group>) -> Self {
+    fn new(graph: &'a Graph, readers: &'a [Vec<usize>], fused_ops: Vec<FusedOp>) -> Self {
         let mut of = vec![usize::MAX; graph.nodes.len()];
-        for (index, group) in groups.iter().enumerate() {
-            for id in group.members() {
+        for (index, fused) in fused_ops.iter().enumerate() {
+            for id in fused.members() {
                 of[id] = index;
             }
         }
-        Merging { graph, readers, groups: groups.into_iter().map(Some).collect(), of }
+        Merging { graph, readers, fused_ops: fused_ops.into_iter().map(Some).collect(), of }
     }
 
-    /// Tries to `merge` something into each group, until nothing more can be: a group that has moved may have made
+    /// Tries to `merge` something into each fused op, until nothing more can be: a fused op that has moved may have made
     /// way for another.
     fn each(&mut self, merge: fn(&mut Self, usize) -> Option<()>) {
-        while (0..self.groups.len()).filter(|&index| merge(self, index).is_some()).count() > 0 {}
+        while (0..self.fused_ops.len()).filter(|&index| merge(self, index).is_some()).count() > 0 {}
     }
 
-    /// Position of the group whose last real value this is.
+    /// Position of the fused op whose last real value this is.
     fn of_value(&self, value: usize) -> Option<usize> {
         let index = *self.of.get(value)?;
-        let group = self.groups.get(index)?.as_ref()?;
-        (group.value == Some(value)).then_some(index)
+        let fused = self.fused_ops.get(index)?.as_ref()?;
+        (fused.value == Some(value)).then_some(index)
     }
 
-    /// Whether a group before `index` reads a value.
+    /// Whether a fused op before `index` reads a value.
     fn is_read_before(&self, index: usize, value: usize) -> bool {
         self.readers[value].iter().any(|&id| self.of[id] < index)
     }
 
-    /// Takes a group out, to become a part of the one at `index`.
-    fn take(&mut self, from: usize, index: usize) -> Option<Group> {
-        let group = self.groups[from].take()?;
-        for id in group.members() {
+    /// Takes a fused op out, to become a part of the one at `index`.
+    fn take(&mut self, from: usize, index: usize) -> Option<FusedOp> {
+        let fused = self.fused_ops[from].take()?;
+        for id in fused.members() {
             self.of[id] = index;
         }
-        Some(group)
+        Some(fused)
     }
 
     /// Joins two binary convolutions in front of the concatenation that alone reads them. They must differ in nothing
     /// but parameters, and each register must belong to one of them; the stages behind them stay within the limit.
     fn twins(&mut self, index: usize) -> Option<()> {
-        let group = self.groups[index].as_ref()?;
-        let node = &self.graph.nodes[group.root];
+        let fused = self.fused_ops[index].as_ref()?;
+        let node = &self.graph.nodes[fused.root];
         let (Op::Concat, [a, b]) = (&node.op, &node.inputs[..]) else { return None };
         let twins = [self.of_value(a.0)?, self.of_value(b.0)?];
-        let [first, second] = [self.groups[twins[0]].as_ref()?, self.groups[twins[1]].as_ref()?];
+        let [first, second] =
+            [self.fused_ops[twins[0]].as_ref()?, self.fused_ops[twins[1]].as_ref()?];
         let single = self.readers[a.0].len() == 1 && self.readers[b.0].len() == 1 && a != b;
-        let short = first.stages.len() + group.stages.len() <= MAX_STAGES;
+        let short = first.stages.len() + fused.stages.len() <= MAX_STAGES;
         if !(single && short && are_twins(self.graph, first, second)) {
             return None;
         }
         let [first, second] = [self.take(twins[0], index)?, self.take(twins[1], index)?];
-        let group = self.groups[index].as_mut()?;
+        let fused = self.fused_ops[index].as_mut()?;
         let mut stages = first.stages;
-        stages.append(&mut group.stages);
-        group.concat = Some(group.root);
-        group.twins = [second.root].into_iter().chain(second.stages).collect();
-        (group.root, group.stages) = (first.root, stages);
+        stages.append(&mut fused.stages);
+        fused.concat = Some(fused.root);
+        fused.twins = [second.root].into_iter().chain(second.stages).collect();
+        (fused.root, fused.stages) = (first.root, stages);
         Some(())
     }
 
@@ -225,39 +236,39 @@ impl<'a> Merging<'a> {
     /// are there only behind the pooling, and all of them only where its windows leave no gaps. What depends on the image
     /// would have to be there before, and groups that end inside a register need the whole map.
     fn pooled(&mut self, index: usize) -> Option<()> {
-        let group = self.groups[index].as_ref()?;
-        let (x, overlaps) = pooling(&self.graph.nodes[group.root])?;
+        let fused = self.fused_ops[index].as_ref()?;
+        let (x, overlaps) = pooling(&self.graph.nodes[fused.root])?;
         let position = self.of_value(x)?;
-        let inner = self.groups[position].as_ref()?;
+        let inner = self.fused_ops[position].as_ref()?;
         let (Op::Conv { geometry } | Op::ConvI8 { geometry } | Op::ConvBin { geometry, .. }) =
             self.graph.nodes[inner.root].op
         else {
             return None;
         };
         let is_static = !inner.members().iter().any(|&id| is_dynamic(&self.graph.nodes[id].op));
-        let alone = self.readers[x].iter().all(|&id| id == group.root || Some(id) == inner.sign);
+        let alone = self.readers[x].iter().all(|&id| id == fused.root || Some(id) == inner.sign);
         let in_time = inner.sign.is_none_or(|sign| overlaps && !self.is_read_before(index, sign));
-        if !(geometry.groups == 1 && is_static && alone && in_time && group.inner.is_none()) {
+        if !(geometry.groups == 1 && is_static && alone && in_time && fused.inner.is_none()) {
             return None;
         }
         let inner = self.take(position, index)?;
-        self.groups[index].as_mut()?.inner = Some(Box::new(inner));
+        self.fused_ops[index].as_mut()?.inner = Some(Box::new(inner));
         Some(())
     }
 
     /// Lets a pooling give a sign of the map that it reads: one that compares this very map, whose bits nothing reads
     /// before, and windows without gaps.
     fn signed(&mut self, index: usize) -> Option<()> {
-        let group = self.groups[index].as_ref()?;
-        let (x, overlaps) = pooling(&self.graph.nodes[group.root])?;
-        if !overlaps || group.inner.is_some() {
+        let fused = self.fused_ops[index].as_ref()?;
+        let (x, overlaps) = pooling(&self.graph.nodes[fused.root])?;
+        if !overlaps || fused.inner.is_some() {
             return None;
         }
         let is_sign = |&id: &usize| {
             let node = &self.graph.nodes[id];
             let compares = matches!(node.op, Op::Sign { .. }) && node.inputs[0].0 == x;
-            let group = self.groups[self.of[id]].as_ref();
-            compares && group.is_some_and(|group| group.root == id)
+            let fused = self.fused_ops[self.of[id]].as_ref();
+            compares && fused.is_some_and(|fused| fused.root == id)
         };
         let signs = self.readers[x].iter().copied().filter(is_sign);
         let sign = signs.min_by_key(|&id| self.of[id])?;
@@ -266,7 +277,7 @@ impl<'a> Merging<'a> {
             return None;
         }
         let inner = self.take(position, index)?;
-        self.groups[index].as_mut()?.inner = Some(Box::new(inner));
+        self.fused_ops[index].as_mut()?.inner = Some(Box::new(inner));
         Some(())
     }
 }
@@ -287,9 +298,9 @@ fn is_dynamic(op: &Op) -> bool {
     )
 }
 
-/// Whether two groups are binary convolutions of the same bits that differ in nothing but parameters.
-fn are_twins(graph: &Graph, first: &Group, second: &Group) -> bool {
-    let [a, b] = [first, second].map(|group| &graph.nodes[group.root]);
+/// Whether two fused ops are binary convolutions of the same bits that differ in nothing but parameters.
+fn are_twins(graph: &Graph, first: &FusedOp, second: &FusedOp) -> bool {
+    let [a, b] = [first, second].map(|fused| &graph.nodes[fused.root]);
     let Op::ConvBin { geometry, .. } = &a.op else { return false };
     let whole = geometry.groups == 1 && geometry.out_channels.is_multiple_of(CHANNEL_ALIGN);
     let plain = first.twins.is_empty() && second.twins.is_empty();
@@ -316,43 +327,43 @@ fn other(node: &Node, value: usize) -> Option<usize> {
     }
 }
 
-fn group(
+fn fused_op(
     graph: &Graph,
     readers: &[Vec<usize>],
     ready: &[usize],
     taken: &mut [bool],
     root: usize,
-) -> Group {
+) -> FusedOp {
     let op = &graph.nodes[root].op;
-    let mut group = Group::of(graph, root);
+    let mut fused = FusedOp::of(graph, root);
     if role(op) == Role::Sign {
-        group.sign = Some(root);
-        return group;
+        fused.sign = Some(root);
+        return fused;
     }
-    (group.value, group.value_is_read) = (Some(root), true);
+    (fused.value, fused.value_is_read) = (Some(root), true);
     if makes_vector(op) {
-        return group;
+        return fused;
     }
     let mut value = root;
-    while group.stages.len() < MAX_STAGES
+    while fused.stages.len() < MAX_STAGES
         && let Some(next) = next_stage(graph, &readers[value], taken, value)
     {
         taken[next] = true;
-        group.stages.push(next);
+        fused.stages.push(next);
         value = next;
     }
-    group.value = Some(value);
+    fused.value = Some(value);
     let is_ready = |&id: &usize| is_ready_sign(graph, ready, taken, id, value);
-    group.sign = readers[value].iter().copied().find(is_ready);
-    if let Some(sign) = group.sign {
+    fused.sign = readers[value].iter().copied().find(is_ready);
+    if let Some(sign) = fused.sign {
         taken[sign] = true;
     }
     let is_last = value + 1 == graph.nodes.len();
     let sums_only = |id: usize| reads_sums_only(&graph.nodes[id].op);
-    group.value_is_read =
-        is_last || readers[value].iter().any(|&id| group.sign != Some(id) && !sums_only(id));
-    group.sums_are_read = readers[value].iter().any(|&id| reads_sums(&graph.nodes[id].op));
-    group
+    fused.value_is_read =
+        is_last || readers[value].iter().any(|&id| fused.sign != Some(id) && !sums_only(id));
+    fused.sums_are_read = readers[value].iter().any(|&id| reads_sums(&graph.nodes[id].op));
+    fused
 }
 
 fn reads_sums(op: &Op) -> bool {
@@ -378,7 +389,7 @@ fn is_elementwise(op: &Op) -> bool {
     role(op) == Role::Elementwise
 }
 
-/// What an operation can be in a group.
+/// What an operation can be in a fused op.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// The image.
@@ -389,7 +400,7 @@ enum Role {
     Elementwise,
     /// The sign of a map.
     Sign,
-    /// A vector, in a group of its own.
+    /// A vector, in a fused op of its own.
     Vector,
 }
 

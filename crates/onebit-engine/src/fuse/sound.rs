@@ -1,15 +1,15 @@
-//! Whether groups compute what the graph says, each from what is there by then.
+//! Whether fused ops compute what the graph says, each from what is there by then.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use onebit_model::{Graph, NodeId, Op};
 
-use super::{Group, is_dynamic, is_elementwise, pooling, reads_sums_only};
+use super::{FusedOp, is_dynamic, is_elementwise, pooling, reads_sums_only};
 use crate::op::MAX_STAGES;
 
-/// Checks groups in the order in which they run.
-pub(super) fn is_sound(graph: &Graph, groups: &[Group]) -> bool {
+/// Checks fused ops in the order in which they run.
+pub(super) fn is_sound(graph: &Graph, fused_ops: &[FusedOp]) -> bool {
     let nodes = graph.nodes.len();
     let mut there = There {
         graph,
@@ -20,82 +20,82 @@ pub(super) fn is_sound(graph: &Graph, groups: &[Group]) -> bool {
     for made in [&mut there.values, &mut there.computed] {
         made[..nodes.min(1)].fill(true);
     }
-    groups.iter().all(|group| there.compute(group))
+    fused_ops.iter().all(|fused| there.compute(fused))
         && there.computed.iter().all(|&computed| computed)
         && there.values.last() == Some(&true)
 }
 
-/// What there is after some of the groups.
+/// What there is after some of the fused ops.
 struct There<'a> {
     graph: &'a Graph,
     /// Real values and bits in memory.
     values: Vec<bool>,
     /// Values of whose rows there are sums.
     sums: Vec<bool>,
-    /// Nodes that a group has computed.
+    /// Nodes that a fused op has computed.
     computed: Vec<bool>,
 }
 
 impl There<'_> {
-    fn compute(&mut self, group: &Group) -> bool {
-        let sound = self.reads(group)
-            && group
+    fn compute(&mut self, fused: &FusedOp) -> bool {
+        let sound = self.reads(fused)
+            && fused
                 .members()
                 .into_iter()
                 .all(|id| !core::mem::replace(&mut self.computed[id], true));
-        if let Some(value) = group.value {
-            self.values[value] = group.value_is_read;
-            self.sums[value] = group.sums_are_read;
+        if let Some(value) = fused.value {
+            self.values[value] = fused.value_is_read;
+            self.sums[value] = fused.sums_are_read;
         }
-        for sign in group.sign.into_iter().chain(group.inner.as_ref().and_then(|inner| inner.sign))
+        for sign in fused.sign.into_iter().chain(fused.inner.as_ref().and_then(|inner| inner.sign))
         {
             self.values[sign] = true;
         }
         sound
     }
 
-    /// Whether everything that a group reads is there, and each of its values where the next node expects it.
-    fn reads(&self, group: &Group) -> bool {
-        let root = &self.graph.nodes[group.root];
-        let produced = match &group.inner {
-            Some(inner) => self.pools(group.root, inner),
-            None => root.inputs.iter().all(|&x| self.has(group.root, x)),
+    /// Whether everything that a fused op reads is there, and each of its values where the next node expects it.
+    fn reads(&self, fused: &FusedOp) -> bool {
+        let root = &self.graph.nodes[fused.root];
+        let produced = match &fused.inner {
+            Some(inner) => self.pools(fused.root, inner),
+            None => root.inputs.iter().all(|&x| self.has(fused.root, x)),
         };
         let is_stage = is_elementwise(&root.op);
-        let first = if is_stage { root.inputs[0].0 } else { group.root };
-        let Some(value) = self.through_stages(group, first) else { return false };
-        let gives = match group.value {
+        let first = if is_stage { root.inputs[0].0 } else { fused.root };
+        let Some(value) = self.through_stages(fused, first) else { return false };
+        let gives = match fused.value {
             Some(given) => {
-                given == value && (!is_stage || group.stages.first() == Some(&group.root))
+                given == value && (!is_stage || fused.stages.first() == Some(&fused.root))
             }
-            None => group.sign == Some(group.root) && group.stages.is_empty(),
+            None => fused.sign == Some(fused.root) && fused.stages.is_empty(),
         };
-        let signs = group.sign.is_none_or(|sign| {
+        let signs = fused.sign.is_none_or(|sign| {
             let inputs = &self.graph.nodes[sign].inputs;
-            let compares = inputs[0].0 == value || sign == group.root;
+            let compares = inputs[0].0 == value || sign == fused.root;
             compares && inputs[1..].iter().all(|&d| self.has(sign, d))
         });
-        produced && gives && signs && group.stages.len() <= MAX_STAGES
+        produced && gives && signs && fused.stages.len() <= MAX_STAGES
     }
 
-    /// The last value of a group whose stages begin with `value`, if each has its operands.
-    fn through_stages(&self, group: &Group, mut value: usize) -> Option<usize> {
-        let mut twin = group.twins.first().copied();
+    /// The last value of a fused op whose stages begin with `value`, if each has its operands.
+    fn through_stages(&self, fused: &FusedOp, mut value: usize) -> Option<usize> {
+        let mut twin = fused.twins.first().copied();
         if let Some(twin) = twin {
-            let [a, b] = [group.root, twin].map(|id| &self.graph.nodes[id]);
+            let [a, b] = [fused.root, twin].map(|id| &self.graph.nodes[id]);
             let alike = a.op == b.op && a.inputs == b.inputs && matches!(a.op, Op::ConvBin { .. });
             alike.then_some(())?;
         }
-        let twin_stages = group.twins.get(1..).unwrap_or_default();
-        for i in 0..=group.stages.len() {
-            if let (Some(concat), Some(twin_value)) = (group.concat, twin)
+        let twin_stages = fused.twins.get(1..).unwrap_or_default();
+        for i in 0..=fused.stages.len() {
+            if let (Some(concat), Some(twin_value)) = (fused.concat, twin)
                 && i == twin_stages.len()
             {
                 let joined = [NodeId(value), NodeId(twin_value)];
                 (self.graph.nodes[concat].inputs == joined).then_some(())?;
                 (value, twin) = (concat, None);
             }
-            let Some(&stage) = group.stages.get(i) else { break };
+            let Some(&stage) = fused.stages.get(i) else { break };
             let other = self.stage(stage, value)?;
             if let Some(twin_value) = twin {
                 let twin_stage = *twin_stages.get(i)?;
@@ -125,7 +125,7 @@ impl There<'_> {
     }
 
     /// Whether the pooling `root` can compute what it reads, or give its sign, on the way.
-    fn pools(&self, root: usize, inner: &Group) -> bool {
+    fn pools(&self, root: usize, inner: &FusedOp) -> bool {
         let Some((x, overlaps)) = pooling(&self.graph.nodes[root]) else { return false };
         let is_static = || !inner.members().iter().any(|&id| is_dynamic(&self.graph.nodes[id].op));
         let reads = match inner.value {

@@ -14,7 +14,7 @@ use self::planner::Planner;
 use crate::EngineError;
 use crate::aligned::Memory;
 use crate::arena::Span;
-use crate::fuse::groups;
+use crate::fuse::fused_ops;
 use crate::kernel::Kernels;
 use crate::op::{Source, Work};
 
@@ -91,8 +91,8 @@ impl Plan {
         shapes: &[Shape],
         kernels: &'static Kernels,
     ) -> Result<Self, EngineError> {
-        let groups = groups(&model.graph);
-        let mut places = Places::new(model, shapes, &groups);
+        let fused_ops = fused_ops(&model.graph);
+        let mut places = Places::new(model, shapes, &fused_ops);
         let mut planner = Planner {
             model,
             shapes,
@@ -122,13 +122,13 @@ impl Plan {
             );
             planner.places[0] = Source::Floats(image);
         }
-        for (index, group) in groups.iter().enumerate() {
+        for (index, fused) in fused_ops.iter().enumerate() {
             let Reserved { floats, sign, inner_sign, sums } =
-                places.reserve(index, group, &planner).ok_or(TOO_LARGE)?;
-            let work = planner.work(group, floats)?;
+                places.reserve(index, fused, &planner).ok_or(TOO_LARGE)?;
+            let work = planner.work(fused, floats)?;
             let step = Step { work, floats, sign, inner_sign, sums };
-            plan.push(planner.info(group), step);
-            if let Some(value) = group.value {
+            plan.push(planner.info(fused), step);
+            if let Some(value) = fused.value {
                 if let Some(span) = floats {
                     planner.places[value] = Source::Floats(span);
                 }

@@ -10,7 +10,7 @@ use onebit_model::{Model, Op, Shape, Verified, bits};
 use super::Sign;
 use super::planner::Planner;
 use crate::arena::{Area, Span};
-use crate::fuse::Group;
+use crate::fuse::FusedOp;
 use crate::op::{Source, stride};
 
 /// Places of what a step gives.
@@ -31,14 +31,14 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn new(model: &Verified<Model>, shapes: &[Shape], groups: &[Group]) -> Self {
+    pub(super) fn new(model: &Verified<Model>, shapes: &[Shape], fused_ops: &[FusedOp]) -> Self {
         let mut last_read = vec![usize::MAX; shapes.len()];
-        for (index, group) in groups.iter().enumerate() {
-            for input in group.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {
+        for (index, fused) in fused_ops.iter().enumerate() {
+            for input in fused.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {
                 last_read[input.0] = index;
             }
         }
-        let mut dying = vec![Vec::new(); groups.len()];
+        let mut dying = vec![Vec::new(); fused_ops.len()];
         for (value, &step) in last_read.iter().enumerate() {
             if let Some(values) = dying.get_mut(step) {
                 values.push(value);
@@ -50,28 +50,28 @@ impl Places {
     pub(super) fn reserve(
         &mut self,
         step: usize,
-        group: &Group,
+        fused: &FusedOp,
         planner: &Planner<'_>,
     ) -> Option<Reserved> {
         let shapes = planner.shapes;
         let mut reserved = Reserved { floats: None, sign: None, inner_sign: None, sums: None };
-        if let Some(value) = group.value {
+        if let Some(value) = fused.value {
             let shape = shapes[value];
-            reserved.floats = match self.overwritten(step, group, planner) {
-                None if group.value_is_read => Some(self.floats.take(real_len(shape)?)?),
+            reserved.floats = match self.overwritten(step, fused, planner) {
+                None if fused.value_is_read => Some(self.floats.take(real_len(shape)?)?),
                 overwritten => overwritten,
             };
-            if group.sums_are_read {
+            if fused.sums_are_read {
                 reserved.sums =
                     Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);
             }
         }
         let mut sign =
             |node: usize| Some(Sign { node, bits: self.bits.take(bit_words(shapes[node])?)? });
-        if let Some(node) = group.sign {
+        if let Some(node) = fused.sign {
             reserved.sign = Some(sign(node)?);
         }
-        if let Some(node) = group.inner.as_ref().and_then(|inner| inner.sign) {
+        if let Some(node) = fused.inner.as_ref().and_then(|inner| inner.sign) {
             reserved.inner_sign = Some(sign(node)?);
         }
         Some(reserved)
@@ -79,17 +79,17 @@ impl Places {
 
     /// Place of a value that the step is the last to read and whose place it may take: the input of a rectifier that is
     /// its only node, or a shortcut of the output's shape that nothing of it but additions reads.
-    fn overwritten(&self, step: usize, group: &Group, planner: &Planner<'_>) -> Option<Span> {
-        let members = group.members();
+    fn overwritten(&self, step: usize, fused: &FusedOp, planner: &Planner<'_>) -> Option<Span> {
+        let members = fused.members();
         let is_alone = members.len() == 1;
         let reads = |&id: &usize, x: usize| planner.node(id).inputs.iter().any(|i| i.0 == x);
         let may_go = |id: usize, x: usize| {
             let node = planner.node(id);
             let lone_rectifier =
-                matches!(node.op, Op::Prelu { .. }) && is_alone && id == group.root;
+                matches!(node.op, Op::Prelu { .. }) && is_alone && id == fused.root;
             let shapes = planner.shapes;
-            let is_stage = id != group.root && group.stages.contains(&id);
-            let shortcut = node.op == Op::Add && is_stage && shapes[x] == shapes[group.position()];
+            let is_stage = id != fused.root && fused.stages.contains(&id);
+            let shortcut = node.op == Op::Add && is_stage && shapes[x] == shapes[fused.position()];
             lone_rectifier && node.inputs[0].0 == x || shortcut
         };
         let place = |x: usize| match planner.places[x] {
@@ -98,7 +98,7 @@ impl Places {
         };
         let mut dying = self.dying[step].iter().filter(|&&x| {
             let mut readers = members.iter().filter(|id| reads(id, x)).peekable();
-            group.value_is_read && readers.peek().is_some() && readers.all(|&id| may_go(id, x))
+            fused.value_is_read && readers.peek().is_some() && readers.all(|&id| may_go(id, x))
         });
         dying.find_map(|&x| place(x))
     }

@@ -17,7 +17,7 @@ use super::StepInfo;
 use crate::EngineError;
 use crate::aligned::{Aligned, Memory};
 use crate::arena::Span;
-use crate::fuse::Group;
+use crate::fuse::FusedOp;
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
     Affine, Channels, Conv, ConvBin, ConvI8, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map,
@@ -25,7 +25,7 @@ use crate::op::{
     Winograd, Work, stride,
 };
 
-/// Turns groups into work, with the parameters in the kernels' order.
+/// Turns fused ops into work, with the parameters in the kernels' order.
 pub(super) struct Planner<'a> {
     pub(super) model: &'a Verified<Model>,
     pub(super) shapes: &'a [Shape],
@@ -117,8 +117,8 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn work(&self, group: &Group, written: Option<Span>) -> Result<Work, EngineError> {
-        let id = group.root;
+    pub(super) fn work(&self, fused: &FusedOp, written: Option<Span>) -> Result<Work, EngineError> {
+        let id = fused.root;
         let x = self.input_shape(id);
         match self.node(id).op {
             Op::GlobalAvgPool => Ok(Work::GlobalAvgPool(self.channels(id))),
@@ -153,7 +153,7 @@ impl Planner<'_> {
             | Op::ChannelShuffle { .. }
             | Op::AvgPool { .. }
             | Op::MaxPool { .. } => {
-                let mut map = self.map(group, written)?;
+                let mut map = self.map(fused, written)?;
                 if let Producer::Copy { x: Source::Floats(span) } = map.producer
                     && Some(span) == written
                 {
@@ -244,28 +244,28 @@ impl Planner<'_> {
         Ok((integers, scale))
     }
 
-    fn map(&self, group: &Group, written: Option<Span>) -> Result<Map, EngineError> {
-        let output = self.shapes[group.position()];
-        let producer = self.producer(group)?;
+    fn map(&self, fused: &FusedOp, written: Option<Span>) -> Result<Map, EngineError> {
+        let output = self.shapes[fused.position()];
+        let producer = self.producer(fused)?;
         let mut vectors = producer.inner().map_or(0, |inner| inner.vectors);
         let mut reserve = |len: usize| {
             vectors += len;
             vectors - len
         };
         let mut stages = Vec::new();
-        let mut value = match group.stages.first() {
-            Some(&first) if first == group.root => self.node(group.root).inputs[0].0,
-            _ => group.root,
+        let mut value = match fused.stages.first() {
+            Some(&first) if first == fused.root => self.node(fused.root).inputs[0].0,
+            _ => fused.root,
         };
-        for (i, &id) in group.stages.iter().enumerate() {
-            let ids: Vec<usize> = [id].into_iter().chain(group.twins.get(i + 1).copied()).collect();
-            if let (Some(concat), true) = (group.concat, i + 1 == group.twins.len()) {
+        for (i, &id) in fused.stages.iter().enumerate() {
+            let ids: Vec<usize> = [id].into_iter().chain(fused.twins.get(i + 1).copied()).collect();
+            if let (Some(concat), true) = (fused.concat, i + 1 == fused.twins.len()) {
                 value = concat;
             }
             stages.push(self.stage(&ids, value, output.channels, written, &mut reserve)?);
             value = id;
         }
-        let sign = match group.sign {
+        let sign = match fused.sign {
             Some(id) => Some(self.sign(id, output.channels, &mut reserve)?),
             None => None,
         };
@@ -280,10 +280,10 @@ impl Planner<'_> {
         })
     }
 
-    fn producer(&self, group: &Group) -> Result<Producer, EngineError> {
-        let id = group.root;
+    fn producer(&self, fused: &FusedOp) -> Result<Producer, EngineError> {
+        let id = fused.root;
         let (x, shape) = (self.source(id, 0), self.input_shape(id));
-        let inner = match &group.inner {
+        let inner = match &fused.inner {
             Some(inner) => Some(Box::new(self.map(inner, None)?)),
             None => None,
         };
@@ -320,11 +320,11 @@ impl Planner<'_> {
             }
             Op::ConvBin { geometry, pad, .. } => {
                 let words = |id| self.model.words(self.node(id), "weight");
-                let words = match group.twins.first() {
+                let words = match fused.twins.first() {
                     Some(&twin) => Cow::from(one_behind_the_other(words(id), words(twin))?),
                     None => Cow::from(words(id)),
                 };
-                let geometry = both(geometry, group);
+                let geometry = both(geometry, fused);
                 let layout = (self.kernels.conv_bin_layout)(Filters::of(geometry, shape.channels));
                 let conv =
                     ConvBin::new(&words, geometry, shape.channels, pad, layout, &self.memory)?;
@@ -437,13 +437,13 @@ impl Planner<'_> {
         Ok(SignStage { threshold, offsets })
     }
 
-    pub(super) fn info(&self, group: &Group) -> StepInfo {
-        let inner = group.inner.as_deref().filter(|inner| inner.value.is_some());
-        let producer = inner.unwrap_or(group);
+    pub(super) fn info(&self, fused: &FusedOp) -> StepInfo {
+        let inner = fused.inner.as_deref().filter(|inner| inner.value.is_some());
+        let producer = inner.unwrap_or(fused);
         let root = self.node(producer.root);
         let twins = &producer.twins;
         let mut firsts: Vec<usize> =
-            group.members().into_iter().filter(|id| !twins.contains(id)).collect();
+            fused.members().into_iter().filter(|id| !twins.contains(id)).collect();
         firsts.sort_unstable();
         let (x, y) = (self.input_shape(producer.root), self.shapes[producer.root]);
         let isa = self.kernels.isa;
@@ -487,7 +487,7 @@ impl Planner<'_> {
             name: root.name.clone(),
             ops: firsts.iter().map(|&id| self.node(id).op.name()).collect(),
             kernel: alloc::format!("{kernel}_{isa}"),
-            output: self.shapes[group.sign.unwrap_or(group.position())],
+            output: self.shapes[fused.sign.unwrap_or(fused.position())],
             flops,
             bops,
         }
@@ -495,8 +495,8 @@ impl Planner<'_> {
 }
 
 /// The convolution with the filters of its twin, if it has one.
-fn both(geometry: Geometry, group: &Group) -> Geometry {
-    let filters = if group.twins.is_empty() { 1 } else { 2 };
+fn both(geometry: Geometry, fused: &FusedOp) -> Geometry {
+    let filters = if fused.twins.is_empty() { 1 } else { 2 };
     Geometry { out_channels: filters * geometry.out_channels, ..geometry }
 }
 

@@ -212,7 +212,7 @@ fn doubled(channels: usize, others: [usize; 2]) -> Verified<Model> {
 }
 
 #[test]
-fn twin_convolutions_run_as_one() {
+fn sibling_convolutions_run_as_one() {
     let steps = |model: &Verified<Model>| {
         let engine = engine(model, Isa::Portable);
         engine.steps().iter().map(|step| step.ops.join("+")).collect::<Vec<_>>()
@@ -221,12 +221,12 @@ fn twin_convolutions_run_as_one() {
     for channels in [16, 48, 80] {
         let model = doubled(channels, [1, 1]);
         assert!(steps(&model).contains(&"conv_bin+affine+add+prelu+concat+prelu+sign".into()));
-        check(&model, [5, 9], random, &format!("twins of {channels} channels"));
+        check(&model, [5, 9], random, &format!("siblings of {channels} channels"));
     }
     for (channels, others) in [(24, [1, 1]), (16, [0, 1])] {
         let model = doubled(channels, others);
         assert!(steps(&model).contains(&"concat+prelu+sign".into()));
-        check(&model, [5, 9], random, &format!("no twins, {channels} channels of {others:?}"));
+        check(&model, [5, 9], random, &format!("no siblings, {channels} channels of {others:?}"));
     }
 }
 

@@ -28,8 +28,8 @@ use crate::op::{CHANNEL_ALIGN, MAX_STAGES};
 /// The nodes that one step of the plan computes, by their position in the graph. The step does, for each pixel:
 ///
 /// 1. `root` gives a value; where that is a pooling with an `inner`, of rows that `inner` computes on the way.
-/// 2. `stages` change it, one after the other. With `twins`, two convolutions of the same input are computed as one:
-///    `root` and the first stages give half of the channels, `twins` the other half, `concat` stands for putting both
+/// 2. `stages` change it, one after the other. With `siblings`, two convolutions of the same input are computed as one:
+///    `root` and the first stages give half of the channels, `siblings` the other half, `concat` stands for putting both
 ///    side by side, and the other stages apply to all channels.
 /// 3. The outcome is `value`: written if `value_is_read`, added up for each row if `sums_are_read`, compared with
 ///    thresholds if there is a `sign`.
@@ -42,10 +42,10 @@ pub(crate) struct FusedOp {
     pub(crate) root: usize,
     /// Elementwise nodes applied to that value, in order (the root itself when it is elementwise).
     pub(crate) stages: Vec<usize>,
-    /// The second convolution and its elementwise nodes, where two are computed as one: the twins of `root` and of
+    /// The second convolution and its elementwise nodes, where two are computed as one: the siblings of `root` and of
     /// the first `stages`.
-    pub(crate) twins: Vec<usize>,
-    /// The node that concatenates the twins' results, in front of the other stages.
+    pub(crate) siblings: Vec<usize>,
+    /// The node that concatenates the siblings' results, in front of the other stages.
     pub(crate) concat: Option<usize>,
     /// What produces the rows of a pooling that nothing else reads but its own sign, or a sign of the map that is
     /// pooled.
@@ -67,7 +67,7 @@ impl FusedOp {
         FusedOp {
             root,
             stages: if is_stage { vec![root] } else { Vec::new() },
-            twins: Vec::new(),
+            siblings: Vec::new(),
             concat: None,
             inner: None,
             value: None,
@@ -86,7 +86,7 @@ impl FusedOp {
     pub(crate) fn members(&self) -> Vec<usize> {
         let mut members = vec![self.root];
         members.extend(self.stages.iter().chain(&self.sign).filter(|&&id| id != self.root));
-        members.extend(self.twins.iter().chain(&self.concat));
+        members.extend(self.siblings.iter().chain(&self.concat));
         members.extend(self.inner.iter().flat_map(|inner| inner.members()));
         members
     }
@@ -114,7 +114,7 @@ fn fuse(graph: &Graph) -> Vec<FusedOp> {
     }
     fused_ops.sort_by_key(|fused| (ready[fused.position()], fused.position()));
     let mut merging = Merging::new(graph, &readers, fused_ops);
-    merging.each(Merging::twins);
+    merging.each(Merging::siblings);
     merging.each(Merging::pooled);
     merging.each(Merging::signed);
     merging.fused_ops.into_iter().flatten().collect()
@@ -210,24 +210,24 @@ impl<'a> Merging<'a> {
 
     /// Joins two binary convolutions in front of the concatenation that alone reads them. They must differ in nothing
     /// but parameters, and each register must belong to one of them; the stages behind them stay within the limit.
-    fn twins(&mut self, index: usize) -> Option<()> {
+    fn siblings(&mut self, index: usize) -> Option<()> {
         let fused = self.fused_ops[index].as_ref()?;
         let node = &self.graph.nodes[fused.root];
         let (Op::Concat, [a, b]) = (&node.op, &node.inputs[..]) else { return None };
-        let twins = [self.of_value(a.0)?, self.of_value(b.0)?];
+        let siblings = [self.of_value(a.0)?, self.of_value(b.0)?];
         let [first, second] =
-            [self.fused_ops[twins[0]].as_ref()?, self.fused_ops[twins[1]].as_ref()?];
+            [self.fused_ops[siblings[0]].as_ref()?, self.fused_ops[siblings[1]].as_ref()?];
         let single = self.readers[a.0].len() == 1 && self.readers[b.0].len() == 1 && a != b;
         let short = first.stages.len() + fused.stages.len() <= MAX_STAGES;
-        if !(single && short && are_twins(self.graph, first, second)) {
+        if !(single && short && are_siblings(self.graph, first, second)) {
             return None;
         }
-        let [first, second] = [self.take(twins[0], index)?, self.take(twins[1], index)?];
+        let [first, second] = [self.take(siblings[0], index)?, self.take(siblings[1], index)?];
         let fused = self.fused_ops[index].as_mut()?;
         let mut stages = first.stages;
         stages.append(&mut fused.stages);
         fused.concat = Some(fused.root);
-        fused.twins = [second.root].into_iter().chain(second.stages).collect();
+        fused.siblings = [second.root].into_iter().chain(second.stages).collect();
         (fused.root, fused.stages) = (first.root, stages);
         Some(())
     }
@@ -299,11 +299,11 @@ fn is_dynamic(op: &Op) -> bool {
 }
 
 /// Whether two fused ops are binary convolutions of the same bits that differ in nothing but parameters.
-fn are_twins(graph: &Graph, first: &FusedOp, second: &FusedOp) -> bool {
+fn are_siblings(graph: &Graph, first: &FusedOp, second: &FusedOp) -> bool {
     let [a, b] = [first, second].map(|fused| &graph.nodes[fused.root]);
     let Op::ConvBin { geometry, .. } = &a.op else { return false };
     let whole = geometry.groups == 1 && geometry.out_channels.is_multiple_of(CHANNEL_ALIGN);
-    let plain = first.twins.is_empty() && second.twins.is_empty();
+    let plain = first.siblings.is_empty() && second.siblings.is_empty();
     if !(whole && plain && a.op == b.op && a.inputs == b.inputs) {
         return false;
     }

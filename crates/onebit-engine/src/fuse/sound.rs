@@ -80,32 +80,32 @@ impl There<'_> {
 
     /// The last value of a fused op whose stages begin with `value`, if each has its operands.
     fn through_stages(&self, fused: &FusedOp, mut value: usize) -> Option<usize> {
-        let mut twin = fused.twins.first().copied();
-        if let Some(twin) = twin {
-            let [a, b] = [fused.root, twin].map(|id| &self.graph.nodes[id]);
+        let mut sibling = fused.siblings.first().copied();
+        if let Some(sibling) = sibling {
+            let [a, b] = [fused.root, sibling].map(|id| &self.graph.nodes[id]);
             let alike = a.op == b.op && a.inputs == b.inputs && matches!(a.op, Op::ConvBin { .. });
             alike.then_some(())?;
         }
-        let twin_stages = fused.twins.get(1..).unwrap_or_default();
+        let sibling_stages = fused.siblings.get(1..).unwrap_or_default();
         for i in 0..=fused.stages.len() {
-            if let (Some(concat), Some(twin_value)) = (fused.concat, twin)
-                && i == twin_stages.len()
+            if let (Some(concat), Some(sibling_value)) = (fused.concat, sibling)
+                && i == sibling_stages.len()
             {
-                let joined = [NodeId(value), NodeId(twin_value)];
+                let joined = [NodeId(value), NodeId(sibling_value)];
                 (self.graph.nodes[concat].inputs == joined).then_some(())?;
-                (value, twin) = (concat, None);
+                (value, sibling) = (concat, None);
             }
             let Some(&stage) = fused.stages.get(i) else { break };
             let other = self.stage(stage, value)?;
-            if let Some(twin_value) = twin {
-                let twin_stage = *twin_stages.get(i)?;
-                let alike = self.graph.nodes[stage].op == self.graph.nodes[twin_stage].op;
-                (alike && self.stage(twin_stage, twin_value)? == other).then_some(())?;
-                twin = Some(twin_stage);
+            if let Some(sibling_value) = sibling {
+                let sibling_stage = *sibling_stages.get(i)?;
+                let alike = self.graph.nodes[stage].op == self.graph.nodes[sibling_stage].op;
+                (alike && self.stage(sibling_stage, sibling_value)? == other).then_some(())?;
+                sibling = Some(sibling_stage);
             }
             value = stage;
         }
-        twin.is_none().then_some(value)
+        sibling.is_none().then_some(value)
     }
 
     /// The other operand of a stage of `value`, if it has one, where both are there.

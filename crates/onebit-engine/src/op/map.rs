@@ -102,7 +102,7 @@ impl Producer {
 #[derive(Debug)]
 pub(crate) enum Stage {
     Affine(Affine),
-    /// `channels` of `other`, fewer than the map's where both halves of twins add the same.
+    /// `channels` of `other`, fewer than the map's where both halves of siblings add the same.
     Add {
         other: Source,
         channels: usize,

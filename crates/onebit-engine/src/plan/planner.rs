@@ -62,7 +62,7 @@ impl Planner<'_> {
         Err(EngineError::ParameterSize { node, tensor, found, expected: len })
     }
 
-    /// A parameter for each channel, a whole stride of them; that of twins one after the other.
+    /// A parameter for each channel, a whole stride of them; that of siblings one after the other.
     fn padded(
         &self,
         ids: &[usize],
@@ -258,8 +258,9 @@ impl Planner<'_> {
             _ => fused.root,
         };
         for (i, &id) in fused.stages.iter().enumerate() {
-            let ids: Vec<usize> = [id].into_iter().chain(fused.twins.get(i + 1).copied()).collect();
-            if let (Some(concat), true) = (fused.concat, i + 1 == fused.twins.len()) {
+            let ids: Vec<usize> =
+                [id].into_iter().chain(fused.siblings.get(i + 1).copied()).collect();
+            if let (Some(concat), true) = (fused.concat, i + 1 == fused.siblings.len()) {
                 value = concat;
             }
             stages.push(self.stage(&ids, value, output.channels, written, &mut reserve)?);
@@ -320,8 +321,8 @@ impl Planner<'_> {
             }
             Op::ConvBin { geometry, pad, .. } => {
                 let words = |id| self.model.words(self.node(id), "weight");
-                let words = match fused.twins.first() {
-                    Some(&twin) => Cow::from(one_behind_the_other(words(id), words(twin))?),
+                let words = match fused.siblings.first() {
+                    Some(&sibling) => Cow::from(one_behind_the_other(words(id), words(sibling))?),
                     None => Cow::from(words(id)),
                 };
                 let geometry = both(geometry, fused);
@@ -349,7 +350,7 @@ impl Planner<'_> {
         })
     }
 
-    /// The stage of a node, or of a node and its twin, of a step that writes to the place `written`.
+    /// The stage of a node, or of a node and its sibling, of a step that writes to the place `written`.
     fn stage(
         &self,
         ids: &[usize],
@@ -441,9 +442,9 @@ impl Planner<'_> {
         let inner = fused.inner.as_deref().filter(|inner| inner.value.is_some());
         let producer = inner.unwrap_or(fused);
         let root = self.node(producer.root);
-        let twins = &producer.twins;
+        let siblings = &producer.siblings;
         let mut firsts: Vec<usize> =
-            fused.members().into_iter().filter(|id| !twins.contains(id)).collect();
+            fused.members().into_iter().filter(|id| !siblings.contains(id)).collect();
         firsts.sort_unstable();
         let (x, y) = (self.input_shape(producer.root), self.shapes[producer.root]);
         let isa = self.kernels.isa;
@@ -494,9 +495,9 @@ impl Planner<'_> {
     }
 }
 
-/// The convolution with the filters of its twin, if it has one.
+/// The convolution with the filters of its sibling, if it has one.
 fn both(geometry: Geometry, fused: &FusedOp) -> Geometry {
-    let filters = if fused.twins.is_empty() { 1 } else { 2 };
+    let filters = if fused.siblings.is_empty() { 1 } else { 2 };
     Geometry { out_channels: filters * geometry.out_channels, ..geometry }
 }
 

@@ -154,7 +154,7 @@ impl Maker<'_> {
 
     fn grow(&mut self) {
         if self.one_of(12) {
-            return self.twins();
+            return self.siblings();
         }
         let kind = self.random.choose(&KINDS);
         if self.one_of(8) && matches!(kind, Sign | Prelu) {
@@ -363,7 +363,7 @@ impl Maker<'_> {
     }
 
     /// Two binary convolutions of the same bits, alike or nearly, and what concatenates them.
-    fn twins(&mut self) {
+    fn siblings(&mut self) {
         let x = self.real();
         let bits = self.sign(x);
         let out = self.random.choose(&[16, 16, 32, 17, 8]);

@@ -4,10 +4,10 @@ mod affine;
 mod conv;
 mod conv_bin;
 pub(crate) mod conv_i8;
+mod fused_map;
 mod hyper;
 mod linear;
 mod linear_i8;
-mod map;
 mod pool;
 mod prelu;
 mod row_tile;
@@ -21,10 +21,10 @@ pub(crate) use affine::Affine;
 pub(crate) use conv::Conv;
 pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use conv_i8::{ConvI8, LayoutI8, TensorsI8};
+pub(crate) use fused_map::{FusedMap, Outputs, Producer, Stage};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Layer, Linear};
 pub(crate) use linear_i8::LinearI8;
-pub(crate) use map::{Map, Outputs, Producer, Stage};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};
 pub(crate) use row_tile::{
@@ -116,7 +116,7 @@ pub(crate) struct Offsets {
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Anything that gives a map, with its fused epilogue.
-    Map(Map),
+    Map(FusedMap),
     GlobalAvgPool(Channels),
     Linear(Linear),
     HyperTrunk(HyperTrunk),

@@ -10,8 +10,8 @@ use onebit_model::bits;
 
 use super::Buffers;
 #[cfg(feature = "std")]
-use super::map::Producer;
-use super::map::{Context, Map, Outputs};
+use super::fused_map::Producer;
+use super::fused_map::{Context, FusedMap, Outputs};
 #[cfg(feature = "std")]
 use super::stride;
 
@@ -22,7 +22,7 @@ pub(crate) type Spread<'a> = &'a (dyn Fn(usize, &(dyn Fn(usize) + Sync)) + 'a);
 /// Most threads for one map.
 pub(crate) const MAX_PARTS: usize = 32;
 
-/// Least [`Map::cost`] that is worth waking threads for.
+/// Least [`FusedMap::cost`] that is worth waking threads for.
 #[cfg(feature = "std")]
 const LEAST_COST: usize = 1 << 14;
 
@@ -34,7 +34,7 @@ struct Part<'a> {
     buffers: &'a mut Buffers,
 }
 
-impl Map {
+impl FusedMap {
     /// Computes all rows, in as many parts at the same time as there are `buffers`.
     pub(super) fn all_rows(
         &self,

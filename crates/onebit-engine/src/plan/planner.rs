@@ -20,9 +20,9 @@ use crate::arena::Span;
 use crate::fuse::FusedOp;
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
-    Affine, Channels, Conv, ConvBin, ConvI8, HyperHead, HyperTrunk, Layer, Linear, LinearI8, Map,
-    Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, TensorsI8, Window,
-    Winograd, Work, stride,
+    Affine, Channels, Conv, ConvBin, ConvI8, FusedMap, HyperHead, HyperTrunk, Layer, Linear,
+    LinearI8, Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, TensorsI8,
+    Window, Winograd, Work, stride,
 };
 
 /// Turns fused ops into work, with the parameters in the kernels' order.
@@ -99,10 +99,10 @@ impl Planner<'_> {
     }
 
     /// The step that gives every pixel of the image a whole stride.
-    pub(super) fn copy(&self) -> Map {
+    pub(super) fn copy(&self) -> FusedMap {
         let Shape { channels, height, width, .. } = self.shapes[0];
         let producer = Producer::Copy { x: Source::Image };
-        Map { producer, channels, height, width, stages: Vec::new(), sign: None, vectors: 0 }
+        FusedMap { producer, channels, height, width, stages: Vec::new(), sign: None, vectors: 0 }
     }
 
     pub(super) fn image(&self) -> StepInfo {
@@ -244,7 +244,7 @@ impl Planner<'_> {
         Ok((integers, scale))
     }
 
-    fn map(&self, fused: &FusedOp, written: Option<Span>) -> Result<Map, EngineError> {
+    fn map(&self, fused: &FusedOp, written: Option<Span>) -> Result<FusedMap, EngineError> {
         let output = self.shapes[fused.position()];
         let producer = self.producer(fused)?;
         let mut vectors = producer.inner().map_or(0, |inner| inner.vectors);
@@ -270,7 +270,7 @@ impl Planner<'_> {
             Some(id) => Some(self.sign(id, output.channels, &mut reserve)?),
             None => None,
         };
-        Ok(Map {
+        Ok(FusedMap {
             producer,
             channels: output.channels,
             height: output.height,

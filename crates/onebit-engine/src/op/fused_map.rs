@@ -1,3 +1,6 @@
+//! A fused op that gives a map, with its parameters and places: computed a few rows at a time by a producer, the stages
+//! behind it and a sign.
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -16,9 +19,9 @@ use crate::kernel::Kernels;
 const POOLED_FLOATS: usize = 128 << 10;
 const MAX_POOLED_ROWS: usize = 8;
 
-/// A map computed in one pass: a producer, then elementwise stages, then bits.
+/// A fused op that gives a map, as a step runs it: in one pass a producer, then elementwise stages, then bits.
 #[derive(Debug)]
-pub(crate) struct Map {
+pub(crate) struct FusedMap {
     pub(crate) producer: Producer,
     pub(crate) channels: usize,
     pub(crate) height: usize,
@@ -69,7 +72,7 @@ pub(crate) enum Producer {
         height: usize,
         width: usize,
         pool: Pool,
-        inner: Option<Box<Map>>,
+        inner: Option<Box<FusedMap>>,
     },
     Concat {
         x: [Source; 2],
@@ -83,7 +86,7 @@ pub(crate) enum Producer {
 
 impl Producer {
     /// The map whose rows, or signs, are computed on the way.
-    pub(crate) fn inner(&self) -> Option<&Map> {
+    pub(crate) fn inner(&self) -> Option<&FusedMap> {
         match self {
             Producer::Pool { inner, .. } => inner.as_deref(),
             Producer::Copy { .. }
@@ -133,7 +136,7 @@ pub(crate) struct Context<'a> {
     prepared: &'a [u64],
 }
 
-impl Map {
+impl FusedMap {
     /// Computes the map.
     pub(crate) fn run(
         &self,
@@ -198,7 +201,12 @@ impl Map {
 
     /// Rows of the map `inner` that are computed for rows of its pooling: those that it reads, and where signs of all
     /// are needed, those behind the last that it reads.
-    pub(super) fn inner_rows(&self, pool: Pool, inner: &Map, rows: Range<usize>) -> Range<usize> {
+    pub(super) fn inner_rows(
+        &self,
+        pool: Pool,
+        inner: &FusedMap,
+        rows: Range<usize>,
+    ) -> Range<usize> {
         let start = pool.window.input_rows(rows.start, inner.height).start;
         let end = match inner.sign {
             Some(_) if rows.end == self.height => inner.height,

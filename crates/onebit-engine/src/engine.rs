@@ -88,7 +88,7 @@ impl Engine {
         self.scratch_for(1)
     }
 
-    /// Working memory with which so many threads can compute an image together, at most 32 (`Team::MAX_THREADS`).
+    /// Working memory with which so many threads can compute an image together, at most 32 (`ThreadPool::MAX_THREADS`).
     ///
     /// # Errors
     /// The system has no such memory, or it is more than one program may take.
@@ -148,23 +148,23 @@ impl Engine {
         self.run_all(image, logits, scratch, None)
     }
 
-    /// Like [`Engine::run`], but the threads of `team` share the rows of each map, as many of them as `scratch` is for.
+    /// Like [`Engine::run`], but the threads of `pool` share the rows of each map, as many of them as `scratch` is for.
     /// The logits are the same.
     ///
     /// # Errors
     /// Those of [`Engine::run`].
     ///
     /// # Panics
-    /// Another run with the same team goes on.
+    /// Another run with the same pool goes on.
     #[cfg(feature = "std")]
     pub fn run_with(
         &self,
         image: &[f32],
         logits: &mut [f32],
         scratch: &mut Scratch,
-        team: &crate::Team,
+        pool: &crate::ThreadPool,
     ) -> Result<(), EngineError> {
-        self.run_all(image, logits, scratch, Some(&|parts, work| team.run(parts, work)))
+        self.run_all(image, logits, scratch, Some(&|parts, work| pool.run(parts, work)))
     }
 
     fn run_all(

@@ -37,7 +37,7 @@ mod kernel;
 mod op;
 mod plan;
 #[cfg(feature = "std")]
-mod team;
+mod thread_pool;
 
 pub use convolution::{BinaryConvolution, Workspace};
 pub use engine::{Engine, Memory, Options, Scratch};
@@ -47,4 +47,4 @@ pub use onebit_model::file::{FileError, read_model};
 pub use onebit_model::{Model, Verified};
 pub use plan::StepInfo;
 #[cfg(feature = "std")]
-pub use team::Team;
+pub use thread_pool::ThreadPool;

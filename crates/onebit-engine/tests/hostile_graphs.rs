@@ -18,7 +18,7 @@ use common::hostile::{Nodes, random_nodes};
 use common::interpret::compare_bounded;
 use common::{Random, definition, engine, graph, isas, lowered, observe};
 #[cfg(not(target_family = "wasm"))]
-use onebit_engine::Team;
+use onebit_engine::ThreadPool;
 use onebit_engine::{Engine, Isa};
 use onebit_model::{Model, Verified};
 
@@ -54,7 +54,7 @@ impl Case {
     }
 
     /// What is wrong, if anything is.
-    fn check(&self, isas: &[Isa], team: &Sharing) -> Result<(), String> {
+    fn check(&self, isas: &[Isa], pool: &Sharing) -> Result<(), String> {
         let mut known: BTreeMap<Isa, Observed> = BTreeMap::new();
         for &isa in isas {
             let engine = engine(&self.model, isa);
@@ -73,7 +73,7 @@ impl Case {
                     format!("logit {i} of {isa} is {found}, of {definition} {expected}")
                 })?;
             }
-            team.check(&engine, &self.image, &found.0).map_err(|i| {
+            pool.check(&engine, &self.image, &found.0).map_err(|i| {
                 format!("{isa}: logit {i} after another image, by {THREADS} threads")
             })?;
             known.insert(isa, found);
@@ -93,14 +93,14 @@ fn same(a: &[f32], b: &[f32]) -> Result<(), usize> {
 /// Runs an engine with several threads, where there are threads.
 struct Sharing {
     #[cfg(not(target_family = "wasm"))]
-    team: Team,
+    pool: ThreadPool,
 }
 
 impl Sharing {
     fn new() -> Sharing {
         Sharing {
             #[cfg(not(target_family = "wasm"))]
-            team: Team::new(THREADS).unwrap(),
+            pool: ThreadPool::new(THREADS).unwrap(),
         }
     }
 
@@ -111,7 +111,7 @@ impl Sharing {
         let mut logits = vec![f32::NAN; engine.classes()];
         engine.run(&vec![f32::NAN; image.len()], &mut logits, &mut scratch).unwrap();
         #[cfg(not(target_family = "wasm"))]
-        engine.run_with(image, &mut logits, &mut scratch, &self.team).unwrap();
+        engine.run_with(image, &mut logits, &mut scratch, &self.pool).unwrap();
         #[cfg(target_family = "wasm")]
         engine.run(image, &mut logits, &mut scratch).unwrap();
         same(&logits, expected)
@@ -172,12 +172,12 @@ fn number(variable: &str, default: u64) -> u64 {
 #[allow(clippy::print_stdout, reason = "a long run says how far it is")]
 fn any_graph_that_verifies_gives_the_interpreters_logits() {
     let (first, graphs) = (number("ONEBIT_TEST_SEED", 0), number("ONEBIT_RANDOM_GRAPHS", GRAPHS));
-    let (isas, team) = (isas(), Sharing::new());
+    let (isas, pool) = (isas(), Sharing::new());
     let (mut covered, mut faults) = (Covered::default(), Vec::new());
     for seed in first..first + graphs {
         let checked = catch_unwind(AssertUnwindSafe(|| {
             let case = Case::new(seed, &mut covered);
-            case.check(&isas, &team).map_err(|wrong| (wrong, case.model.graph.to_json().unwrap()))
+            case.check(&isas, &pool).map_err(|wrong| (wrong, case.model.graph.to_json().unwrap()))
         }));
         match checked {
             Ok(Ok(())) => {}

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Random, isas, lowered};
-use onebit_engine::{Engine, Isa, Options, Team};
+use onebit_engine::{Engine, Isa, Options, ThreadPool};
 use onebit_model::arch::{self, Config, Downsample, Method, Task};
 use onebit_model::{Graph, Model, Verified};
 
@@ -16,15 +16,15 @@ fn build(name: &str, method: Method, change: impl FnOnce(&mut Config)) -> Verifi
     arch::build(&config, &Task::unnamed([3, 64, 64], 10)).unwrap()
 }
 
-fn logits(model: &Verified<Model>, isa: Isa, image: &[f32], team: Option<&Team>) -> Vec<f32> {
+fn logits(model: &Verified<Model>, isa: Isa, image: &[f32], pool: Option<&ThreadPool>) -> Vec<f32> {
     let engine = Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap();
     let mut logits = vec![0.0; engine.classes()];
-    match team {
+    match pool {
         None => engine.run(image, &mut logits, &mut engine.scratch().unwrap()).unwrap(),
-        Some(team) => {
-            let mut scratch = engine.scratch_for(team.threads()).unwrap();
+        Some(pool) => {
+            let mut scratch = engine.scratch_for(pool.threads()).unwrap();
             for _ in 0..2 {
-                engine.run_with(image, &mut logits, &mut scratch, team).unwrap();
+                engine.run_with(image, &mut logits, &mut scratch, pool).unwrap();
             }
         }
     }
@@ -33,7 +33,7 @@ fn logits(model: &Verified<Model>, isa: Isa, image: &[f32], team: Option<&Team>)
 
 #[test]
 fn threads_that_share_an_image_give_the_logits_of_one() {
-    let teams = [2, 3, 40].map(|threads| Team::new(threads).unwrap());
+    let pools = [2, 3, 40].map(|threads| ThreadPool::new(threads).unwrap());
     let graphs = [
         build("resnet-small", Method::Reactnet, |config| config.widths = Some(vec![64, 72, 256])),
         build("resnet-small", Method::Dybnn, |config| config.widths = Some(vec![64, 72, 256])),
@@ -51,9 +51,9 @@ fn threads_that_share_an_image_give_the_logits_of_one() {
         let image = random.floats(3 * 64 * 64, -1.5, 1.5);
         for isa in isas().into_iter().filter(|&isa| isa != Isa::Reference) {
             let expected = logits(&model, isa, &image, None);
-            for team in &teams {
-                let found = logits(&model, isa, &image, Some(team));
-                let threads = team.threads();
+            for pool in &pools {
+                let found = logits(&model, isa, &image, Some(pool));
+                let threads = pool.threads();
                 assert_eq!(found, expected, "{}, {isa}, {threads} threads", graph.arch);
             }
         }
@@ -69,8 +69,8 @@ fn a_scratch_for_one_thread_serves_a_team() {
     let engine = Engine::new(&model, Options::default()).unwrap();
     let [mut alone, mut together] = [[0.0; 10]; 2];
     engine.run(&image, &mut alone, &mut engine.scratch().unwrap()).unwrap();
-    let team = Team::new(2).unwrap();
-    engine.run_with(&image, &mut together, &mut engine.scratch().unwrap(), &team).unwrap();
+    let pool = ThreadPool::new(2).unwrap();
+    engine.run_with(&image, &mut together, &mut engine.scratch().unwrap(), &pool).unwrap();
     assert_eq!(alone, together);
 }
 
@@ -85,10 +85,10 @@ fn a_thread_for_which_there_is_no_memory_is_an_error() {
         while piece.try_reserve_exact(8 << 20).is_ok() {
             taken.push(std::hint::black_box(std::mem::take(&mut piece)));
         }
-        let refused = Team::new(2).map(drop).map_err(|error| error.kind());
+        let refused = ThreadPool::new(2).map(drop).map_err(|error| error.kind());
         drop(taken);
         assert_eq!(refused, Err(std::io::ErrorKind::OutOfMemory));
-        assert_eq!(Team::new(2).map(|team| team.threads()).ok(), Some(2));
+        assert_eq!(ThreadPool::new(2).map(|pool| pool.threads()).ok(), Some(2));
         return;
     }
     let child = std::process::Command::new("sh")

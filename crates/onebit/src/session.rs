@@ -1,7 +1,6 @@
 //! Running a model, on one thread or on several.
 
-use onebit_engine::{Engine, EngineError, Isa, Options, Scratch, Team};
-use rayon::ThreadPool;
+use onebit_engine::{Engine, EngineError, Isa, Options, Scratch, ThreadPool};
 use rayon::prelude::*;
 
 use crate::{Error, Model, memory, threads};
@@ -49,11 +48,11 @@ impl SessionBuilder {
     pub fn build(self) -> Result<Session, Error> {
         let SessionBuilder { model, threads, options } = self;
         let engine = Engine::new(model.verified(), options)?;
-        let pool = threads::thread_pool(threads)?;
-        let team = Team::new(threads.min(Team::MAX_THREADS))
+        let image_pool = threads::thread_pool(threads)?;
+        let row_pool = ThreadPool::new(threads.min(ThreadPool::MAX_THREADS))
             .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
-        let shared = engine.scratch_for(team.threads())?;
-        Ok(Session { model, engine, team, shared, pool, scratches: Vec::new() })
+        let shared = engine.scratch_for(row_pool.threads())?;
+        Ok(Session { model, engine, row_pool, shared, image_pool, scratches: Vec::new() })
     }
 }
 
@@ -63,10 +62,10 @@ pub struct Session {
     model: Model,
     engine: Engine,
     /// Threads that share the rows of an image, and their memory.
-    team: Team,
+    row_pool: ThreadPool,
     shared: Scratch,
     /// Threads that share images, and the memory of each, once there are images for all of them.
-    pool: ThreadPool,
+    image_pool: rayon::ThreadPool,
     scratches: Vec<Scratch>,
 }
 
@@ -92,13 +91,13 @@ impl Session {
     /// Threads.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.image_pool.current_num_threads()
     }
 
     /// The threads that share images.
     #[cfg(feature = "decode")]
-    pub(crate) fn pool(&self) -> &ThreadPool {
-        &self.pool
+    pub(crate) fn pool(&self) -> &rayon::ThreadPool {
+        &self.image_pool
     }
 
     /// Images that are worth handing over at once.
@@ -118,12 +117,12 @@ impl Session {
         let (count, threads) = (images.len() / image, self.threads());
         self.check(images, logits)?;
         let mut pairs = images.chunks(image).zip(logits.chunks_mut(classes));
-        let Session { engine, team, shared, pool, scratches, .. } = self;
+        let Session { engine, row_pool, shared, image_pool, scratches, .. } = self;
         if threads == 1 {
             return Ok(pairs.try_for_each(|(image, logits)| engine.run(image, logits, shared))?);
         }
         if count < threads {
-            let mut run = |(image, logits)| engine.run_with(image, logits, shared, team);
+            let mut run = |(image, logits)| engine.run_with(image, logits, shared, row_pool);
             return Ok(pairs.try_for_each(&mut run)?);
         }
         if scratches.is_empty() {
@@ -135,7 +134,7 @@ impl Session {
             pairs.try_for_each(|(image, logits)| engine.run(image, logits, scratch))
         };
         let work = images.par_chunks(share * image).zip(logits.par_chunks_mut(share * classes));
-        Ok(pool.install(|| work.zip(scratches.par_iter_mut()).try_for_each(run))?)
+        Ok(image_pool.install(|| work.zip(scratches.par_iter_mut()).try_for_each(run))?)
     }
 
     /// The logits `[N, classes]` of normalised images `[N, height, width, channels]`.

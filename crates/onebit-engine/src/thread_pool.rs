@@ -20,11 +20,11 @@ use std::thread::{self, JoinHandle};
 use crate::op::MAX_PARTS;
 
 /// How often a thread looks for work before it sleeps: for some 50 microseconds.
-const PATIENCE: u32 = 2000;
+const SPIN_LIMIT: u32 = 2000;
 
-/// Most threads of a team. Most of so many have nothing to do, and a program that asks for thousands is stopped by the
+/// Most threads of a pool. Most of so many have nothing to do, and a program that asks for thousands is stopped by the
 /// system before it can be told.
-const MOST_THREADS: usize = 256;
+const MAX_POOL_THREADS: usize = 256;
 
 /// What starting a thread takes: the stack, and room for what the system and the allocator put beside it. So much the
 /// allocator of the C library has in no reserve of its own, but asks the system for.
@@ -36,11 +36,11 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 type Spawn<'a> = dyn FnMut(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> + 'a;
 
 /// Threads that compute one image together; see [`Engine::run_with`](crate::Engine::run_with).
-pub struct Team {
+pub struct ThreadPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Held by the caller whose work is done.
-    turn: Mutex<()>,
+    run_lock: Mutex<()>,
 }
 
 struct Shared {
@@ -53,8 +53,8 @@ struct Shared {
     has_panicked: AtomicBool,
     is_over: AtomicBool,
     sleepers: AtomicUsize,
-    bed: Mutex<()>,
-    bell: Condvar,
+    sleep_lock: Mutex<()>,
+    wake: Condvar,
 }
 
 // SAFETY: `work` is `Sync`, so that all may call it, and `Shared::work` says when it is written.
@@ -62,7 +62,7 @@ unsafe impl Sync for Shared {}
 // SAFETY: a reference to what is `Sync` may go to another thread.
 unsafe impl Send for Shared {}
 
-/// A count of calls of [`Team::run`], the parts of the last, and the first that nobody has claimed.
+/// A count of calls of [`ThreadPool::run`], the parts of the last, and the first that nobody has claimed.
 #[derive(Clone, Copy)]
 struct Tickets(u64);
 
@@ -81,7 +81,7 @@ impl Tickets {
     }
 }
 
-impl Team {
+impl ThreadPool {
     /// Most threads that share an image.
     pub const MAX_THREADS: usize = MAX_PARTS;
 
@@ -90,12 +90,13 @@ impl Team {
     /// # Errors
     /// More than 256 threads, or the system gives no thread or no memory for one; those that it has given have ended then.
     pub fn new(threads: usize) -> io::Result<Self> {
-        Team::start(threads, &mut start_thread)
+        ThreadPool::start(threads, &mut start_thread)
     }
 
     fn start(threads: usize, spawn: &mut Spawn<'_>) -> io::Result<Self> {
-        if threads > MOST_THREADS {
-            let refused = format!("a team of {threads} threads, expected at most {MOST_THREADS}");
+        if threads > MAX_POOL_THREADS {
+            let refused =
+                format!("a thread pool of {threads} threads, expected at most {MAX_POOL_THREADS}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, refused));
         }
         let shared = Arc::new(Shared {
@@ -105,15 +106,15 @@ impl Team {
             has_panicked: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
-            bed: Mutex::new(()),
-            bell: Condvar::new(),
+            sleep_lock: Mutex::new(()),
+            wake: Condvar::new(),
         });
-        let mut team = Team { shared, threads: Vec::new(), turn: Mutex::new(()) };
+        let mut pool = ThreadPool { shared, threads: Vec::new(), run_lock: Mutex::new(()) };
         for _ in 1..threads {
-            let shared = Arc::clone(&team.shared);
-            team.threads.push(spawn(Box::new(move || shared.serve()))?);
+            let shared = Arc::clone(&pool.shared);
+            pool.threads.push(spawn(Box::new(move || shared.serve()))?);
         }
-        Ok(team)
+        Ok(pool)
     }
 
     /// How many there are, the caller included.
@@ -125,12 +126,12 @@ impl Team {
     /// Calls `work` with every number below `parts`, at the same time as far as there are threads.
     ///
     /// # Panics
-    /// `work` panics, or calls this function of the same team; or there are more than 65,535 parts.
+    /// `work` panics, or calls this function of the same pool; or there are more than 65,535 parts.
     pub(crate) fn run(&self, parts: usize, work: &Work<'_>) {
-        let _turn = match self.turn.try_lock() {
-            Ok(turn) => turn,
+        let _running = match self.run_lock.try_lock() {
+            Ok(running) => running,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => panic!("a team does one work at a time"),
+            Err(TryLockError::WouldBlock) => panic!("a thread pool does one work at a time"),
         };
         let parts = u16::try_from(parts).expect("few parts");
         let shared = &*self.shared;
@@ -144,7 +145,7 @@ impl Team {
         let call = Tickets(shared.tickets.load(Ordering::Relaxed)).call() + 1;
         let finished = Finished { shared, parts: usize::from(parts) };
         shared.tickets.store(Tickets::new(call & 0xffff_ffff, parts).0, Ordering::SeqCst);
-        shared.wake();
+        shared.wake_all();
         while shared.do_part() {}
         drop(finished);
         assert!(!shared.has_panicked.load(Ordering::Relaxed), "a part has panicked");
@@ -205,7 +206,7 @@ impl Shared {
         while !self.is_over.load(Ordering::Relaxed) {
             if self.do_part() {
                 idle = 0;
-            } else if idle < PATIENCE {
+            } else if idle < SPIN_LIMIT {
                 idle += 1;
                 hint::spin_loop();
             } else {
@@ -217,21 +218,21 @@ impl Shared {
 
     /// Returns when there may be something to do.
     fn sleep(&self) {
-        let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asleep = self.sleep_lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while Tickets(self.tickets.load(Ordering::SeqCst)).next().is_none()
             && !self.is_over.load(Ordering::SeqCst)
         {
-            bed = self.bell.wait(bed).unwrap_or_else(PoisonError::into_inner);
+            asleep = self.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Wakes those who sleep, after the tickets or the end are there.
-    fn wake(&self) {
+    fn wake_all(&self) {
         if self.sleepers.load(Ordering::SeqCst) > 0 {
-            let _bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
-            self.bell.notify_all();
+            let _asleep = self.sleep_lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.wake.notify_all();
         }
     }
 }
@@ -254,15 +255,15 @@ impl Drop for Finished<'_> {
         let mut spins = 0;
         while self.shared.done.load(Ordering::Acquire) < parts {
             spins += 1;
-            if spins < PATIENCE { hint::spin_loop() } else { thread::yield_now() }
+            if spins < SPIN_LIMIT { hint::spin_loop() } else { thread::yield_now() }
         }
     }
 }
 
-impl Drop for Team {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
-        self.shared.wake();
+        self.shared.wake_all();
         for thread in self.threads.drain(..) {
             // A thread whose part has panicked has told the caller already.
             let _ = thread.join();
@@ -270,9 +271,9 @@ impl Drop for Team {
     }
 }
 
-impl fmt::Debug for Team {
+impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Team").field("threads", &self.threads()).finish()
+        f.debug_struct("ThreadPool").field("threads", &self.threads()).finish()
     }
 }
 
@@ -289,12 +290,12 @@ mod tests {
     #[test]
     fn every_part_is_done_once_before_run_returns() {
         for threads in [1, 2, 3, 5] {
-            let team = Team::new(threads).unwrap();
-            assert_eq!(team.threads(), threads);
+            let pool = ThreadPool::new(threads).unwrap();
+            assert_eq!(pool.threads(), threads);
             for call in 0..CALLS {
                 let parts = call % 7;
                 let counts: [AtomicUsize; 7] = core::array::from_fn(|_| AtomicUsize::new(0));
-                team.run(parts, &|i| {
+                pool.run(parts, &|i| {
                     counts[i].fetch_add(1, Ordering::Relaxed);
                 });
                 let counts = counts.map(AtomicUsize::into_inner);
@@ -304,13 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn a_team_that_cannot_be_is_an_error() {
+    fn a_pool_that_cannot_be_is_an_error() {
         for threads in [257, 20_000, usize::MAX] {
-            let error = Team::new(threads).unwrap_err();
+            let error = ThreadPool::new(threads).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert_eq!(
                 error.to_string(),
-                format!("a team of {threads} threads, expected at most 256")
+                format!("a thread pool of {threads} threads, expected at most 256")
             );
         }
     }
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn threads_end_where_the_system_gives_no_more() {
         let (running, mut given) = (Arc::new(()), 0);
-        let refused = Team::start(9, &mut |serve| {
+        let refused = ThreadPool::start(9, &mut |serve| {
             given += 1;
             if given > 4 {
                 return Err(io::Error::from(io::ErrorKind::WouldBlock));
@@ -335,13 +336,13 @@ mod tests {
 
     #[test]
     fn threads_that_sleep_are_woken() {
-        let team = Team::new(3).unwrap();
+        let pool = ThreadPool::new(3).unwrap();
         let sum = AtomicUsize::new(0);
         for _ in 0..3 {
-            while team.shared.sleepers.load(Ordering::SeqCst) < 2 {
+            while pool.shared.sleepers.load(Ordering::SeqCst) < 2 {
                 thread::sleep(Duration::from_millis(1));
             }
-            team.run(3, &|i| {
+            pool.run(3, &|i| {
                 sum.fetch_add(i + 1, Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(1));
             });
@@ -350,13 +351,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_team_goes_on() {
-        let team = Team::new(3).unwrap();
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = ThreadPool::new(3).unwrap();
         for bad in 0..3 {
             let work = |i: usize| assert_ne!(i, bad, "part {bad}");
-            assert!(catch_unwind(AssertUnwindSafe(|| team.run(3, &work))).is_err());
+            assert!(catch_unwind(AssertUnwindSafe(|| pool.run(3, &work))).is_err());
             let done = AtomicUsize::new(0);
-            team.run(4, &|_| {
+            pool.run(4, &|_| {
                 done.fetch_add(1, Ordering::Relaxed);
             });
             assert_eq!(done.into_inner(), 4);

@@ -7,7 +7,7 @@ use onebit_model::{Model, Verified};
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::kernel::{self, Kernels};
-use crate::op::{Buffers, MAX_PARTS, Outputs, Read, Source, Spread, Temp, Work, stride};
+use crate::op::{Buffers, MAX_PARTS, Outputs, ParallelFor, Read, Source, Temp, Work, stride};
 use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
@@ -172,11 +172,11 @@ impl Engine {
         image: &[f32],
         logits: &mut [f32],
         scratch: &mut Scratch,
-        spread: Option<Spread<'_>>,
+        parallel_for: Option<ParallelFor<'_>>,
     ) -> Result<(), EngineError> {
         self.check(image, logits, scratch)?;
         for step in &self.plan.steps {
-            self.execute(step, image, scratch, spread);
+            self.execute(step, image, scratch, parallel_for);
         }
         self.finish(image, logits, scratch);
         Ok(())
@@ -285,7 +285,7 @@ impl Engine {
         step: &Step,
         image: &[f32],
         scratch: &mut Scratch,
-        spread: Option<Spread<'_>>,
+        parallel_for: Option<ParallelFor<'_>>,
     ) {
         let Scratch { floats, bits, sums, temp, .. } = scratch;
         let signs = [step.sign, step.inner_sign];
@@ -303,7 +303,7 @@ impl Engine {
                     inner_bits: step.inner_sign.map(|_| inner_bits),
                     sums: step.sums.map(|_| out_sums),
                 };
-                map.run(self.kernels, read, outputs, temp, spread);
+                map.run(self.kernels, read, outputs, temp, parallel_for);
             }
             Work::GlobalAvgPool(x) => x.means(self.kernels, &read, vectors, out),
             Work::Linear(linear) => linear.run(self.kernels, &read, vectors, out),

@@ -8,8 +8,8 @@ use core::ops::Range;
 use onebit_model::bits;
 
 use super::{
-    Affine, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, Pool, Prelu, Read,
-    RowTile, SignStage, Source, Spread, StageView, Temp, Window, Winograd, stride,
+    Affine, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, ParallelFor, Pool, Prelu,
+    Read, RowTile, SignStage, Source, StageView, Temp, Window, Winograd, stride,
 };
 use crate::aligned::product;
 use crate::kernel::Kernels;
@@ -144,7 +144,7 @@ impl FusedMap {
         read: Read<'_>,
         mut outputs: Outputs<'_>,
         temp: &mut Temp,
-        spread: Option<Spread<'_>>,
+        parallel_for: Option<ParallelFor<'_>>,
     ) {
         if let Some(sums) = &mut outputs.sums {
             sums.fill(0.0);
@@ -152,7 +152,7 @@ impl FusedMap {
         let Temp { vectors, prepared, buffers } = temp;
         self.prepare(&read, vectors, prepared);
         let context = Context { kernels, read, vectors, prepared };
-        self.all_rows(&context, outputs, buffers, spread);
+        self.all_rows(&context, outputs, buffers, parallel_for);
     }
 
     /// Computes rows of the map, which `outputs` begin with.

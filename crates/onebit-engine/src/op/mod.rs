@@ -8,11 +8,11 @@ mod fused_map;
 mod hyper;
 mod linear;
 mod linear_i8;
+mod parallel_for;
 mod pool;
 mod prelu;
 mod row_tile;
 mod sign;
-mod spread;
 mod statistics;
 mod window;
 pub(crate) mod winograd;
@@ -25,13 +25,13 @@ pub(crate) use fused_map::{FusedMap, Outputs, Producer, Stage};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Layer, Linear};
 pub(crate) use linear_i8::LinearI8;
+pub(crate) use parallel_for::{MAX_PARTS, ParallelFor};
 pub(crate) use pool::{Pool, PoolKind};
 pub(crate) use prelu::{Prelu, PreluVectors};
 pub(crate) use row_tile::{
     BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, RowTile, StageView, stride,
 };
 pub(crate) use sign::SignStage;
-pub(crate) use spread::{MAX_PARTS, Spread};
 pub(crate) use statistics::Channels;
 pub(crate) use window::Window;
 pub(crate) use winograd::Winograd;

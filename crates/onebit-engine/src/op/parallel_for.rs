@@ -1,4 +1,4 @@
-//! Rows of a map computed by several threads.
+//! The rows of a map by a parallel for: several threads compute some of them each.
 
 #[cfg(feature = "std")]
 use core::ops::Range;
@@ -15,16 +15,16 @@ use super::fused_map::{Context, FusedMap, Outputs};
 #[cfg(feature = "std")]
 use super::stride;
 
-/// Calls its second argument with every number below the first, some at the same time, and returns when all calls
-/// have.
-pub(crate) type Spread<'a> = &'a (dyn Fn(usize, &(dyn Fn(usize) + Sync)) + 'a);
+/// A parallel for: `parallel_for(n, body)` calls `body` with every number below `n`, some at the same time, and returns
+/// when all calls have.
+pub(crate) type ParallelFor<'a> = &'a (dyn Fn(usize, &(dyn Fn(usize) + Sync)) + 'a);
 
 /// Most threads for one map.
 pub(crate) const MAX_PARTS: usize = 32;
 
 /// Least [`FusedMap::cost`] that is worth waking threads for.
 #[cfg(feature = "std")]
-const LEAST_COST: usize = 1 << 14;
+const MIN_COST: usize = 1 << 14;
 
 /// Rows that one thread computes.
 #[cfg(feature = "std")]
@@ -41,14 +41,14 @@ impl FusedMap {
         context: &Context<'_>,
         outputs: Outputs<'_>,
         buffers: &mut [Buffers],
-        spread: Option<Spread<'_>>,
+        parallel_for: Option<ParallelFor<'_>>,
     ) {
         #[cfg(feature = "std")]
-        if let (Some(spread), parts @ 2..) = (spread, self.parts(buffers.len())) {
-            return self.in_parts(context, outputs, &mut buffers[..parts], spread);
+        if let (Some(parallel_for), parts @ 2..) = (parallel_for, self.parts(buffers.len())) {
+            return self.in_parts(context, outputs, &mut buffers[..parts], parallel_for);
         }
         #[cfg(not(feature = "std"))]
-        let _ = spread;
+        let _ = parallel_for;
         if let Some(buffers) = buffers.first_mut() {
             buffers.next = 0;
             self.rows(context, 0..self.height, outputs, buffers);
@@ -65,7 +65,7 @@ impl FusedMap {
             }
             _ => false,
         };
-        if is_shared || self.cost() < LEAST_COST { 1 } else { threads.min(self.height) }
+        if is_shared || self.cost() < MIN_COST { 1 } else { threads.min(self.height) }
     }
 
     #[cfg(feature = "std")]
@@ -74,7 +74,7 @@ impl FusedMap {
         context: &Context<'_>,
         mut outputs: Outputs<'_>,
         buffers: &mut [Buffers],
-        spread: Spread<'_>,
+        parallel_for: ParallelFor<'_>,
     ) {
         let count = buffers.len().min(MAX_PARTS);
         let mut parts = [const { Mutex::new(None) }; MAX_PARTS];
@@ -90,7 +90,9 @@ impl FusedMap {
                 self.rows(context, rows, outputs, buffers);
             }
         };
-        spread(count, &compute);
+        parallel_for(count, &compute);
+        // No part is left by a thread pool. The type promises nothing, though, and rows that nobody has computed would
+        // hold those of the image before: what is left is computed here.
         (0..count).for_each(compute);
     }
 
@@ -107,16 +109,16 @@ impl FusedMap {
             _ => 0,
         };
         Outputs {
-            floats: front(&mut outputs.floats, pixels * stride),
-            bits: front(&mut outputs.bits, pixels * bits::words(self.channels)),
-            inner_bits: front(&mut outputs.inner_bits, inner_bits),
-            sums: front(&mut outputs.sums, sums),
+            floats: split_front(&mut outputs.floats, pixels * stride),
+            bits: split_front(&mut outputs.bits, pixels * bits::words(self.channels)),
+            inner_bits: split_front(&mut outputs.inner_bits, inner_bits),
+            sums: split_front(&mut outputs.sums, sums),
         }
     }
 }
 
 /// Takes the first `len` elements away.
 #[cfg(feature = "std")]
-fn front<'a, T>(whole: &mut Option<&'a mut [T]>, len: usize) -> Option<&'a mut [T]> {
+fn split_front<'a, T>(whole: &mut Option<&'a mut [T]>, len: usize) -> Option<&'a mut [T]> {
     whole.as_mut()?.split_off_mut(..len)
 }

@@ -1,6 +1,6 @@
 //! The plan: fused steps with their parameters repacked and their places in memory.
 
-mod places;
+mod liveness;
 mod planner;
 
 use alloc::string::String;
@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use onebit_model::{Data, Model, Shape, Verified};
 
-use self::places::{Places, Reserved, real_len};
+use self::liveness::{Liveness, Reserved, real_len};
 use self::planner::Planner;
 use crate::EngineError;
 use crate::aligned::Memory;
@@ -92,7 +92,7 @@ impl Plan {
         kernels: &'static Kernels,
     ) -> Result<Self, EngineError> {
         let fused_ops = fused_ops(&model.graph);
-        let mut places = Places::new(model, shapes, &fused_ops);
+        let mut liveness = Liveness::new(model, shapes, &fused_ops);
         let mut planner = Planner {
             model,
             shapes,
@@ -109,7 +109,7 @@ impl Plan {
         };
         if planner.pads_image() {
             let image =
-                places.floats.take(real_len(shapes[0]).ok_or(TOO_LARGE)?).ok_or(TOO_LARGE)?;
+                liveness.floats.take(real_len(shapes[0]).ok_or(TOO_LARGE)?).ok_or(TOO_LARGE)?;
             plan.push(
                 planner.image(),
                 Step {
@@ -124,7 +124,7 @@ impl Plan {
         }
         for (index, fused) in fused_ops.iter().enumerate() {
             let Reserved { floats, sign, inner_sign, sums } =
-                places.reserve(index, fused, &planner).ok_or(TOO_LARGE)?;
+                liveness.reserve(index, fused, &planner).ok_or(TOO_LARGE)?;
             let work = planner.work(fused, floats)?;
             let step = Step { work, floats, sign, inner_sign, sums };
             plan.push(planner.info(fused), step);
@@ -137,12 +137,12 @@ impl Plan {
             for Sign { node, bits } in sign.into_iter().chain(inner_sign) {
                 planner.places[node] = Source::Bits(bits);
             }
-            places.release(index, floats, &planner);
+            liveness.release(index, floats, &planner);
         }
         plan.logits = planner.places.last().copied().unwrap_or(Source::Image);
-        plan.sizes.floats = places.floats.len();
-        plan.sizes.bits = places.bits.len();
-        plan.sizes.sums = places.sums.len();
+        plan.sizes.floats = liveness.floats.len();
+        plan.sizes.bits = liveness.bits.len();
+        plan.sizes.sums = liveness.sums.len();
         match plan.sizes.bytes(1) {
             Some(bytes) if bytes <= MAX_SCRATCH_BYTES => Ok(plan),
             _ => Err(TOO_LARGE),

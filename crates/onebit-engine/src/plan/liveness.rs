@@ -1,4 +1,4 @@
-//! Which values live where, and until which step.
+//! The liveness of values: which step uses each for the last time, and the place in memory that it has until then.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -21,30 +21,35 @@ pub(super) struct Reserved {
     pub(super) sums: Option<Span>,
 }
 
-/// Lifetimes of the values and the areas they live in.
-pub(super) struct Places {
+/// When each value is used for the last time, and the areas of memory whose places are free again then.
+pub(super) struct Liveness {
     pub(super) floats: Area,
     pub(super) bits: Area,
     pub(super) sums: Area,
-    /// For each step, the values whose last reader it is.
-    dying: Vec<Vec<usize>>,
+    /// For each step, the values that it is the last to use.
+    last_uses: Vec<Vec<usize>>,
 }
 
-impl Places {
+impl Liveness {
     pub(super) fn new(model: &Verified<Model>, shapes: &[Shape], fused_ops: &[FusedOp]) -> Self {
-        let mut last_read = vec![usize::MAX; shapes.len()];
+        let mut last_use = vec![usize::MAX; shapes.len()];
         for (index, fused) in fused_ops.iter().enumerate() {
             for input in fused.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {
-                last_read[input.0] = index;
+                last_use[input.0] = index;
             }
         }
-        let mut dying = vec![Vec::new(); fused_ops.len()];
-        for (value, &step) in last_read.iter().enumerate() {
-            if let Some(values) = dying.get_mut(step) {
+        let mut last_uses = vec![Vec::new(); fused_ops.len()];
+        for (value, &step) in last_use.iter().enumerate() {
+            if let Some(values) = last_uses.get_mut(step) {
                 values.push(value);
             }
         }
-        Places { floats: Area::default(), bits: Area::default(), sums: Area::default(), dying }
+        Liveness {
+            floats: Area::default(),
+            bits: Area::default(),
+            sums: Area::default(),
+            last_uses,
+        }
     }
 
     pub(super) fn reserve(
@@ -96,16 +101,16 @@ impl Places {
             Source::Floats(span) => Some(span),
             Source::Image | Source::Bits(_) => None,
         };
-        let mut dying = self.dying[step].iter().filter(|&&x| {
+        let mut last_used = self.last_uses[step].iter().filter(|&&x| {
             let mut readers = members.iter().filter(|id| reads(id, x)).peekable();
             fused.value_is_read && readers.peek().is_some() && readers.all(|&id| may_go(id, x))
         });
-        dying.find_map(|&x| place(x))
+        last_used.find_map(|&x| place(x))
     }
 
     /// Gives back what is read for the last time, but for the place that the step has written.
     pub(super) fn release(&mut self, step: usize, written: Option<Span>, planner: &Planner<'_>) {
-        for &value in &self.dying[step] {
+        for &value in &self.last_uses[step] {
             match planner.places[value] {
                 Source::Floats(span) if Some(span) == written => {}
                 Source::Floats(span) => self.floats.release(span),

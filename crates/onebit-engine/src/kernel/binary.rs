@@ -11,8 +11,8 @@ use crate::op::{BitMap, ConvBin, RowTile, Window};
 /// Bytes of weights that stay in the first-level cache while the rows of a map go by.
 const CACHED_WEIGHTS: usize = 20 << 10;
 
-/// A way to count the differences between the bits of pixels and those of `L` filters.
-pub(super) trait Scheme<const L: usize> {
+/// Accumulates dot products of +1 and -1: counts the differences between the bits of pixels and those of `L` filters.
+pub(super) trait DotAccumulator<const L: usize> {
     /// What a lane holds of a filter's bits.
     type Weight: Pod;
     /// What is read of a pixel's bits at once.
@@ -54,7 +54,7 @@ pub(super) trait Sums<V: Vector, const P: usize> {
 
 /// A row tile of a binary convolution, in blocks of `L` output channels.
 #[inline(always)]
-pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
+pub(super) fn conv_bin<S: DotAccumulator<L>, const L: usize>(
     conv: &ConvBin,
     x: BitMap<'_>,
     row_tile: &mut RowTile<'_>,
@@ -71,7 +71,7 @@ pub(super) fn conv_bin<S: Scheme<L>, const L: usize>(
 }
 
 /// One block of output channels.
-struct Block<'a, S: Scheme<L>, const L: usize> {
+struct Block<'a, S: DotAccumulator<L>, const L: usize> {
     window: Window,
     tiling: Tiling,
     inputs: &'a [S::Input],
@@ -92,8 +92,8 @@ struct Block<'a, S: Scheme<L>, const L: usize> {
     used: usize,
 }
 
-/// Whether a scheme has tiles of this width.
-const fn is_width<S: Scheme<L>, const L: usize>(width: usize) -> bool {
+/// Whether an accumulator has tiles of this width.
+const fn is_width<S: DotAccumulator<L>, const L: usize>(width: usize) -> bool {
     let mut i = 0;
     while i < S::WIDTHS.len() {
         if S::WIDTHS[i] == width {
@@ -116,7 +116,7 @@ struct Row<'a, I, W> {
     taps: usize,
 }
 
-impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
+impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
     fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize, outputs: usize) -> Self {
         let blocks = conv.outputs.div_ceil(L);
@@ -235,14 +235,16 @@ impl<'a, S: Scheme<L>, const L: usize> Block<'a, S, L> {
 }
 
 /// Does with the sums of a tile what the row tile says.
-struct Take<'a, 'b, 'c, S: Scheme<L>, const L: usize> {
+struct Take<'a, 'b, 'c, S: DotAccumulator<L>, const L: usize> {
     block: &'b Block<'a, S, L>,
     row: Row<'a, S::Input, [S::Weight; L]>,
     x: usize,
     out: &'b mut Epilogue<'c>,
 }
 
-impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Take<'_, '_, '_, S, L> {
+impl<S: DotAccumulator<L>, const L: usize, const P: usize> Sums<S::Vector, P>
+    for Take<'_, '_, '_, S, L>
+{
     #[inline(always)]
     fn take(&mut self, n: usize, mut values: [S::Vector; P]) {
         let first = n * S::Vector::LANES;
@@ -256,7 +258,7 @@ impl<S: Scheme<L>, const L: usize, const P: usize> Sums<S::Vector, P> for Take<'
     }
 }
 
-impl<S: Scheme<L>, const L: usize> Take<'_, '_, '_, S, L> {
+impl<S: DotAccumulator<L>, const L: usize> Take<'_, '_, '_, S, L> {
     /// Adds what padded taps count when they stand for +1, for a register of filters from `first` on.
     #[inline(always)]
     fn add_padding<const P: usize>(&self, first: usize, values: &mut [S::Vector; P]) {

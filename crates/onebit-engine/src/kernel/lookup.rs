@@ -9,7 +9,7 @@
 
 use core::marker::PhantomData;
 
-use super::binary::{Scheme, Sums};
+use super::binary::{DotAccumulator, Sums};
 use super::vector::Vector;
 
 /// Most looked-up entries (four differences each) whose sum has four bits.
@@ -135,7 +135,7 @@ pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize, const 
     counts: [[[B; 2]; N]; P],
 }
 
-impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> Scheme<L>
+impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> DotAccumulator<L>
     for Lookup<B, N, WIDE>
 {
     type Weight = u8;

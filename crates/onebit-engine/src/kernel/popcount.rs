@@ -3,13 +3,13 @@
 
 use core::marker::PhantomData;
 
-use super::binary::{Scheme, Sums};
+use super::binary::{DotAccumulator, Sums};
 use super::vector::{Counter, Vector};
 
 /// Counters of `N` registers.
 pub(super) struct Popcount<C, const N: usize>(PhantomData<C>);
 
-impl<C: Counter, const L: usize, const N: usize> Scheme<L> for Popcount<C, N> {
+impl<C: Counter, const L: usize, const N: usize> DotAccumulator<L> for Popcount<C, N> {
     type Weight = C::Word;
     type Input = C::Word;
     const INPUTS: usize = 1;

@@ -9,7 +9,7 @@ use core::arch::wasm32::{
     v128, v128_bitselect, v128_load, v128_store, v128_xor,
 };
 
-use super::binary::{Scheme, Sums};
+use super::binary::{DotAccumulator, Sums};
 use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
@@ -52,7 +52,7 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
 /// Counting by XOR and popcount in lanes of 8 bits, `N` registers of filters.
 struct BytePopcount<const N: usize>;
 
-impl<const L: usize, const N: usize> Scheme<L> for BytePopcount<N> {
+impl<const L: usize, const N: usize> DotAccumulator<L> for BytePopcount<N> {
     type Weight = u8;
     type Input = u8;
     const INPUTS: usize = 1;

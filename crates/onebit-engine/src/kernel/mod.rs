@@ -17,7 +17,7 @@ mod popcount;
 mod portable;
 mod real;
 mod reference;
-mod sigmoid;
+mod scaled_tanh;
 mod tile;
 mod vector;
 mod winograd;
@@ -220,6 +220,6 @@ pub(crate) struct Kernels {
     pub(crate) linear_i8_lanes: usize,
     /// The layer of a vector; as many outputs as the layer has biases, a whole stride.
     pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),
-    /// `lambda * (2 * sigmoid(v) - 1)` for every value `v`.
-    pub(crate) bound: fn(f32, &mut [f32]),
+    /// `lambda * tanh(v / 2)` for every value `v`, computed as `lambda * (2 * sigmoid(v) - 1)`.
+    pub(crate) scaled_tanh: fn(f32, &mut [f32]),
 }

@@ -14,7 +14,7 @@ use core::array;
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::{Counter, Vector};
-use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, sigmoid, winograd};
+use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
 use crate::op::{Layout, LayoutI8};
 
 /// Largest number of products in a sum: the counters have 16 bits.
@@ -56,7 +56,7 @@ static KERNELS: Kernels = Kernels {
     moment: real::moment::<Floats>,
     linear_i8_lanes: 32,
     linear_i8: linear_i8::linear_i8::<Floats>,
-    bound: sigmoid::bound,
+    scaled_tanh: scaled_tanh::scaled_tanh,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {

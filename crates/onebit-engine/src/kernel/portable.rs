@@ -4,7 +4,7 @@ use core::array;
 
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
-use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, sigmoid, winograd};
+use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
 use crate::op::{Layout, LayoutI8};
 
 static KERNELS: Kernels = Kernels {
@@ -24,7 +24,7 @@ static KERNELS: Kernels = Kernels {
     moment: real::moment::<[f32; 4]>,
     linear_i8_lanes: 16,
     linear_i8: linear_i8::linear_i8::<[f32; 4]>,
-    bound: sigmoid::bound,
+    scaled_tanh: scaled_tanh::scaled_tanh,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {

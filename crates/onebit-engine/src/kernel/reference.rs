@@ -26,7 +26,7 @@ static KERNELS: Kernels = Kernels {
     moment,
     linear_i8_lanes: CHANNEL_ALIGN,
     linear_i8,
-    bound,
+    scaled_tanh,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {
@@ -296,7 +296,7 @@ fn linear_i8(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
     }
 }
 
-fn bound(lambda: f32, values: &mut [f32]) {
+fn scaled_tanh(lambda: f32, values: &mut [f32]) {
     for value in values {
         *value = lambda * (2.0 / (1.0 + libm::expf(-*value)) - 1.0);
     }

@@ -14,7 +14,7 @@ use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
-use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, sigmoid, winograd};
+use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
 use crate::op::{Layout, LayoutI8};
 
 static KERNELS: Kernels = Kernels {
@@ -42,7 +42,7 @@ static KERNELS: Kernels = Kernels {
     moment: real::moment::<v128>,
     linear_i8_lanes: 16,
     linear_i8: linear_i8::linear_i8::<v128>,
-    bound: sigmoid::bound,
+    scaled_tanh: scaled_tanh::scaled_tanh,
 };
 
 pub(super) fn kernels() -> Option<&'static Kernels> {

@@ -48,7 +48,7 @@ macro_rules! x86_kernels {
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             linear_i8: |layer, x, out| unsafe { linear_i8(layer, x, out) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            bound: |lambda, values| unsafe { bound(lambda, values) },
+            scaled_tanh: |lambda, values| unsafe { scaled_tanh(lambda, values) },
         };
 
         $(#[target_feature(enable = $feature)])*
@@ -131,8 +131,8 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn bound(lambda: f32, values: &mut [f32]) {
-            $crate::kernel::sigmoid::bound(lambda, values);
+        fn scaled_tanh(lambda: f32, values: &mut [f32]) {
+            $crate::kernel::scaled_tanh::scaled_tanh(lambda, values);
         }
     };
 }

@@ -63,7 +63,7 @@ impl HyperTrunk {
     }
 }
 
-/// Second half: a layer, bounded.
+/// Second half: a layer, then `lambda * tanh(v / 2)` where outputs have a range.
 #[derive(Debug)]
 pub(crate) struct HyperHead {
     pub(crate) layer: Linear,
@@ -80,7 +80,7 @@ impl HyperHead {
     ) {
         self.layer.run(kernels, read, vectors, out);
         if let HyperRange::Sigmoid { lambda } = self.range {
-            (kernels.bound)(lambda, out);
+            (kernels.scaled_tanh)(lambda, out);
         }
     }
 }

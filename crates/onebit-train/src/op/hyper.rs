@@ -1,4 +1,5 @@
-//! DyBNN's hyper function in two halves: statistics of each channel and a hidden layer, then a bounded layer.
+//! DyBNN's hyper function in two halves: statistics of each channel and a hidden layer, then a layer with
+//! a scaled tanh.
 
 use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Precision, Shape, Statistics, int8};
@@ -161,7 +162,7 @@ impl Layer for HyperTrunk {
     }
 }
 
-/// The second half: a linear layer, bounded.
+/// The second half: a linear layer, then `lambda * tanh(v / 2)` where outputs have a range.
 pub(crate) struct HyperHead {
     range: HyperRange,
     layer: Stored,

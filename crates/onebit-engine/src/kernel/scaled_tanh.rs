@@ -1,25 +1,27 @@
-//! The bounded output of a hyper function. The exponential is `libm::expf`'s, step by step without a branch, so that
-//! the compiler computes as many values at once as a register holds.
+//! The scaled tanh that bounds the output of a hyper function, `lambda * tanh(v / 2)`, by a sigmoid. The exponential is
+//! `libm::expf`'s, step by step without a branch, so that the compiler computes as many values at once as a register
+//! holds.
 
 /// Below this the exponential has no special case.
 const PLAIN: f32 = 80.0;
 
-/// `lambda * (2 * sigmoid(v) - 1)` for every value, exactly 0 at 0.
+/// `lambda * tanh(v / 2)` for every value as `lambda * (2 * sigmoid(v) - 1)`, exactly 0 at 0.
 #[inline(always)]
-pub(super) fn bound(lambda: f32, values: &mut [f32]) {
+pub(super) fn scaled_tanh(lambda: f32, values: &mut [f32]) {
     if values.iter().fold(true, |plain, v| plain & (v.abs() < PLAIN)) {
         for value in values {
-            *value = sigmoid(exp(-*value), lambda);
+            *value = from_exp(exp(-*value), lambda);
         }
     } else {
         for value in values {
-            *value = sigmoid(libm::expf(-*value), lambda);
+            *value = from_exp(libm::expf(-*value), lambda);
         }
     }
 }
 
+/// The scaled tanh of `v`, from the exponential of `-v`.
 #[inline(always)]
-fn sigmoid(exp: f32, lambda: f32) -> f32 {
+fn from_exp(exp: f32, lambda: f32) -> f32 {
     lambda * (2.0 / (1.0 + exp) - 1.0)
 }
 
@@ -67,16 +69,16 @@ mod tests {
     }
 
     #[test]
-    fn the_bounded_output_is_zero_at_zero_and_never_exceeds_lambda() {
-        let bounded = |lambda, v| {
+    fn a_scaled_tanh_is_zero_at_zero_and_never_exceeds_lambda() {
+        let scaled = |lambda, v| {
             let mut values = [v; 33];
-            bound(lambda, &mut values);
+            scaled_tanh(lambda, &mut values);
             assert!(values.iter().all(|&value| value == values[32]), "lanes differ at {v}");
             values[0]
         };
-        assert_eq!(bounded(0.5, 0.0), 0.0);
-        assert_eq!(bounded(0.5, 1e30), 0.5);
-        assert_eq!(bounded(0.5, -1e30), -0.5);
-        assert!((bounded(2.0, 1.0) - 0.924_234_3).abs() < 1e-6);
+        assert_eq!(scaled(0.5, 0.0), 0.0);
+        assert_eq!(scaled(0.5, 1e30), 0.5);
+        assert_eq!(scaled(0.5, -1e30), -0.5);
+        assert!((scaled(2.0, 1.0) - 0.924_234_3).abs() < 1e-6);
     }
 }

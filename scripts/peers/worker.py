@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_RUNS = 3
+MIN_RUNS = 3
 # In standard deviations of the logits: two programs that took the same signs.
 SAME = 1e-4
 
@@ -75,7 +75,7 @@ def times(run, image, seconds):
     """Milliseconds of runs for that long."""
     samples = []
     started = before = time.perf_counter()
-    while len(samples) < LEAST_RUNS or before - started < seconds:
+    while len(samples) < MIN_RUNS or before - started < seconds:
         run(image)
         now = time.perf_counter()
         samples.append(1e3 * (now - before))

@@ -12,7 +12,7 @@ use serde::Serialize;
 const CONVOLUTIONS: [(usize, usize, usize); 4] =
     [(3, 64, 56), (3, 256, 14), (1, 256, 14), (3, 16, 32)];
 const MEASURED: Duration = Duration::from_millis(300);
-const LEAST_ROUNDS: usize = 5;
+const MIN_ROUNDS: usize = 5;
 /// The first of them brings the data into the caches.
 const RUNS_IN_A_ROW: usize = 3;
 
@@ -54,7 +54,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Speed>> {
     }
     let started = Instant::now();
     let mut rounds = 0;
-    while rounds < LEAST_ROUNDS || started.elapsed() < MEASURED {
+    while rounds < MIN_ROUNDS || started.elapsed() < MEASURED {
         for convolution in 0..CONVOLUTIONS.len() {
             for (_, trials) in &mut candidates {
                 trials[convolution].run()?;

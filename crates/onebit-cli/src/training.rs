@@ -14,7 +14,7 @@ use crate::model_file;
 use crate::progress::Progress;
 
 const MEASURED: Duration = Duration::from_secs(1);
-const LEAST_RUNS: usize = 5;
+const MIN_RUNS: usize = 5;
 
 /// Accuracy of a run or checkpoint on `limit` images of `spec`, by the trainer.
 pub(crate) fn eval(
@@ -41,7 +41,7 @@ pub(crate) fn milliseconds(weights: &Verified<Weights>) -> anyhow::Result<f64> {
     let mut times = pool.install(|| {
         let started = Instant::now();
         let mut times = Vec::new();
-        while times.len() < LEAST_RUNS || started.elapsed() < MEASURED {
+        while times.len() < MIN_RUNS || started.elapsed() < MEASURED {
             let before = Instant::now();
             net.predict(&image);
             times.push(before.elapsed());

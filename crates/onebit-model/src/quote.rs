@@ -9,7 +9,7 @@ const NAME: usize = 100;
 /// Most characters of another program's sentence.
 const SENTENCE: usize = 400;
 /// Digits of the largest whole number of 64 bits.
-const MOST_DIGITS: usize = 20;
+const MAX_DIGITS: usize = 20;
 
 /// A name found in a file, as a message can show it: at most 100 characters, those that control a terminal or are
 /// invisible escaped as in Rust.
@@ -91,7 +91,7 @@ fn end_of(text: &str, mark: char) -> Option<usize> {
 fn short(text: &str) -> String {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     match text.parse::<f64>() {
-        Ok(value) if digits > MOST_DIGITS => number(value),
+        Ok(value) if digits > MAX_DIGITS => number(value),
         _ => text.to_string(),
     }
 }

@@ -14,8 +14,8 @@ use crate::say;
 
 /// A burst lasts about that long, after as long a time to warm up.
 pub(super) const BURST_SECONDS: f64 = 0.3;
-const LEAST_RUNS: usize = 5;
-const MOST_RUNS: usize = 100_000;
+const MIN_RUNS: usize = 5;
+const MAX_RUNS: usize = 100_000;
 
 /// A contender with its figures.
 pub(super) struct Entrant {
@@ -54,7 +54,7 @@ impl Entrant {
                 program: setup.program("onebit"),
                 file: setup.file(&format!("{network}.onebit")),
                 pins: pins.to_vec(),
-                runs: LEAST_RUNS,
+                runs: MIN_RUNS,
             }),
             Program::Rival { rival, isa } => {
                 say(&format!("starting {} on {network}", rival.title()));
@@ -168,7 +168,7 @@ impl Bench {
     fn read(&mut self, value: &Value) -> Result<f64> {
         let ms = value["median_ms"].as_f64().context("onebit bench gave no median_ms")?;
         self.isa = value["isa"].as_str().context("onebit bench gave no isa")?.to_owned();
-        self.runs = ((1e3 * BURST_SECONDS / ms).ceil() as usize).clamp(LEAST_RUNS, MOST_RUNS);
+        self.runs = ((1e3 * BURST_SECONDS / ms).ceil() as usize).clamp(MIN_RUNS, MAX_RUNS);
         Ok(ms)
     }
 }

@@ -10,7 +10,7 @@ use super::rival::Rival;
 
 const USAGE: &str = "cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]";
 const ROUNDS: usize = 5;
-const MOST_ROUNDS: usize = 1000;
+const MAX_ROUNDS: usize = 1000;
 /// `--only` with this name measures our own networks against each other.
 const OURSELVES: &str = "onebit";
 
@@ -54,8 +54,8 @@ impl Options {
 
 fn parse_rounds(text: &str) -> Result<usize> {
     match text.parse() {
-        Ok(rounds @ 1..=MOST_ROUNDS) => Ok(rounds),
-        _ => bail!("--rounds takes 1 to {MOST_ROUNDS}, found `{text}`"),
+        Ok(rounds @ 1..=MAX_ROUNDS) => Ok(rounds),
+        _ => bail!("--rounds takes 1 to {MAX_ROUNDS}, found `{text}`"),
     }
 }
 

@@ -38,9 +38,9 @@ padded taps included.";
 
 const WARM_UP: Duration = Duration::from_millis(300);
 const MEASURED: Duration = Duration::from_secs(2);
-const LEAST_RUNS: usize = 5;
-const MOST_RUNS: usize = 1_000_000;
-const MOST_PROFILED_RUNS: usize = 1000;
+const MIN_RUNS: usize = 5;
+const MAX_RUNS: usize = 1_000_000;
+const MAX_PROFILED_RUNS: usize = 1000;
 
 /// Measures the time of a packed model
 #[derive(clap::Args)]
@@ -113,7 +113,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut times = measure(&args.file, &mut session, args.batch, args.runs)?;
     times.file_bytes = file_bytes;
     if args.profile {
-        let runs = times.runs.clamp(LEAST_RUNS, MOST_PROFILED_RUNS);
+        let runs = times.runs.clamp(MIN_RUNS, MAX_PROFILED_RUNS);
         let image = made_up_images(session.engine(), 1)?;
         times.profile = Some(Profile::measure(session.engine(), &image, runs)?);
     }
@@ -262,7 +262,7 @@ fn median(sorted: &[f64]) -> f64 {
 fn more(done: usize, runs: Option<usize>, started: Instant, longest: Duration) -> bool {
     match runs {
         Some(runs) => done < runs,
-        None => done < LEAST_RUNS || (done < MOST_RUNS && started.elapsed() < longest),
+        None => done < MIN_RUNS || (done < MAX_RUNS && started.elapsed() < longest),
     }
 }
 
@@ -331,8 +331,8 @@ impl Turns {
 
 fn parse_runs(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(runs @ 1..=MOST_RUNS) => Ok(runs),
-        _ => Err(format!("expected 1 to {MOST_RUNS}")),
+        Ok(runs @ 1..=MAX_RUNS) => Ok(runs),
+        _ => Err(format!("expected 1 to {MAX_RUNS}")),
     }
 }
 

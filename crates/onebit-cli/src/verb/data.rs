@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::size::show;
 
 /// Rows of classes in a table.
-const MOST_CLASSES: usize = 40;
+const MAX_SHOWN_CLASSES: usize = 40;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -312,12 +312,12 @@ impl CheckedSplit {
             text += &format!("bad: {}\n", bad.error);
         }
         let mut table = Table::new([(self.split, Left), ("images", Right), ("bad", Right)]);
-        let (shown, all) = (self.classes.iter().take(MOST_CLASSES), self.classes.len());
+        let (shown, all) = (self.classes.iter().take(MAX_SHOWN_CLASSES), self.classes.len());
         for class in shown {
             table.row([class.class.clone(), thousands(class.images as u64), thousands(class.bad as u64)]);
         }
-        if all > MOST_CLASSES {
-            let rest = &self.classes[MOST_CLASSES..];
+        if all > MAX_SHOWN_CLASSES {
+            let rest = &self.classes[MAX_SHOWN_CLASSES..];
             let sum = |of: fn(&Class) -> usize| thousands(rest.iter().map(of).sum::<usize>() as u64);
             table.row([format!("{} more", rest.len()), sum(|c| c.images), sum(|c| c.bad)]);
         }

@@ -16,7 +16,7 @@ use core::arch::x86_64::{
 
 use super::conv_i8::Dot;
 use super::epilogue::Epilogue;
-use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
+use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
@@ -28,17 +28,17 @@ x86_kernels! {
     ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
     [__m256; 2],
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
+        _ if filters.products > MAX_PRODUCTS => Layout { lanes: 8, bits: 64 },
         0..=32 => Layout { lanes: 32, bits: 4 },
         _ => Layout { lanes: 64, bits: 4 },
     },
     conv_bin: |conv, x, row_tile| match conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, row_tile),
-        32 if conv.products() <= MOST_NARROW => {
+        32 if conv.products() <= MAX_NARROW => {
             binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(conv, x, row_tile);
         }
         32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(conv, x, row_tile),
-        _ if conv.products() <= MOST_NARROW => {
+        _ if conv.products() <= MAX_NARROW => {
             binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(conv, x, row_tile);
         }
         _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(conv, x, row_tile),

@@ -13,7 +13,7 @@ use core::arch::x86_64::{
 
 use super::conv_i8::Dot;
 use super::epilogue::Epilogue;
-use super::lookup::{Lookup, MOST_NARROW, MOST_PRODUCTS, Shuffle};
+use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
@@ -24,17 +24,17 @@ x86_kernels! {
     ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "popcnt", "bmi1", "bmi2"],
     __m512,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 16, bits: 64 },
+        _ if filters.products > MAX_PRODUCTS => Layout { lanes: 16, bits: 64 },
         0..=64 => Layout { lanes: 64, bits: 4 },
         _ => Layout { lanes: 128, bits: 4 },
     },
     conv_bin: |conv, x, row_tile| match conv.lanes {
         16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, row_tile),
-        64 if conv.products() <= MOST_NARROW => {
+        64 if conv.products() <= MAX_NARROW => {
             binary::conv_bin::<Lookup<__m512i, 1, false>, 64>(conv, x, row_tile);
         }
         64 => binary::conv_bin::<Lookup<__m512i, 1, true>, 64>(conv, x, row_tile),
-        _ if conv.products() <= MOST_NARROW => {
+        _ if conv.products() <= MAX_NARROW => {
             binary::conv_bin::<Lookup<__m512i, 2, false>, 128>(conv, x, row_tile);
         }
         _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(conv, x, row_tile),

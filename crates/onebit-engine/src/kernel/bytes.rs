@@ -7,7 +7,7 @@ use super::vector::Vector;
 const BYTES_PER_COUNTER: usize = 31;
 
 /// Largest number of products in a sum: the counters in memory have 16 bits.
-pub(super) const MOST_PRODUCTS: usize = u16::MAX as usize;
+pub(super) const MAX_PRODUCTS: usize = u16::MAX as usize;
 
 /// A register of counters of 8 bits, one for each output channel. The same condition as for [`Vector`] holds.
 pub(super) trait Bytes: Copy {

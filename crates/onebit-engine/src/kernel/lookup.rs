@@ -16,13 +16,13 @@ use super::vector::Vector;
 const GROUP: usize = 3;
 
 /// Most fours of weights whose differences a counter of 8 bits holds.
-const MOST_COUNTED: usize = 63;
+const MAX_COUNTED: usize = 63;
 
 /// Largest number of products in a sum that needs counters of 8 bits only.
-pub(super) const MOST_NARROW: usize = 4 * MOST_COUNTED;
+pub(super) const MAX_NARROW: usize = 4 * MAX_COUNTED;
 
 /// Largest number of products in a sum: the counters have 16 bits.
-pub(super) const MOST_PRODUCTS: usize = u16::MAX as usize;
+pub(super) const MAX_PRODUCTS: usize = u16::MAX as usize;
 
 /// For each eight bits, four of a pixel and four of the next, the numbers of differences of both from each four
 /// bits; then those of one pixel alone as the first, and as the second.
@@ -120,7 +120,7 @@ pub(super) trait Shuffle: Copy {
     fn word_sums(counts: &[[u8; 2]], base: f32) -> Self::Vector;
 }
 
-/// Tables looked up by `N` registers of filters; `WIDE` for more than [`MOST_NARROW`] products.
+/// Tables looked up by `N` registers of filters; `WIDE` for more than [`MAX_NARROW`] products.
 pub(super) struct Lookup<B, const N: usize, const WIDE: bool>(PhantomData<B>);
 
 /// Counters.
@@ -164,10 +164,10 @@ impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> DotAccumulato
         while !weights.is_empty() {
             let mut len = weights.len();
             if WIDE {
-                if tile.pending == MOST_COUNTED {
+                if tile.pending == MAX_COUNTED {
                     tile.empty();
                 }
-                len = len.min(MOST_COUNTED - tile.pending);
+                len = len.min(MAX_COUNTED - tile.pending);
                 tile.pending += len;
             }
             let (now, later) = weights.split_at(len);

@@ -18,12 +18,12 @@ use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh
 use crate::op::{Layout, LayoutI8};
 
 /// Largest number of products in a sum: the counters have 16 bits.
-const MOST_PRODUCTS: usize = u16::MAX as usize;
+const MAX_PRODUCTS: usize = u16::MAX as usize;
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Neon,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 8, bits: 64 },
+        _ if filters.products > MAX_PRODUCTS => Layout { lanes: 8, bits: 64 },
         _ => Layout { lanes: 16, bits: 16 },
     },
     conv_bin: |conv, x, row_tile| match conv.lanes {
@@ -158,7 +158,7 @@ impl Vector for Floats {
     }
 }
 
-/// Holds up to [`MOST_PRODUCTS`] differences in each lane.
+/// Holds up to [`MAX_PRODUCTS`] differences in each lane.
 impl Counter for uint16x8_t {
     type Word = u16;
 

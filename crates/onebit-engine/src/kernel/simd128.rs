@@ -10,7 +10,7 @@ use core::arch::wasm32::{
 };
 
 use super::binary::{DotAccumulator, Sums};
-use super::bytes::{Bytes, MOST_PRODUCTS, Tile};
+use super::bytes::{Bytes, MAX_PRODUCTS, Tile};
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
@@ -20,7 +20,7 @@ use crate::op::{Layout, LayoutI8};
 static KERNELS: Kernels = Kernels {
     isa: Isa::Simd128,
     conv_bin_layout: |filters| match filters.outputs {
-        _ if filters.products > MOST_PRODUCTS => Layout { lanes: 4, bits: 64 },
+        _ if filters.products > MAX_PRODUCTS => Layout { lanes: 4, bits: 64 },
         0..=16 => Layout { lanes: 16, bits: 8 },
         _ => Layout { lanes: 32, bits: 8 },
     },

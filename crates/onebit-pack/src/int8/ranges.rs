@@ -1,6 +1,6 @@
 /// A channel's range is taken to be at least this part of the widest one, so that a channel that hardly changes does not
 /// get weights beyond all others.
-const LEAST_WIDTH: f64 = 1.0 / 1024.0;
+const MIN_WIDTH: f64 = 1.0 / 1024.0;
 
 /// The smallest and the largest value of each channel, and always 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +37,7 @@ impl Ranges {
         let of = |(&low, &high): (&f32, &f32)| f64::from(high) - f64::from(low);
         let widths: Vec<f64> = self.low.iter().zip(&self.high).map(of).collect();
         let widest = widths.iter().copied().fold(0.0, f64::max);
-        let least = if widest > f64::from(f32::MIN_POSITIVE) { LEAST_WIDTH * widest } else { 1.0 };
+        let least = if widest > f64::from(f32::MIN_POSITIVE) { MIN_WIDTH * widest } else { 1.0 };
         widths.into_iter().map(|width| width.max(least)).collect()
     }
 }

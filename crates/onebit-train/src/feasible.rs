@@ -6,7 +6,7 @@ use std::hint::black_box;
 use onebit_model::op::Role;
 use onebit_model::{Graph, Op, Verified, infer};
 
-use crate::net::images_per_chunk;
+use crate::net::images_per_microbatch;
 use crate::plan::Plan;
 use crate::{Recipe, TrainError};
 
@@ -87,14 +87,15 @@ pub(crate) fn no_memory(needed: u64, batch: usize) -> TrainError {
 /// A graph whose shapes do not fit.
 pub(crate) fn net_bytes(graph: &Verified<Graph>, batch: usize) -> Result<u64, TrainError> {
     let shapes = infer::shapes(graph)?;
-    let chunk = images_per_chunk(batch);
-    let plan = Plan::new(graph, &shapes, chunk, &[]);
+    let microbatch = images_per_microbatch(batch);
+    let plan = Plan::new(graph, &shapes, microbatch, &[]);
     let sum = |lens: &[usize]| lens.iter().fold(0u64, |sum, &len| sum.saturating_add(len as u64));
     let (floats, words) = (sum(&plan.slots), sum(&plan.bit_slots));
     let (parameters, statistics) = values(graph)?;
-    let chunks = batch.max(1).div_ceil(chunk) as u64;
-    let of_chunk = floats.saturating_add(parameters).saturating_add(words.saturating_mul(2));
-    let all = of_chunk.saturating_mul(chunks).saturating_add(2 * parameters + statistics);
+    let microbatches = batch.max(1).div_ceil(microbatch) as u64;
+    let of_microbatch = floats.saturating_add(parameters).saturating_add(words.saturating_mul(2));
+    let all =
+        of_microbatch.saturating_mul(microbatches).saturating_add(2 * parameters + statistics);
     Ok(all.saturating_mul(4))
 }
 

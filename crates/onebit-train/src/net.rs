@@ -1,9 +1,9 @@
 //! A trainable network: walks its graph level by level, forward and backward.
 //!
 //! ```text
-//! step:  prepare parameters -> for each level: all chunks forward, then batch statistics
-//!        -> loss -> for each level, last first: all chunks backward, then batch sums
-//!        -> add up the chunks' gradients in order -> gradients of the parameters
+//! step:  prepare parameters -> for each level: all microbatches forward, then batch statistics
+//!        -> loss -> for each level, last first: all microbatches backward, then batch sums
+//!        -> add up the microbatches' gradients in order -> gradients of the parameters
 //! ```
 
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -13,30 +13,30 @@ use onebit_model::{Data, Graph, NodeId, Op, Tensor, Verified, infer};
 use rayon::prelude::*;
 
 use crate::NetConfig;
-use crate::chunk::Chunk;
 use crate::error::TrainError;
 use crate::feasible::{net_bytes, no_memory};
 use crate::loss::{self, Loss};
+use crate::microbatch::Microbatch;
 use crate::op::Pass;
 use crate::op::batch_norm::Moments;
 use crate::params::{Parameter, Params, initial};
 use crate::structure::Structure;
 
-/// Most chunks that a batch is split into; the number of threads that can work at once.
-const CHUNKS: usize = 8;
+/// Most microbatches that a batch is split into; the number of threads that can work at once.
+const MAX_MICROBATCHES: usize = 8;
 
 /// A network with its parameters and buffers.
 pub struct Net {
     /// Parameters, gradients and running statistics.
     pub params: Params,
     structure: Structure,
-    chunks: Vec<Chunk>,
-    images_per_chunk: usize,
+    microbatches: Vec<Microbatch>,
+    images_per_microbatch: usize,
 }
 
-/// Images of a chunk of a batch.
-pub(crate) fn images_per_chunk(batch: usize) -> usize {
-    batch.div_ceil(CHUNKS).max(1)
+/// Images of a microbatch of a batch.
+pub(crate) fn images_per_microbatch(batch: usize) -> usize {
+    batch.div_ceil(MAX_MICROBATCHES).max(1)
 }
 
 impl Net {
@@ -66,18 +66,25 @@ impl Net {
         let needed = net_bytes(&graph, config.batch)?;
         let refused = |_| no_memory(needed, config.batch);
         let (params, first) = initial(&graph, &shapes, seed).map_err(refused)?;
-        let images_per_chunk = images_per_chunk(config.batch);
-        let structure = Structure::new(graph, &first, images_per_chunk, &config, observed)?;
-        let count = config.batch.max(1).div_ceil(images_per_chunk);
-        let chunks: Result<_, _> = (0..count).map(|_| Chunk::new(&structure, &params)).collect();
-        Ok(Net { params, structure, chunks: chunks.map_err(refused)?, images_per_chunk })
+        let images_per_microbatch = images_per_microbatch(config.batch);
+        let structure = Structure::new(graph, &first, images_per_microbatch, &config, observed)?;
+        let count = config.batch.max(1).div_ceil(images_per_microbatch);
+        let microbatches: Result<_, _> =
+            (0..count).map(|_| Microbatch::new(&structure, &params)).collect();
+        Ok(Net {
+            params,
+            structure,
+            microbatches: microbatches.map_err(refused)?,
+            images_per_microbatch,
+        })
     }
 
     /// Bytes of parameters, gradients and activations.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         let parameters = self.params.entries.iter().map(|p| p.value.len() + p.grad.len());
-        4 * parameters.sum::<usize>() + self.chunks.iter().map(Chunk::bytes).sum::<usize>()
+        4 * parameters.sum::<usize>()
+            + self.microbatches.iter().map(Microbatch::bytes).sum::<usize>()
     }
 
     /// The graph that is trained.
@@ -136,7 +143,7 @@ impl Net {
         observe: &mut dyn FnMut(usize, &str, &[u64]),
     ) -> Vec<f32> {
         let image_len = self.structure.plan.steps[0].len;
-        let batch = self.images_per_chunk * self.chunks.len() * image_len;
+        let batch = self.images_per_microbatch * self.microbatches.len() * image_len;
         let mut logits = Vec::new();
         for (part, images) in images.chunks(batch).enumerate() {
             self.load(images);
@@ -150,8 +157,8 @@ impl Net {
     /// Output of the observed node `id` for the last images of the last pass, at most the planned batch, in
     /// order, some images at a time.
     pub(crate) fn maps(&self, id: NodeId) -> impl Iterator<Item = &[f32]> {
-        let chunks = self.chunks.iter().filter(|chunk| chunk.images > 0);
-        chunks.map(move |chunk| chunk.map(&self.structure, id.0))
+        let microbatches = self.microbatches.iter().filter(|microbatch| microbatch.images > 0);
+        microbatches.map(move |microbatch| microbatch.map(&self.structure, id.0))
     }
 
     /// A copy of all parameters, as a checkpoint holds them.
@@ -188,17 +195,20 @@ impl Net {
 
     fn load(&mut self, images: &[f32]) {
         let image = self.structure.plan.steps[0].len;
-        let share = self.images_per_chunk * image;
+        let share = self.images_per_microbatch * image;
         assert!(images.len().is_multiple_of(image), "whole images of {image} values");
-        assert!(images.len() <= share * self.chunks.len(), "more images than the planned batch");
+        assert!(
+            images.len() <= share * self.microbatches.len(),
+            "more images than the planned batch"
+        );
         let mut parts = images.chunks(share);
-        for chunk in &mut self.chunks {
-            chunk.load(&self.structure, parts.next().unwrap_or(&[]));
+        for microbatch in &mut self.microbatches {
+            microbatch.load(&self.structure, parts.next().unwrap_or(&[]));
         }
     }
 
     fn forward(&mut self, pass: Pass) {
-        let Net { params, structure, chunks, .. } = self;
+        let Net { params, structure, microbatches, .. } = self;
         for layer in structure.layers.iter_mut().flatten() {
             layer.prepare(params, pass);
         }
@@ -210,55 +220,59 @@ impl Net {
                 for &n in &structure.norms_in[level] {
                     let mut moments = Moments::default();
                     moments.clear(structure.norms[n].channels());
-                    chunks
+                    microbatches
                         .iter()
-                        .filter(|c| c.images > 0)
-                        .for_each(|c| moments.merge(&c.moments[n]));
+                        .filter(|m| m.images > 0)
+                        .for_each(|m| moments.merge(&m.moments[n]));
                     assert!(moments.count() > 1.0, "a batch of more than 1 value per channel");
                     structure.norms[n].use_batch(&moments, params);
                 }
             }
             let (params, structure) = (&*params, &*structure);
-            chunks.par_iter_mut().for_each(|c| c.forward(structure, params, level, pass));
+            microbatches.par_iter_mut().for_each(|m| m.forward(structure, params, level, pass));
         }
     }
 
     fn backward(&mut self, gradient: &[f32]) {
-        let Net { params, structure, chunks, .. } = self;
+        let Net { params, structure, microbatches, .. } = self;
         let mut rest = gradient;
-        for chunk in &mut *chunks {
-            chunk.clear_grads();
-            let target = chunk.logits_grad(structure);
+        for microbatch in &mut *microbatches {
+            microbatch.clear_grads();
+            let target = microbatch.logits_grad(structure);
             let (own, behind) = rest.split_at(target.len());
             target.copy_from_slice(own);
             rest = behind;
         }
-        let images: usize = chunks.iter().map(|c| c.images).sum();
+        let images: usize = microbatches.iter().map(|m| m.images).sum();
         for level in (0..structure.plan.levels.len()).rev() {
             {
                 let (params, structure) = (&*params, &*structure);
-                chunks.par_iter_mut().for_each(|c| c.backward(structure, params, level));
+                microbatches.par_iter_mut().for_each(|m| m.backward(structure, params, level));
             }
             for &n in &structure.norms_in[level] {
                 let pixels = structure.plan.steps[structure.norms[n].node].shape.pixels();
-                let sums = chunks.iter().filter(|c| c.images > 0).map(|c| &c.grad_sums[n]);
+                let sums = microbatches.iter().filter(|m| m.images > 0).map(|m| &m.grad_sums[n]);
                 structure.norms[n].finish_sums(sums, images * pixels, params);
             }
         }
         self.sum_grads();
     }
 
-    /// Adds up the chunks' gradients in their order and lets the layers finish them.
+    /// Adds up the microbatches' gradients in their order and lets the layers finish them.
     fn sum_grads(&mut self) {
-        let Net { params, structure, chunks, .. } = self;
+        let Net { params, structure, microbatches, .. } = self;
         let is_norm = |index: usize| structure.norms.iter().any(|n| n.owns(index));
         params.entries.par_iter_mut().enumerate().for_each(|(index, entry)| {
             if entry.grad.is_empty() || is_norm(index) {
                 return;
             }
             entry.grad.fill(0.0);
-            for chunk in chunks.iter().filter(|c| c.images > 0) {
-                entry.grad.iter_mut().zip(&chunk.grads[index]).for_each(|(g, part)| *g += part);
+            for microbatch in microbatches.iter().filter(|m| m.images > 0) {
+                entry
+                    .grad
+                    .iter_mut()
+                    .zip(&microbatch.grads[index])
+                    .for_each(|(g, part)| *g += part);
             }
         });
         for layer in structure.layers.iter().flatten() {
@@ -267,7 +281,7 @@ impl Net {
     }
 
     fn logits(&self) -> Vec<f32> {
-        self.chunks.iter().flat_map(|c| c.logits(&self.structure)).copied().collect()
+        self.microbatches.iter().flat_map(|m| m.logits(&self.structure)).copied().collect()
     }
 
     fn observe(&self, first: usize, observe: &mut dyn FnMut(usize, &str, &[u64])) {
@@ -277,12 +291,12 @@ impl Net {
             .ids()
             .filter(|id| matches!(self.structure.graph.nodes[id.0].op, Op::Sign { .. }))
             .collect();
-        for (position, chunk) in self.chunks.iter().enumerate() {
-            for image in 0..chunk.images {
-                let index = first + position * self.images_per_chunk + image;
+        for (position, microbatch) in self.microbatches.iter().enumerate() {
+            for image in 0..microbatch.images {
+                let index = first + position * self.images_per_microbatch + image;
                 for id in &signs {
                     let name = &self.structure.graph.nodes[id.0].name;
-                    observe(index, name, chunk.sign_bits(&self.structure, id.0, image));
+                    observe(index, name, microbatch.sign_bits(&self.structure, id.0, image));
                 }
             }
         }

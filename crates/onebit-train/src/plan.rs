@@ -2,9 +2,9 @@
 //!
 //! Batch statistics are the only values that need the whole batch, so they cut the graph into
 //! levels: a batch normalization and all that follows it lies one level above its input. Within a
-//! level a chunk of the batch is worked through a few images at a time, operation by operation, so
+//! level a microbatch of the batch is worked through a few images at a time, operation by operation, so
 //! that what one operation writes the next one still finds in the cache. An activation that no
-//! other level and no backward pass reads has no buffer for the whole chunk, only for those images.
+//! other level and no backward pass reads has no buffer for the whole microbatch, only for those images.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -13,11 +13,11 @@ use onebit_model::{Element, Graph, NodeId, Op, Shape, Shift, Threshold, bits};
 /// Pixels that a group of images should have together, so that matrix products are large enough.
 const GROUP_PIXELS: usize = 1024;
 
-/// Where an activation or gradient lives in a chunk's buffers.
+/// Where an activation or gradient lives in a microbatch's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) slot: usize,
-    /// Whether the slot holds all images of the chunk or only the current group.
+    /// Whether the slot holds all images of the microbatch or only the current group.
     pub(crate) whole: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Contribution {
     More,
 }
 
-/// The plan of a graph for chunks of a number of images.
+/// The plan of a graph for microbatches of a number of images.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
@@ -67,14 +67,20 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `observed` nodes keep their output for the whole chunk.
-    pub(crate) fn new(graph: &Graph, shapes: &[Shape], chunk: usize, observed: &[NodeId]) -> Self {
+    /// `observed` nodes keep their output for the whole microbatch.
+    pub(crate) fn new(
+        graph: &Graph,
+        shapes: &[Shape],
+        microbatch: usize,
+        observed: &[NodeId],
+    ) -> Self {
         let level = levels(graph);
         let depth = level.iter().max().map_or(0, |l| l + 1);
         let mut by_level = vec![Vec::new(); depth];
         level.iter().enumerate().for_each(|(id, &l)| by_level[l].push(id));
-        let group: Vec<usize> = by_level.iter().map(|ids| group(ids, shapes, chunk)).collect();
-        let mut places = Places { group: &group, chunk, slots: Vec::new(), bit_slots: Vec::new() };
+        let group: Vec<usize> = by_level.iter().map(|ids| group(ids, shapes, microbatch)).collect();
+        let mut places =
+            Places { group: &group, microbatch, slots: Vec::new(), bit_slots: Vec::new() };
         let values = values(graph, shapes, &level, observed, &mut places);
         let alias = aliases(graph);
         let grads = grads(graph, shapes, &level, &alias, &mut places);
@@ -102,9 +108,9 @@ fn levels(graph: &Graph) -> Vec<usize> {
     level
 }
 
-fn group(ids: &[usize], shapes: &[Shape], chunk: usize) -> usize {
+fn group(ids: &[usize], shapes: &[Shape], microbatch: usize) -> usize {
     let pixels = ids.iter().map(|&id| shapes[id].pixels()).max().unwrap_or(1);
-    (GROUP_PIXELS / pixels).clamp(1, chunk)
+    (GROUP_PIXELS / pixels).clamp(1, microbatch)
 }
 
 fn stored_len(shape: Shape) -> usize {
@@ -117,19 +123,19 @@ fn stored_len(shape: Shape) -> usize {
 /// Hands out slots; those for one group of images are shared between levels.
 struct Places<'a> {
     group: &'a [usize],
-    chunk: usize,
+    microbatch: usize,
     slots: Vec<usize>,
     bit_slots: Vec<usize>,
 }
 
 impl Places<'_> {
     fn whole(&mut self, len: usize) -> Place {
-        self.slots.push(len.saturating_mul(self.chunk));
+        self.slots.push(len.saturating_mul(self.microbatch));
         Place { slot: self.slots.len() - 1, whole: true }
     }
 
     fn bits(&mut self, len: usize) -> Place {
-        self.bit_slots.push(len.saturating_mul(self.chunk));
+        self.bit_slots.push(len.saturating_mul(self.microbatch));
         Place { slot: self.bit_slots.len() - 1, whole: true }
     }
 

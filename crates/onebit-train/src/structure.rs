@@ -29,12 +29,12 @@ impl Structure {
     pub(crate) fn new(
         graph: Verified<Graph>,
         first: &[usize],
-        chunk: usize,
+        microbatch: usize,
         config: &NetConfig,
         observed: &[NodeId],
     ) -> Result<Self, TrainError> {
         let shapes = infer::shapes(&graph)?;
-        let plan = Plan::new(&graph, &shapes, chunk, observed);
+        let plan = Plan::new(&graph, &shapes, microbatch, observed);
         let mut norms = Vec::new();
         let mut norm_index = vec![None; graph.nodes.len()];
         let mut layers = Vec::new();

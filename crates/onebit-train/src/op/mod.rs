@@ -74,7 +74,7 @@ pub(crate) struct Backward<'a> {
     pub(crate) gy: &'a [f32],
     pub(crate) gx: Gradient<'a>,
     pub(crate) gx2: Gradient<'a>,
-    /// Gradients of all parameters, as summed so far over this chunk.
+    /// Gradients of all parameters, as summed so far over this microbatch.
     pub(crate) grads: &'a mut [Vec<f32>],
     pub(crate) workspace: &'a mut Workspace,
 }

@@ -79,7 +79,7 @@ pub(super) fn run_both(
     Outcome { y: behind.y, ..outcome }
 }
 
-/// A training pass of a batch normalization, each image a chunk of its own.
+/// A training pass of a batch normalization, each image a microbatch of its own.
 pub(super) fn normalize(
     mut norm: BatchNorm,
     mut params: Params,

@@ -10,7 +10,7 @@ use crate::simd::vectorized;
 /// Below this many values under one row of the window, windows are copied: products would be too narrow.
 const NARROW_ROW: usize = 24;
 
-/// Buffers that the layers of one chunk share; each layer takes what it needs.
+/// Buffers that the layers of one microbatch share; each layer takes what it needs.
 #[derive(Default)]
 pub(crate) struct Workspace {
     pub(super) padded: Vec<f32>,

@@ -1,5 +1,5 @@
-//! A fixed share of the batch with all its buffers. Chunks are worked on by any thread, in any order;
-//! what they sum is added up in chunk order, so results do not depend on the threads.
+//! A fixed share of the batch with all its buffers. Microbatches are worked on by any thread, in any order;
+//! what they sum is added up in microbatch order, so results do not depend on the threads.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -13,13 +13,13 @@ use crate::params::{Params, filled};
 use crate::plan::{Contribution, Place};
 use crate::structure::Structure;
 
-/// Buffers of one chunk.
-pub(crate) struct Chunk {
-    /// Images of the current batch in this chunk.
+/// Buffers of one microbatch.
+pub(crate) struct Microbatch {
+    /// Images of the current batch in this microbatch.
     pub(crate) images: usize,
     floats: Vec<Vec<f32>>,
     bits: Vec<Vec<u64>>,
-    /// Raw gradients of all parameters over this chunk.
+    /// Raw gradients of all parameters over this microbatch.
     pub(crate) grads: Vec<Vec<f32>>,
     /// For each batch normalization, by its position in [`Structure::norms`].
     pub(crate) moments: Vec<Moments>,
@@ -29,7 +29,7 @@ pub(crate) struct Chunk {
     aside: [Vec<f32>; 2],
 }
 
-impl Chunk {
+impl Microbatch {
     /// # Errors
     /// More memory than the system gives.
     pub(crate) fn new(structure: &Structure, params: &Params) -> Result<Self, TryReserveError> {
@@ -37,7 +37,7 @@ impl Chunk {
         let slots = plan.slots.iter().map(|&len| filled(len, 0.0));
         let bit_slots = plan.bit_slots.iter().map(|&len| filled(len, 0));
         let grads = params.entries.iter().map(|p| filled(p.grad.len(), 0.0));
-        Ok(Chunk {
+        Ok(Microbatch {
             images: 0,
             floats: slots.collect::<Result<_, _>>()?,
             bits: bit_slots.collect::<Result<_, _>>()?,
@@ -63,12 +63,12 @@ impl Chunk {
         self.floats[step.value.slot][..images.len()].copy_from_slice(images);
     }
 
-    /// Output of the last node for this chunk's images.
+    /// Output of the last node for this microbatch's images.
     pub(crate) fn logits(&self, structure: &Structure) -> &[f32] {
         self.map(structure, structure.plan.steps.len() - 1)
     }
 
-    /// Output for this chunk's images of a node that keeps it, such as an observed one; batch normalizations that
+    /// Output for this microbatch's images of a node that keeps it, such as an observed one; batch normalizations that
     /// a sum computes itself have none.
     pub(crate) fn map(&self, structure: &Structure, id: usize) -> &[f32] {
         let step = &structure.plan.steps[id];
@@ -243,7 +243,7 @@ impl Chunk {
         self.put_back(1, second);
     }
 
-    /// Takes the gradient buffer of an input out of the chunk, so that a layer can write to it. The second
+    /// Takes the gradient buffer of an input out of the microbatch, so that a layer can write to it. The second
     /// gradient of an input that is read twice, and one that nobody needs, go to a buffer aside.
     fn take_target(
         &mut self,
@@ -310,7 +310,7 @@ impl Chunk {
     }
 }
 
-/// Images of a chunk that are worked on together.
+/// Images of a microbatch that are worked on together.
 #[derive(Clone, Copy)]
 struct Group {
     start: usize,

@@ -105,19 +105,19 @@ impl Microbatch {
         for &norm in readers {
             self.moments[norm].clear(structure.norms[norm].channels());
         }
-        for group in self.groups(structure.plan.group[level]) {
+        for tile in self.tiles(structure.plan.tile[level]) {
             for &id in &structure.plan.levels[level] {
-                self.forward_node(structure, params, id, group);
+                self.forward_node(structure, params, id, tile);
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
                     let step = &structure.plan.steps[id];
-                    let x = span(step.value, step.len, group);
+                    let x = span(step.value, step.len, tile);
                     self.moments[norm].add(&self.floats[step.value.slot][x]);
                 }
             }
         }
     }
 
-    fn forward_node(&mut self, structure: &Structure, params: &Params, id: usize, group: Group) {
+    fn forward_node(&mut self, structure: &Structure, params: &Params, id: usize, tile: Tile) {
         let step = &structure.plan.steps[id];
         let node = &structure.graph.nodes[id];
         if matches!(node.op, Op::Input { .. }) || structure.is_in_sum(id) {
@@ -131,23 +131,23 @@ impl Microbatch {
         } else {
             output = core::mem::take(&mut self.floats[step.value.slot]);
         }
-        let range = span(step.value, step.len, group);
+        let range = span(step.value, step.len, tile);
         let mut workspace = core::mem::take(&mut self.workspace);
-        let x = self.float_input(structure, id, 0, group);
+        let x = self.float_input(structure, id, 0, tile);
         if let Some(norm) = structure.norm_at(id) {
             norm.forward(params, x, None, &mut output[range], &mut workspace.vectors);
         } else if let Some(norm) = structure.norm_of_sum(id) {
             let shortcut = usize::from(step.inputs[0] == norm.node);
-            let shortcut = self.float_input(structure, id, shortcut, group);
-            let x = self.float_input(structure, norm.node, 0, group);
+            let shortcut = self.float_input(structure, id, shortcut, tile);
+            let x = self.float_input(structure, norm.node, 0, tile);
             norm.forward(params, x, Some(shortcut), &mut output[range], &mut workspace.vectors);
         } else if let Some(layer) = &structure.layers[id] {
             layer.forward(Forward {
-                images: group.images,
+                images: tile.images,
                 params,
                 x,
-                x_bits: self.bit_input(structure, id, group),
-                x2: self.float_input(structure, id, 1, group),
+                x_bits: self.bit_input(structure, id, tile),
+                x2: self.float_input(structure, id, 1, tile),
                 y: if is_bits { &mut [] } else { &mut output[range.clone()] },
                 y_bits: if is_bits { &mut output_bits[range] } else { &mut [] },
                 workspace: &mut workspace,
@@ -166,28 +166,28 @@ impl Microbatch {
         for &norm in structure.norms_in(level) {
             self.grad_sums[norm].clear(structure.norms[norm].channels());
         }
-        for group in self.groups(structure.plan.group[level]) {
+        for tile in self.tiles(structure.plan.tile[level]) {
             for &norm in structure.norms_reading(level) {
-                self.backward_norm(structure, params, norm, group);
+                self.backward_norm(structure, params, norm, tile);
             }
             for &id in structure.plan.levels[level].iter().rev() {
                 if let Some(norm) = structure.norm_index[id] {
                     let mut sums = core::mem::take(&mut self.grad_sums[norm]);
                     let step = &structure.plan.steps[id];
-                    let gy = span(step.grad, step.shape.len(), group);
+                    let gy = span(step.grad, step.shape.len(), tile);
                     let gy = &self.floats[step.grad.slot][gy];
-                    let x = self.float_input(structure, id, 0, group);
+                    let x = self.float_input(structure, id, 0, tile);
                     structure.norms[norm].sum_gradient(x, gy, &mut sums);
                     self.grad_sums[norm] = sums;
                 } else {
-                    self.backward_node(structure, params, id, group);
+                    self.backward_node(structure, params, id, tile);
                 }
             }
         }
     }
 
     /// The part of a batch normalization's backward pass that follows the sums over the batch.
-    fn backward_norm(&mut self, structure: &Structure, params: &Params, norm: usize, group: Group) {
+    fn backward_norm(&mut self, structure: &Structure, params: &Params, norm: usize, tile: Tile) {
         let id = structure.norms[norm].node;
         let step = &structure.plan.steps[id];
         let (input, send) = (step.inputs[0], step.sends[0]);
@@ -196,11 +196,11 @@ impl Microbatch {
         }
         let target = structure.plan.steps[input].grad;
         let mut gx = core::mem::take(&mut self.floats[target.slot]);
-        let range = span(target, step.shape.len(), group);
-        let gy = span(step.grad, step.shape.len(), group);
+        let range = span(target, step.shape.len(), tile);
+        let gy = span(step.grad, step.shape.len(), tile);
         let mut workspace = core::mem::take(&mut self.workspace);
         let gy = &self.floats[step.grad.slot][gy];
-        let x = self.float_input(structure, id, 0, group);
+        let x = self.float_input(structure, id, 0, tile);
         let first = send == Contribution::First;
         let factors = &mut workspace.vectors;
         structure.norms[norm].backward(params, x, gy, &mut gx[range], first, factors);
@@ -208,23 +208,23 @@ impl Microbatch {
         self.floats[target.slot] = gx;
     }
 
-    fn backward_node(&mut self, structure: &Structure, params: &Params, id: usize, group: Group) {
+    fn backward_node(&mut self, structure: &Structure, params: &Params, id: usize, tile: Tile) {
         let Some(layer) = &structure.layers[id] else { return };
         let step = &structure.plan.steps[id];
         let mut targets = [Target::default(), Target::default()];
         for (position, target) in targets.iter_mut().take(step.inputs.len()).enumerate() {
-            *target = self.take_target(structure, id, position, group);
+            *target = self.take_target(structure, id, position, tile);
         }
         let mut grads = core::mem::take(&mut self.grads);
         let mut workspace = core::mem::take(&mut self.workspace);
         let [first, second] = &mut targets;
         layer.backward(Backward {
-            images: group.images,
+            images: tile.images,
             params,
-            x: self.float_input(structure, id, 0, group),
-            x_bits: self.bit_input(structure, id, group),
-            x2: self.float_input(structure, id, 1, group),
-            gy: &self.floats[step.grad.slot][span(step.grad, step.shape.len(), group)],
+            x: self.float_input(structure, id, 0, tile),
+            x_bits: self.bit_input(structure, id, tile),
+            x2: self.float_input(structure, id, 1, tile),
+            gy: &self.floats[step.grad.slot][span(step.grad, step.shape.len(), tile)],
             gx: first.gradient(),
             gx2: second.gradient(),
             grads: &mut grads,
@@ -236,7 +236,7 @@ impl Microbatch {
         self.put_back(0, first);
         if step.reads_twice() {
             let source = &structure.plan.steps[step.inputs[0]];
-            let main = span(source.grad, source.shape.len(), group);
+            let main = span(source.grad, source.shape.len(), tile);
             let main = &mut self.floats[source.grad.slot][main];
             main.iter_mut().zip(&second.buffer[second.range.clone()]).for_each(|(a, b)| *a += b);
         }
@@ -250,7 +250,7 @@ impl Microbatch {
         structure: &Structure,
         id: usize,
         position: usize,
-        group: Group,
+        tile: Tile,
     ) -> Target {
         let step = &structure.plan.steps[id];
         let (input, send) = (step.inputs[position], step.sends[position]);
@@ -258,7 +258,7 @@ impl Microbatch {
         let computed_anyway = !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add);
         if position == 1 && step.reads_twice() || input == 0 && computed_anyway {
             let mut buffer = core::mem::take(&mut self.aside[position]);
-            buffer.resize(group.images * source.shape.len(), 0.0);
+            buffer.resize(tile.images * source.shape.len(), 0.0);
             return Target { home: Home::Aside, range: 0..buffer.len(), buffer, first: true };
         }
         if send == Contribution::Nothing {
@@ -266,7 +266,7 @@ impl Microbatch {
         }
         let slot = source.grad.slot;
         let buffer = core::mem::take(&mut self.floats[slot]);
-        let range = span(source.grad, source.shape.len(), group);
+        let range = span(source.grad, source.shape.len(), tile);
         Target { home: Home::Slot(slot), buffer, range, first: send == Contribution::First }
     }
 
@@ -278,41 +278,35 @@ impl Microbatch {
         }
     }
 
-    /// The current images in groups of at most `size`.
-    fn groups(&self, size: usize) -> impl Iterator<Item = Group> + use<> {
+    /// The current images in tiles of at most `size`.
+    fn tiles(&self, size: usize) -> impl Iterator<Item = Tile> + use<> {
         let total = self.images;
-        (0..total).step_by(size).map(move |start| Group { start, images: size.min(total - start) })
+        (0..total).step_by(size).map(move |start| Tile { start, images: size.min(total - start) })
     }
 
     /// Input `position` of a node as floats; empty where there is none or it is a bit map.
-    fn float_input(
-        &self,
-        structure: &Structure,
-        id: usize,
-        position: usize,
-        group: Group,
-    ) -> &[f32] {
+    fn float_input(&self, structure: &Structure, id: usize, position: usize, tile: Tile) -> &[f32] {
         let Some(&input) = structure.plan.steps[id].inputs.get(position) else { return &[] };
         if matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
         let source = &structure.plan.steps[input];
-        &self.floats[source.value.slot][span(source.value, source.len, group)]
+        &self.floats[source.value.slot][span(source.value, source.len, tile)]
     }
 
-    fn bit_input(&self, structure: &Structure, id: usize, group: Group) -> &[u64] {
+    fn bit_input(&self, structure: &Structure, id: usize, tile: Tile) -> &[u64] {
         let Some(&input) = structure.plan.steps[id].inputs.first() else { return &[] };
         if !matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
         let source = &structure.plan.steps[input];
-        &self.bits[source.value.slot][span(source.value, source.len, group)]
+        &self.bits[source.value.slot][span(source.value, source.len, tile)]
     }
 }
 
-/// Images of a microbatch that are worked on together.
+/// Images of a microbatch that are worked on together, so that what one operation writes is in the cache for the next.
 #[derive(Clone, Copy)]
-struct Group {
+struct Tile {
     start: usize,
     images: usize,
 }
@@ -341,8 +335,8 @@ impl Target {
     }
 }
 
-/// Elements of a group of images in a buffer with `len` elements for each image.
-fn span(place: Place, len: usize, group: Group) -> core::ops::Range<usize> {
-    let first = if place.whole { group.start * len } else { 0 };
-    first..first + group.images * len
+/// Elements of a tile of images in a buffer with `len` elements for each image.
+fn span(place: Place, len: usize, tile: Tile) -> core::ops::Range<usize> {
+    let first = if place.whole { tile.start * len } else { 0 };
+    first..first + tile.images * len
 }

@@ -2,7 +2,7 @@
 //!
 //! Batch statistics are the only values that need the whole batch, so they cut the graph into
 //! levels: a batch normalization and all that follows it lies one level above its input. Within a
-//! level a microbatch of the batch is worked through a few images at a time, operation by operation, so
+//! level a microbatch of the batch is worked through in tiles of a few images, operation by operation, so
 //! that what one operation writes the next one still finds in the cache. An activation that no
 //! other level and no backward pass reads has no buffer for the whole microbatch, only for those images.
 
@@ -10,14 +10,14 @@
 
 use onebit_model::{Element, Graph, NodeId, Op, Shape, Shift, Threshold, bits};
 
-/// Pixels that a group of images should have together, so that matrix products are large enough.
-const GROUP_PIXELS: usize = 1024;
+/// Pixels that a tile of images should have together, so that matrix products are large enough.
+const TILE_PIXELS: usize = 1024;
 
 /// Where an activation or gradient lives in a microbatch's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) slot: usize,
-    /// Whether the slot holds all images of the microbatch or only the current group.
+    /// Whether the slot holds all images of the microbatch or only the current tile.
     pub(crate) whole: bool,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Plan {
     /// Nodes of each level in evaluation order.
     pub(crate) levels: Vec<Vec<usize>>,
     /// Images worked on at a time in each level.
-    pub(crate) group: Vec<usize>,
+    pub(crate) tile: Vec<usize>,
     /// Floats of each slot.
     pub(crate) slots: Vec<usize>,
     /// Words of each bit slot (always whole).
@@ -78,14 +78,15 @@ impl Plan {
         let depth = level.iter().max().map_or(0, |l| l + 1);
         let mut by_level = vec![Vec::new(); depth];
         level.iter().enumerate().for_each(|(id, &l)| by_level[l].push(id));
-        let group: Vec<usize> = by_level.iter().map(|ids| group(ids, shapes, microbatch)).collect();
-        let mut places =
-            Places { group: &group, microbatch, slots: Vec::new(), bit_slots: Vec::new() };
-        let values = values(graph, shapes, &level, observed, &mut places);
+        let tile: Vec<usize> =
+            by_level.iter().map(|ids| images_per_tile(ids, shapes, microbatch)).collect();
+        let mut allocator =
+            SlotAllocator { tile: &tile, microbatch, slots: Vec::new(), bit_slots: Vec::new() };
+        let values = values(graph, shapes, &level, observed, &mut allocator);
         let alias = aliases(graph);
-        let grads = grads(graph, shapes, &level, &alias, &mut places);
+        let grads = grads(graph, shapes, &level, &alias, &mut allocator);
         let sends = sends(graph, &level, &by_level, &alias);
-        let (slots, bit_slots) = (places.slots, places.bit_slots);
+        let (slots, bit_slots) = (allocator.slots, allocator.bit_slots);
         let steps = graph.nodes.iter().enumerate().map(|(id, node)| Step {
             inputs: node.inputs.iter().map(|i| i.0).collect(),
             shape: shapes[id],
@@ -94,7 +95,7 @@ impl Plan {
             grad: grads[id],
             sends: sends[id].clone(),
         });
-        Plan { steps: steps.collect(), levels: by_level, group, slots, bit_slots }
+        Plan { steps: steps.collect(), levels: by_level, tile, slots, bit_slots }
     }
 }
 
@@ -108,9 +109,9 @@ fn levels(graph: &Graph) -> Vec<usize> {
     level
 }
 
-fn group(ids: &[usize], shapes: &[Shape], microbatch: usize) -> usize {
+fn images_per_tile(ids: &[usize], shapes: &[Shape], microbatch: usize) -> usize {
     let pixels = ids.iter().map(|&id| shapes[id].pixels()).max().unwrap_or(1);
-    (GROUP_PIXELS / pixels).clamp(1, microbatch)
+    (TILE_PIXELS / pixels).clamp(1, microbatch)
 }
 
 fn stored_len(shape: Shape) -> usize {
@@ -120,15 +121,15 @@ fn stored_len(shape: Shape) -> usize {
     }
 }
 
-/// Hands out slots; those for one group of images are shared between levels.
-struct Places<'a> {
-    group: &'a [usize],
+/// Hands out slots; those for one tile of images are shared between levels.
+struct SlotAllocator<'a> {
+    tile: &'a [usize],
     microbatch: usize,
     slots: Vec<usize>,
     bit_slots: Vec<usize>,
 }
 
-impl Places<'_> {
+impl SlotAllocator<'_> {
     fn whole(&mut self, len: usize) -> Place {
         self.slots.push(len.saturating_mul(self.microbatch));
         Place { slot: self.slots.len() - 1, whole: true }
@@ -139,8 +140,8 @@ impl Places<'_> {
         Place { slot: self.bit_slots.len() - 1, whole: true }
     }
 
-    /// The next shared slot of `shared`, grown to hold a group of that level.
-    fn group(&mut self, shared: &mut SharedSlots, level: usize, len: usize) -> Place {
+    /// The next shared slot of `shared`, grown to hold a tile of that level.
+    fn tile(&mut self, shared: &mut SharedSlots, level: usize, len: usize) -> Place {
         let position = shared.used[level];
         shared.used[level] += 1;
         if position == shared.slots.len() {
@@ -148,7 +149,7 @@ impl Places<'_> {
             shared.slots.push(self.slots.len() - 1);
         }
         let slot = shared.slots[position];
-        self.slots[slot] = self.slots[slot].max(len.saturating_mul(self.group[level]));
+        self.slots[slot] = self.slots[slot].max(len.saturating_mul(self.tile[level]));
         Place { slot, whole: false }
     }
 }
@@ -163,9 +164,9 @@ fn values(
     shapes: &[Shape],
     level: &[usize],
     observed: &[NodeId],
-    places: &mut Places<'_>,
+    allocator: &mut SlotAllocator<'_>,
 ) -> Vec<Place> {
-    let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; places.group.len()] };
+    let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; allocator.tile.len()] };
     let last = graph.nodes.len() - 1;
     let mut kept = vec![false; graph.nodes.len()];
     kept[0] = true;
@@ -177,9 +178,9 @@ fn values(
         }
     }
     let place = |id: usize| match (shapes[id].element, kept[id]) {
-        (Element::Bit, _) => places.bits(stored_len(shapes[id])),
-        (Element::Float, true) => places.whole(shapes[id].len()),
-        (Element::Float, false) => places.group(&mut shared, level[id], shapes[id].len()),
+        (Element::Bit, _) => allocator.bits(stored_len(shapes[id])),
+        (Element::Float, true) => allocator.whole(shapes[id].len()),
+        (Element::Float, false) => allocator.tile(&mut shared, level[id], shapes[id].len()),
     };
     (0..graph.nodes.len()).map(place).collect()
 }
@@ -230,7 +231,7 @@ fn grads(
     shapes: &[Shape],
     level: &[usize],
     alias: &[usize],
-    places: &mut Places<'_>,
+    allocator: &mut SlotAllocator<'_>,
 ) -> Vec<Place> {
     let mut kept = vec![false; graph.nodes.len()];
     kept[alias[graph.nodes.len() - 1]] = true;
@@ -243,13 +244,13 @@ fn grads(
         }
         kept[alias[id]] |= is_norm || level[alias[id]] != level[id];
     }
-    let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; places.group.len()] };
+    let mut shared = SharedSlots { slots: Vec::new(), used: vec![0; allocator.tile.len()] };
     let mut own: Vec<Option<Place>> = vec![None; graph.nodes.len()];
     for id in (0..graph.nodes.len()).filter(|&id| alias[id] == id) {
         own[id] = Some(if kept[id] {
-            places.whole(shapes[id].len())
+            allocator.whole(shapes[id].len())
         } else {
-            places.group(&mut shared, level[id], shapes[id].len())
+            allocator.tile(&mut shared, level[id], shapes[id].len())
         });
     }
     let nowhere = Place { slot: usize::MAX, whole: false };

@@ -49,7 +49,7 @@ pub(crate) enum Pass {
     Predict,
 }
 
-/// Views of a group of images in the forward pass. Maps are NHWC.
+/// Views of a tile of images in the forward pass. Maps are NHWC.
 pub(crate) struct Forward<'a> {
     pub(crate) images: usize,
     pub(crate) params: &'a Params,
@@ -63,7 +63,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) workspace: &'a mut Workspace,
 }
 
-/// Views of a group of images in the backward pass.
+/// Views of a tile of images in the backward pass.
 pub(crate) struct Backward<'a> {
     pub(crate) images: usize,
     pub(crate) params: &'a Params,

@@ -1,4 +1,4 @@
-//! Convolutions of stride 1 without copies of windows (im2col): the images of a group are laid into one
+//! Convolutions of stride 1 without copies of windows (im2col): the images of a tile are laid into one
 //! padded array, so that the k*C values under one row of the window lie side by side and k products
 //! over that array make the convolution. Neighbouring rows and images share their padding.
 
@@ -67,7 +67,7 @@ impl Window {
     }
 }
 
-/// Pixels of a group of images with shared padding: `padding` pixels behind every row and rows
+/// Pixels of a tile of images with shared padding: `padding` pixels behind every row and rows
 /// behind every image, and as much before the first and after the last.
 struct Padded {
     images: usize,

@@ -25,8 +25,8 @@ pub(crate) struct Microbatch {
     pub(crate) moments: Vec<Moments>,
     pub(crate) grad_sums: Vec<GradSums>,
     workspace: Workspace,
-    /// For each input position.
-    aside: [Vec<f32>; 2],
+    /// Scratch gradients, one for each input position.
+    scratch_grads: [Vec<f32>; 2],
 }
 
 impl Microbatch {
@@ -45,7 +45,7 @@ impl Microbatch {
             moments: vec![Moments::default(); structure.norms.len()],
             grad_sums: vec![GradSums::default(); structure.norms.len()],
             workspace: Workspace::default(),
-            aside: [Vec::new(), Vec::new()],
+            scratch_grads: [Vec::new(), Vec::new()],
         })
     }
 
@@ -244,7 +244,7 @@ impl Microbatch {
     }
 
     /// Takes the gradient buffer of an input out of the microbatch, so that a layer can write to it. The second
-    /// gradient of an input that is read twice, and one that nobody needs, go to a buffer aside.
+    /// gradient of an input that is read twice, and one that nobody needs, go to a scratch gradient.
     fn take_target(
         &mut self,
         structure: &Structure,
@@ -257,9 +257,9 @@ impl Microbatch {
         let source = &structure.plan.steps[input];
         let computed_anyway = !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add);
         if position == 1 && step.reads_twice() || input == 0 && computed_anyway {
-            let mut buffer = core::mem::take(&mut self.aside[position]);
+            let mut buffer = core::mem::take(&mut self.scratch_grads[position]);
             buffer.resize(tile.images * source.shape.len(), 0.0);
-            return Target { home: Home::Aside, range: 0..buffer.len(), buffer, first: true };
+            return Target { owner: Owner::Scratch, range: 0..buffer.len(), buffer, first: true };
         }
         if send == Contribution::Nothing {
             return Target::default();
@@ -267,14 +267,14 @@ impl Microbatch {
         let slot = source.grad.slot;
         let buffer = core::mem::take(&mut self.floats[slot]);
         let range = span(source.grad, source.shape.len(), tile);
-        Target { home: Home::Slot(slot), buffer, range, first: send == Contribution::First }
+        Target { owner: Owner::Slot(slot), buffer, range, first: send == Contribution::First }
     }
 
     fn put_back(&mut self, position: usize, target: Target) {
-        match target.home {
-            Home::Slot(slot) => self.floats[slot] = target.buffer,
-            Home::Aside => self.aside[position] = target.buffer,
-            Home::Nowhere => {}
+        match target.owner {
+            Owner::Slot(slot) => self.floats[slot] = target.buffer,
+            Owner::Scratch => self.scratch_grads[position] = target.buffer,
+            Owner::Nobody => {}
         }
     }
 
@@ -313,17 +313,18 @@ struct Tile {
 
 /// Where a gradient buffer belongs.
 #[derive(Default)]
-enum Home {
+enum Owner {
     Slot(usize),
-    Aside,
+    /// The scratch gradient of the input position.
+    Scratch,
     #[default]
-    Nowhere,
+    Nobody,
 }
 
 /// A gradient buffer while a layer writes to it.
 #[derive(Default)]
 struct Target {
-    home: Home,
+    owner: Owner,
     buffer: Vec<f32>,
     range: core::ops::Range<usize>,
     first: bool,

@@ -7,7 +7,7 @@ use anyhow::Context;
 use onebit::{Error, Evaluation, Model, hardware_threads, thread_pool, trained};
 use onebit_model::Verified;
 use onebit_model::file::Weights;
-use onebit_pack::prove::Report;
+use onebit_pack::agreement::Report;
 
 use crate::dataset;
 use crate::model_file;
@@ -62,7 +62,7 @@ pub(crate) fn agreement(
 ) -> anyhow::Result<Report> {
     let data = dataset::open(&weights.graph, spec, None)?;
     let mut progress = Progress::new("verify", data.images.len() as u64);
-    let report = trained::prove(weights, model, &data, &mut |report| {
+    let report = trained::agreement(weights, model, &data, &mut |report| {
         progress.at(report.images, &format!("{} with a flipped sign", report.flipped_images));
     });
     named(path, report)

@@ -5,7 +5,7 @@ use std::path::Path;
 use onebit::{Evaluation, Model};
 use onebit_model::Verified;
 use onebit_model::file::Weights;
-use onebit_pack::prove::Report;
+use onebit_pack::agreement::Report;
 
 use crate::failure::{Code, Failure};
 

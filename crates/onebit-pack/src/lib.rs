@@ -6,6 +6,7 @@
 //! reads checkpoints of PyTorch instead.
 #![forbid(unsafe_code)]
 
+pub mod agreement;
 mod error;
 pub mod export;
 pub mod fold;
@@ -15,12 +16,11 @@ pub mod int8;
 mod io;
 mod lower;
 mod pack;
-pub mod prove;
 
+pub use agreement::{Agreement, Disagreement, Observed};
 pub use error::PackError;
 pub use inspect::{Inspection, Layer, Totals};
 pub use io::read_checkpoint_file;
 pub use lower::lower;
 pub use onebit_files::{Loaded, load_weights, write_atomic};
 pub use pack::pack_weights;
-pub use prove::{Agreement, Disagreement, Observed};

@@ -7,7 +7,7 @@ use onebit_data::Batch;
 use onebit_engine::{Engine, Options, Scratch};
 use onebit_model::file::Weights;
 use onebit_model::{Graph, Verified};
-use onebit_pack::prove::Report;
+use onebit_pack::agreement::Report;
 use onebit_pack::{Agreement, Observed};
 use onebit_train::{Net, NetConfig, TrainError};
 use rayon::prelude::*;
@@ -47,7 +47,7 @@ pub fn evaluate(
 ///
 /// # Errors
 /// More than rounding explains, or an image for which either gives logits that are not finite numbers.
-pub fn prove(
+pub fn agreement(
     weights: &Verified<Weights>,
     model: &Model,
     data: &Unlabelled,

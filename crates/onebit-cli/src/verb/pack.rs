@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use onebit::Model;
 use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
-use onebit_pack::prove::Report;
+use onebit_pack::agreement::Report;
 use serde::Serialize;
 
 use crate::failure::Failure;

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::PackError;
-use crate::prove::Moments;
+use crate::agreement::Moments;
 
 /// Share of the predictions that 8-bit layers may change unless another one is asked for.
 pub const MAX_CHANGED_SHARE: f64 = 0.01;

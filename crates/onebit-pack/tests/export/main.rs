@@ -12,9 +12,9 @@ use onebit_model::{
     Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Precision, Shift, Slope,
     Statistics, Threshold, Verified, WeightScale, bits,
 };
+use onebit_pack::agreement::Report;
 use onebit_pack::export::to_onnx;
 use onebit_pack::int8::{self, Layers, Quantized, Ranges};
-use onebit_pack::prove::Report;
 use onebit_pack::{Agreement, Disagreement, Observed, lower};
 use onebit_testing::{Random, balance_signs, balanced_weights, random_seed};
 use rten::{ModelOptions, Value};

@@ -5,7 +5,7 @@
 use onebit_model::{
     Geometry, Graph, Node, NodeId, Normalization, Op, PadValue, Threshold, WeightScale,
 };
-use onebit_pack::prove::{MAX_FLIPPED_SHARE, MAX_LOGIT_DIFFERENCE};
+use onebit_pack::agreement::{MAX_FLIPPED_SHARE, MAX_LOGIT_DIFFERENCE};
 use onebit_pack::{Agreement, Disagreement, Observed};
 
 /// Two sign nodes of one word each, three logits.

@@ -1,4 +1,4 @@
-//! Does the engine compute what the trainer computed?
+//! The agreement of trainer and engine: does one compute what the other computed?
 //!
 //! A sum that is rounded in another order can flip a sign that sits on its threshold, and one flip moves the logits
 //! of its image visibly. So sign patterns are compared first. Where all of them agree, both programs evaluate the

@@ -45,7 +45,7 @@ pub struct Agreement {
     signs_per_image: u64,
     not_comparable: Option<String>,
     max_difference: f64,
-    logits: Moments,
+    logits: LogitStatistics,
 }
 
 /// Flips of one sign node.
@@ -142,7 +142,7 @@ impl Agreement {
             signs_per_image: 0,
             not_comparable: None,
             max_difference: 0.0,
-            logits: Moments::default(),
+            logits: LogitStatistics::default(),
         };
         for (node, shape) in signs {
             agreement.nodes.push(NodeFlips { node: node.name.clone(), bits: 0, first: 0 });
@@ -279,15 +279,15 @@ fn same_top1(trainer: &[f32], engine: &[f32]) -> bool {
     trainer.iter().zip(engine).any(|(&t, &e)| t == t_max && e == e_max)
 }
 
-/// Mean and variance in one pass (Welford).
+/// Mean and variance of logits in one pass (Welford).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moments {
+pub(crate) struct LogitStatistics {
     count: f64,
     mean: f64,
     squares: f64,
 }
 
-impl Moments {
+impl LogitStatistics {
     pub(crate) fn add(&mut self, value: f64) {
         self.count += 1.0;
         let before = value - self.mean;

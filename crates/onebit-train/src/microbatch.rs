@@ -7,7 +7,7 @@ use std::collections::TryReserveError;
 
 use onebit_model::Op;
 
-use crate::op::batch_norm::{GradSums, Moments};
+use crate::op::batch_norm::{BatchStatistics, GradSums};
 use crate::op::{Backward, Forward, Gradient, Pass, Workspace};
 use crate::params::{Params, filled};
 use crate::plan::{Contribution, Place};
@@ -22,7 +22,7 @@ pub(crate) struct Microbatch {
     /// Raw gradients of all parameters over this microbatch.
     pub(crate) grads: Vec<Vec<f32>>,
     /// For each batch normalization, by its position in [`Structure::norms`].
-    pub(crate) moments: Vec<Moments>,
+    pub(crate) statistics: Vec<BatchStatistics>,
     pub(crate) grad_sums: Vec<GradSums>,
     workspace: Workspace,
     /// Scratch gradients, one for each input position.
@@ -42,7 +42,7 @@ impl Microbatch {
             floats: slots.collect::<Result<_, _>>()?,
             bits: bit_slots.collect::<Result<_, _>>()?,
             grads: grads.collect::<Result<_, _>>()?,
-            moments: vec![Moments::default(); structure.norms.len()],
+            statistics: vec![BatchStatistics::default(); structure.norms.len()],
             grad_sums: vec![GradSums::default(); structure.norms.len()],
             workspace: Workspace::default(),
             scratch_grads: [Vec::new(), Vec::new()],
@@ -103,7 +103,7 @@ impl Microbatch {
     ) {
         let readers = if pass == Pass::Train { structure.norms_reading(level) } else { &[] };
         for &norm in readers {
-            self.moments[norm].clear(structure.norms[norm].channels());
+            self.statistics[norm].clear(structure.norms[norm].channels());
         }
         for tile in self.tiles(structure.plan.tile[level]) {
             for &id in &structure.plan.levels[level] {
@@ -111,7 +111,7 @@ impl Microbatch {
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
                     let step = &structure.plan.steps[id];
                     let x = span(step.value, step.len, tile);
-                    self.moments[norm].add(&self.floats[step.value.slot][x]);
+                    self.statistics[norm].add(&self.floats[step.value.slot][x]);
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::feasible::{net_bytes, no_memory};
 use crate::loss::{self, Loss};
 use crate::microbatch::Microbatch;
 use crate::op::Pass;
-use crate::op::batch_norm::Moments;
+use crate::op::batch_norm::BatchStatistics;
 use crate::params::{Parameter, Params, initial};
 use crate::structure::Structure;
 
@@ -218,14 +218,14 @@ impl Net {
         for level in 0..structure.plan.levels.len() {
             if pass == Pass::Train {
                 for &n in &structure.norms_in[level] {
-                    let mut moments = Moments::default();
-                    moments.clear(structure.norms[n].channels());
+                    let mut statistics = BatchStatistics::default();
+                    statistics.clear(structure.norms[n].channels());
                     microbatches
                         .iter()
                         .filter(|m| m.images > 0)
-                        .for_each(|m| moments.merge(&m.moments[n]));
-                    assert!(moments.count() > 1.0, "a batch of more than 1 value per channel");
-                    structure.norms[n].use_batch(&moments, params);
+                        .for_each(|m| statistics.merge(&m.statistics[n]));
+                    assert!(statistics.count() > 1.0, "a batch of more than 1 value per channel");
+                    structure.norms[n].use_batch(&statistics, params);
                 }
             }
             let (params, structure) = (&*params, &*structure);

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::PackError;
-use crate::agreement::Moments;
+use crate::agreement::LogitStatistics;
 
 /// Share of the predictions that 8-bit layers may change unless another one is asked for.
 pub const MAX_CHANGED_SHARE: f64 = 0.01;
@@ -13,7 +13,7 @@ pub struct Comparison {
     changed: u64,
     right: [u64; 2],
     max_difference: f64,
-    logits: Moments,
+    logits: LogitStatistics,
 }
 
 /// What 8-bit layers change.

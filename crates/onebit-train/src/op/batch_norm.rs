@@ -28,13 +28,13 @@ pub(crate) struct BatchNorm {
 
 /// Mean and summed squared deviation of each channel over some pixels.
 #[derive(Clone, Default)]
-pub(crate) struct Moments {
+pub(crate) struct BatchStatistics {
     count: f64,
     mean: Vec<f64>,
     deviation: Vec<f64>,
     block: Vec<f32>,
     total: Vec<f64>,
-    group_mean: Vec<f64>,
+    tile_mean: Vec<f64>,
     rounded: Vec<f32>,
 }
 
@@ -46,10 +46,10 @@ pub(crate) struct GradSums {
     block: Vec<f32>,
 }
 
-impl Moments {
+impl BatchStatistics {
     pub(crate) fn clear(&mut self, channels: usize) {
         self.count = 0.0;
-        for values in [&mut self.mean, &mut self.deviation, &mut self.total, &mut self.group_mean] {
+        for values in [&mut self.mean, &mut self.deviation, &mut self.total, &mut self.tile_mean] {
             values.clear();
             values.resize(channels, 0.0);
         }
@@ -61,26 +61,26 @@ impl Moments {
     pub(crate) fn add(&mut self, x: &[f32]) {
         let channels = self.mean.len();
         let count = (x.len() / channels) as f64;
-        self.group_mean.fill(0.0);
-        sum_blocks(x, &mut self.block, &mut self.group_mean, |value, _| value);
-        self.group_mean.iter_mut().for_each(|m| *m /= count);
+        self.tile_mean.fill(0.0);
+        sum_blocks(x, &mut self.block, &mut self.tile_mean, |value, _| value);
+        self.tile_mean.iter_mut().for_each(|m| *m /= count);
         self.rounded.clear();
-        self.rounded.extend(self.group_mean.iter().map(|m| *m as f32));
+        self.rounded.extend(self.tile_mean.iter().map(|m| *m as f32));
         self.total.fill(0.0);
         let rounded = &self.rounded;
         sum_blocks(x, &mut self.block, &mut self.total, |value, c| {
             (value - rounded[c]) * (value - rounded[c])
         });
         for c in 0..channels {
-            let rounding = f64::from(self.rounded[c]) - self.group_mean[c];
+            let rounding = f64::from(self.rounded[c]) - self.tile_mean[c];
             let deviation = self.total[c] - count * rounding * rounding;
-            self.merge_channel(c, count, self.group_mean[c], deviation);
+            self.merge_channel(c, count, self.tile_mean[c], deviation);
         }
         self.count += count;
     }
 
     /// Adds the pixels that `other` has seen.
-    pub(crate) fn merge(&mut self, other: &Moments) {
+    pub(crate) fn merge(&mut self, other: &BatchStatistics) {
         if other.count > 0.0 {
             for c in 0..self.mean.len() {
                 self.merge_channel(c, other.count, other.mean[c], other.deviation[c]);
@@ -161,18 +161,18 @@ impl BatchNorm {
     }
 
     /// Takes the batch's statistics and moves the running ones towards them (unbiased variance).
-    pub(crate) fn use_batch(&mut self, moments: &Moments, params: &mut Params) {
-        let count = moments.count;
+    pub(crate) fn use_batch(&mut self, statistics: &BatchStatistics, params: &mut Params) {
+        let count = statistics.count;
         for c in 0..self.channels {
-            let variance = moments.deviation[c].max(0.0) / count;
-            self.mean[c] = moments.mean[c] as f32;
+            let variance = statistics.deviation[c].max(0.0) / count;
+            self.mean[c] = statistics.mean[c] as f32;
             self.inverse_std[c] = (1.0 / (variance + f64::from(BATCH_NORM_EPS)).sqrt()) as f32;
-            let unbiased = moments.deviation[c].max(0.0) / (count - 1.0).max(1.0);
+            let unbiased = statistics.deviation[c].max(0.0) / (count - 1.0).max(1.0);
             let mut blend = |index: usize, new: f64| {
                 let old = &mut params.entries[index].value[c];
                 *old = (1.0 - MOMENTUM) * *old + MOMENTUM * new as f32;
             };
-            blend(self.param + 2, moments.mean[c]);
+            blend(self.param + 2, statistics.mean[c]);
             blend(self.param + 3, unbiased);
         }
     }

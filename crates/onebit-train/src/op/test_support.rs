@@ -2,7 +2,7 @@
 
 use onebit_model::{Shape, bits};
 
-use super::batch_norm::{BatchNorm, GradSums, Moments};
+use super::batch_norm::{BatchNorm, BatchStatistics, GradSums};
 use super::{Backward, Forward, Gradient, Layer, Pass, Workspace};
 use crate::params::Params;
 
@@ -87,13 +87,13 @@ pub(super) fn normalize(
     shape: Shape,
 ) -> Outcome {
     let (x, gy) = (inputs.x, inputs.gy);
-    let mut total = Moments::default();
+    let mut total = BatchStatistics::default();
     total.clear(shape.channels);
     for image in x.chunks(shape.len()) {
-        let mut moments = Moments::default();
-        moments.clear(shape.channels);
-        moments.add(image);
-        total.merge(&moments);
+        let mut statistics = BatchStatistics::default();
+        statistics.clear(shape.channels);
+        statistics.add(image);
+        total.merge(&statistics);
     }
     norm.use_batch(&total, &mut params);
     let mut y = vec![f32::NAN; x.len()];

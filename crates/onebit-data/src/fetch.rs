@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use onebit_files::hex;
 
 use crate::Error;
+use crate::download_plan::{Content, Download, DownloadPlan, Packing};
 use crate::files::open_regular;
 use crate::gzip::{GZIP_MAGIC, find_plain_or_gz};
-use crate::recipe::{Content, Download, Packing, Recipe};
 use crate::sets::SETS;
 use crate::staging::Staging;
 use onebit_files::{shown, shown_within};
@@ -54,12 +54,12 @@ pub fn fetch(
     source: &Source,
     progress: &mut Progress<'_>,
 ) -> Result<PathBuf, Error> {
-    let recipe = SETS.iter().find(|set| set.name == name).and_then(|set| set.recipe.as_ref());
-    match recipe {
-        Some(recipe) => recipe.fetch(data_dir, source, progress),
+    let plan = SETS.iter().find(|set| set.name == name).and_then(|set| set.download_plan.as_ref());
+    match plan {
+        Some(plan) => plan.fetch(data_dir, source, progress),
         None => {
             let names: Vec<&str> =
-                SETS.iter().filter(|set| set.recipe.is_some()).map(|set| set.name).collect();
+                SETS.iter().filter(|set| set.download_plan.is_some()).map(|set| set.name).collect();
             Err(Error::setting(
                 "data set to fetch",
                 format!("`{}`", shown(name)),
@@ -69,7 +69,7 @@ pub fn fetch(
     }
 }
 
-impl Recipe<'_> {
+impl DownloadPlan<'_> {
     /// Brings this set into `data_dir` and returns its folder there; see [`fetch`].
     ///
     /// # Errors

@@ -25,6 +25,8 @@ mod data_dir;
 #[cfg(feature = "datasets")]
 mod dataset;
 mod decode;
+#[cfg(feature = "datasets")]
+mod download_plan;
 mod error;
 #[cfg(feature = "datasets")]
 mod fetch;
@@ -51,8 +53,6 @@ mod orientation;
 mod preprocess;
 pub mod random;
 #[cfg(feature = "datasets")]
-mod recipe;
-#[cfg(feature = "datasets")]
 mod registry;
 #[cfg(feature = "datasets")]
 mod sample;
@@ -77,6 +77,7 @@ pub use self::{
     cifar::read_cifar10,
     data_dir::data_dir,
     dataset::{Dataset, OpenOptions, ReadCost, Split, Subset},
+    download_plan::{Content, Download, DownloadPlan, Packing},
     fetch::{Progress, Source, fetch},
     folder::{Folder, same_images},
     idx::{IdxImages, read_idx, read_idx_images, read_idx_labels},
@@ -84,7 +85,6 @@ pub use self::{
     loader::{Batch, Batches, Loader, LoaderConfig},
     memory::InMemory,
     npy::{read_npy_f32, write_npy_f32},
-    recipe::{Content, Download, Packing, Recipe},
     registry::{open, path},
     sample::sample_idx,
 };

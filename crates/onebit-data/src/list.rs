@@ -46,7 +46,7 @@ pub fn list(data_dir: &Path) -> Vec<Listing> {
         train: set.train,
         test: set.test,
         shape: set.shape,
-        bytes: set.recipe.map_or(0, |recipe| recipe.bytes()),
+        bytes: set.download_plan.map_or(0, |plan| plan.bytes()),
         licence: set.licence,
         state: state(set, &data_dir.join(set.name)),
     };
@@ -54,10 +54,10 @@ pub fn list(data_dir: &Path) -> Vec<Listing> {
 }
 
 fn state(set: &crate::sets::Set, folder: &Path) -> SetState {
-    let Some(recipe) = &set.recipe else {
+    let Some(plan) = &set.download_plan else {
         return SetState::Bundled;
     };
-    let whole = recipe.contents().all(|content| {
+    let whole = plan.contents().all(|content| {
         let metadata = folder.join(content.file).metadata();
         metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == content.bytes)
     });

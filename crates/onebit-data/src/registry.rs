@@ -59,8 +59,8 @@ pub(crate) fn open_to_check(spec: &str, data_dir: Option<&Path>) -> Result<Vec<T
     let splits = if named[0] == named[1] { &named[..1] } else { &named[..] };
     let name = split_of(spec, Split::Train).0;
     let set = SETS.iter().find(|set| set.name == name);
-    if let Some((set, recipe)) = set.and_then(|set| Some((set, set.recipe?))) {
-        recipe.verify(&set_folder(set, data_dir)?)?;
+    if let Some((set, plan)) = set.and_then(|set| Some((set, set.download_plan?))) {
+        plan.verify(&set_folder(set, data_dir)?)?;
     }
     let mut opened: Vec<ToCheck> = Vec::new();
     for &split in splits {
@@ -177,10 +177,10 @@ mod tests {
     fn every_set_has_a_name_of_its_own_and_sound_checksums() {
         for (i, set) in SETS.iter().enumerate() {
             assert!(SETS.iter().skip(i + 1).all(|other| other.name != set.name));
-            let Some(recipe) = set.recipe else { continue };
-            assert_eq!(recipe.name, set.name);
-            assert!(recipe.base.starts_with("http://"));
-            for content in recipe.contents() {
+            let Some(plan) = set.download_plan else { continue };
+            assert_eq!(plan.name, set.name);
+            assert!(plan.base.starts_with("http://"));
+            for content in plan.contents() {
                 assert_eq!(content.sha256.len(), 64);
                 assert!(content.sha256.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')));
             }

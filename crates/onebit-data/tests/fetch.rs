@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread;
 
 use common::gzip;
-use onebit_data::{Content, Download, Error, Packing, Recipe, Source, fetch, list};
+use onebit_data::{Content, Download, DownloadPlan, Error, Packing, Source, fetch, list};
 
 const HELLO: Content<'_> = Content {
     file: "hello.txt",
@@ -23,7 +23,7 @@ const ABC: Content<'_> = Content {
     bytes: 3,
     sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
 };
-const TWO_FILES: Recipe<'_> = Recipe {
+const TWO_FILES: DownloadPlan<'_> = DownloadPlan {
     name: "words",
     base: "http://127.0.0.1:9",
     downloads: &[
@@ -31,7 +31,7 @@ const TWO_FILES: Recipe<'_> = Recipe {
         Download { file: "abc.txt.gz", packing: Packing::Gzip, contents: &[ABC] },
     ],
 };
-const ARCHIVE: Recipe<'_> = Recipe {
+const ARCHIVE: DownloadPlan<'_> = DownloadPlan {
     name: "words",
     base: "http://127.0.0.1:9",
     downloads: &[Download {
@@ -86,10 +86,8 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-fn get(recipe: &Recipe<'_>, data: &Path, source: &Source) -> Result<(), Error> {
-    recipe
-        .fetch(data, source, &mut |_, _, _| {})
-        .map(|folder| assert!(recipe.verify(&folder).is_ok()))
+fn get(plan: &DownloadPlan<'_>, data: &Path, source: &Source) -> Result<(), Error> {
+    plan.fetch(data, source, &mut |_, _, _| {}).map(|folder| assert!(plan.verify(&folder).is_ok()))
 }
 
 fn tar_gz(members: &[(&str, &[u8])]) -> Vec<u8> {

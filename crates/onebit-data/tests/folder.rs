@@ -281,7 +281,7 @@ mod special {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use onebit_data::{Recipe, Source, fetch, list_images, load_for_network};
+    use onebit_data::{DownloadPlan, Source, fetch, list_images, load_for_network};
 
     fn fifo(root: &Path, name: &str) {
         let path = root.join(name);
@@ -362,8 +362,8 @@ mod special {
         let source = Source::Dir(from.path().to_owned());
         let fetched = fetch("cifar10", data.path(), &source, &mut |_, _, _| {});
         refuses(fetched, &["cifar-10-binary.tar.gz: is a named pipe"]);
-        let recipe = Recipe { name: "cifar10", base: "http://127.0.0.1:9", downloads: &[] };
-        assert!(recipe.verify(&data.path().join("cifar10")).is_ok());
+        let plan = DownloadPlan { name: "cifar10", base: "http://127.0.0.1:9", downloads: &[] };
+        assert!(plan.verify(&data.path().join("cifar10")).is_ok());
         let options =
             OpenOptions { data_dir: Some(data.path().to_owned()), ..OpenOptions::default() };
         refuses(open("cifar10", Split::Test, &options), &["batches.meta.txt: is a named pipe"]);

@@ -1,6 +1,6 @@
 use crate::cifar;
 use crate::sets::Set;
-use crate::{Content, Download, Packing, Recipe};
+use crate::{Content, Download, DownloadPlan, Packing};
 
 pub(crate) const SET: Set = Set {
     name: "cifar10",
@@ -10,7 +10,7 @@ pub(crate) const SET: Set = Set {
     test: 10_000,
     shape: [3, 32, 32],
     licence: "no licence stated, by Alex Krizhevsky, Vinod Nair and Geoffrey Hinton",
-    recipe: Some(Recipe {
+    download_plan: Some(DownloadPlan {
         name: "cifar10",
         base: "http://www.cs.toronto.edu/~kriz",
         downloads: &[Download {

@@ -1,7 +1,7 @@
 use crate::Normalization;
 use crate::idx;
 use crate::sets::Set;
-use crate::{Content, Download, Packing, Recipe};
+use crate::{Content, Download, DownloadPlan, Packing};
 
 pub(crate) const CLASSES: [&str; 10] = [
     "T-shirt/top",
@@ -28,7 +28,7 @@ pub(crate) const SET: Set = Set {
     test: 10_000,
     shape: [1, 28, 28],
     licence: "MIT, Copyright 2017 Zalando SE",
-    recipe: Some(Recipe {
+    download_plan: Some(DownloadPlan {
         name: "fashion-mnist",
         base: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
         downloads: &[

@@ -28,7 +28,7 @@ pub(crate) const SET: Set = Set {
     test: 2_000,
     shape: [1, 28, 28],
     licence: "MIT, Copyright 2017 Zalando SE (a balanced sample of Fashion-MNIST)",
-    recipe: None,
+    download_plan: None,
 };
 
 fn read(split: Split) -> Result<InMemory, Error> {

@@ -1,7 +1,7 @@
 use crate::Normalization;
 use crate::idx;
 use crate::sets::Set;
-use crate::{Content, Download, Packing, Recipe};
+use crate::{Content, Download, DownloadPlan, Packing};
 
 pub(crate) const SET: Set = Set {
     name: "mnist",
@@ -16,7 +16,7 @@ pub(crate) const SET: Set = Set {
     test: 10_000,
     shape: [1, 28, 28],
     licence: "CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
-    recipe: Some(Recipe {
+    download_plan: Some(DownloadPlan {
         name: "mnist",
         base: "http://ossci-datasets.s3.amazonaws.com/mnist",
         downloads: &[

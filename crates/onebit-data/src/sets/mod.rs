@@ -7,7 +7,7 @@ mod mnist;
 
 use std::path::Path;
 
-use crate::{Dataset, Error, Recipe, Split};
+use crate::{Dataset, DownloadPlan, Error, Split};
 
 /// Every published set, in the order in which they are listed.
 pub(crate) const SETS: [&Set; 4] =
@@ -33,11 +33,11 @@ pub(crate) struct Set {
     /// The licence and the makers.
     pub(crate) licence: &'static str,
     /// How to fetch it; none for a set that is part of the program.
-    pub(crate) recipe: Option<Recipe<'static>>,
+    pub(crate) download_plan: Option<DownloadPlan<'static>>,
 }
 
 impl Set {
     pub(crate) fn bundled(&self) -> bool {
-        self.recipe.is_none()
+        self.download_plan.is_none()
     }
 }

@@ -1,9 +1,11 @@
+//! What is downloaded for a published data set, and what must come out of it.
+
 /// How to get a data set: what to download and what must come out of it.
 ///
 /// The checksums are of the unpacked content, because the same content is published in several
 /// gzip containers (the official site's, Debian's) that differ in a few header bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Recipe<'a> {
+pub struct DownloadPlan<'a> {
     /// The name of the set, and of its folder in the data folder.
     pub name: &'a str,
     /// The official address, to which `/` and the name of a download are appended.
@@ -43,7 +45,7 @@ pub struct Content<'a> {
     pub sha256: &'a str,
 }
 
-impl Recipe<'_> {
+impl DownloadPlan<'_> {
     /// The bytes that the set takes on disk.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -7,7 +7,7 @@ use onebit_model::{Model, Verified};
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::kernel::{self, Kernels};
-use crate::op::{Buffers, MAX_PARTS, Outputs, ParallelFor, Read, Source, Temp, Work, stride};
+use crate::op::{Buffers, Location, MAX_PARTS, Outputs, ParallelFor, Read, Temp, Work, stride};
 use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
@@ -314,13 +314,13 @@ impl Engine {
 
     fn finish(&self, image: &[f32], logits: &mut [f32], scratch: &Scratch) {
         match self.plan.logits {
-            Source::Floats(span) => {
+            Location::Floats(span) => {
                 let pixels = span.of(&scratch.floats).chunks_exact(stride(self.channels));
                 for (logits, pixel) in logits.chunks_exact_mut(self.channels).zip(pixels) {
                     logits.copy_from_slice(&pixel[..self.channels]);
                 }
             }
-            Source::Bits(_) | Source::Image => logits.copy_from_slice(image),
+            Location::Bits(_) | Location::Image => logits.copy_from_slice(image),
         }
     }
 }

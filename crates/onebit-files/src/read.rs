@@ -2,7 +2,7 @@ use std::fs::{self, File, FileType};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
-use onebit_model::file::{FileError, START_BYTES, Source, check_start};
+use onebit_model::file::{ByteSource, FileError, START_BYTES, check_start};
 
 use crate::Error;
 
@@ -213,7 +213,7 @@ impl From<FileError> for Refused {
     }
 }
 
-impl Source for Opened {
+impl ByteSource for Opened {
     type Error = Refused;
 
     fn bytes(&self) -> usize {

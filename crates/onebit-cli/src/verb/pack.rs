@@ -73,7 +73,7 @@ pub(crate) struct Done {
 }
 
 /// A network to pack, as it was read.
-struct Source {
+struct PackInput {
     model: Model,
     /// Where it was, and how many bytes.
     path: PathBuf,
@@ -90,17 +90,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 fn pack(args: Args) -> anyhow::Result<Done> {
     let hint = "`onebit export` makes other formats of the packed file";
     let target = Target::new(&args.output, &["onebit"], hint, &[&args.from])?;
-    let source = match args.int8 {
+    let input = match args.int8 {
         Some(_) if is_packed(&args.from) => packed(&args)?,
         _ => trained(&args)?,
     };
-    target.differs_from(&[&source.path])?;
-    let mut content = source.model.to_bytes()?;
+    target.differs_from(&[&input.path])?;
+    let mut content = input.model.to_bytes()?;
     let mut int8 = None;
     if let Some(spec) = &args.int8 {
         let (layers, max_changed) = (args.int8_layers, args.int8_max_changed);
         let (model, report) =
-            int8::quantize(&source.path, &source.model, spec, layers, max_changed)?;
+            int8::quantize(&input.path, &input.model, spec, layers, max_changed)?;
         let float = std::mem::replace(&mut content, model.to_bytes()?);
         let bytes_saved = float.len() as i64 - content.len() as i64;
         int8 = Some(int8::Saved { report, bytes_saved });
@@ -109,27 +109,27 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     Ok(Done {
         output: args.output,
         replaced,
-        weights: source.path,
-        weights_bytes: source.bytes,
+        weights: input.path,
+        weights_bytes: input.bytes,
         file_bytes: content.len() as u64,
-        agreement: source.agreement,
+        agreement: input.agreement,
         int8,
     })
 }
 
 /// A packed file, in which only layers can be rounded.
-fn packed(args: &Args) -> anyhow::Result<Source> {
+fn packed(args: &Args) -> anyhow::Result<PackInput> {
     if args.verify.is_some() {
         return Err(Failure::usage(
             "--verify compares with the trainer and needs a run or a checkpoint, not a packed file",
         ));
     }
     let Packed { model, bytes } = model_file::read(&args.from)?;
-    Ok(Source { model, path: args.from.clone(), bytes, agreement: None })
+    Ok(PackInput { model, path: args.from.clone(), bytes, agreement: None })
 }
 
 /// The network of a run or checkpoint, lowered, and compared with the trainer if that is asked for.
-fn trained(args: &Args) -> anyhow::Result<Source> {
+fn trained(args: &Args) -> anyhow::Result<PackInput> {
     let loaded = model_file::load_weights(&args.from)?;
     let model = onebit::pack(&loaded.weights)?;
     let verify = args.verify.as_deref();
@@ -137,7 +137,7 @@ fn trained(args: &Args) -> anyhow::Result<Source> {
         verify.map(|spec| training::agreement(&loaded.path, &loaded.weights, &model, spec)).transpose()?;
     let failed = |source| onebit_files::Error::Read { path: loaded.path.clone(), source };
     let bytes = fs::metadata(&loaded.path).map_err(failed)?.len();
-    Ok(Source { model, path: loaded.path, bytes, agreement })
+    Ok(PackInput { model, path: loaded.path, bytes, agreement })
 }
 
 impl Done {

@@ -82,7 +82,7 @@ struct Done {
 }
 
 /// A checkpoint that is read when its turn comes.
-struct Source {
+struct CheckpointFile {
     path: PathBuf,
     /// Of a run, in which a damaged checkpoint is passed over.
     of_run: bool,
@@ -95,11 +95,11 @@ struct Loaded {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let sources = sources(&args)?;
-    let mut done = measure(&args, &sources)?;
+    let files = checkpoints_to_probe(&args)?;
+    let mut done = measure(&args, &files)?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None if sources.iter().any(|source| source.of_run) => args.network.join("probe"),
+        None if files.iter().any(|file| file.of_run) => args.network.join("probe"),
         None => PathBuf::from("probe"),
     };
     done.files = write(&done, &out)?;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The checkpoints to measure, oldest first.
-fn sources(args: &Args) -> anyhow::Result<Vec<Source>> {
+fn checkpoints_to_probe(args: &Args) -> anyhow::Result<Vec<CheckpointFile>> {
     let path = &args.network;
     let is_run = path.is_dir() && !path.join(WEIGHTS).exists() && !path.join(MANIFEST).exists();
     if !is_run {
@@ -115,7 +115,7 @@ fn sources(args: &Args) -> anyhow::Result<Vec<Source>> {
             let message = format!("--epochs is for a run, and {} is none", path.display());
             return Err(Failure::usage(message));
         }
-        return Ok(vec![Source { path: path.clone(), of_run: false }]);
+        return Ok(vec![CheckpointFile { path: path.clone(), of_run: false }]);
     }
     let found = checkpoint::of_epochs(&RunPaths::new(path).checkpoints())?;
     if found.is_empty() {
@@ -132,14 +132,14 @@ fn sources(args: &Args) -> anyhow::Result<Vec<Source>> {
     }
     let wanted = |epoch: usize| args.epochs.is_empty() || args.epochs.contains(&epoch);
     let found = found.into_iter().filter(|&(epoch, _)| wanted(epoch));
-    Ok(found.map(|(_, path)| Source { path, of_run: true }).collect())
+    Ok(found.map(|(_, path)| CheckpointFile { path, of_run: true }).collect())
 }
 
-fn measure(args: &Args, sources: &[Source]) -> anyhow::Result<Done> {
+fn measure(args: &Args, files: &[CheckpointFile]) -> anyhow::Result<Done> {
     let pool = onebit::thread_pool(args.threads.unwrap_or_else(onebit::hardware_threads))?;
     let (mut arch, mut images, mut checkpoints) = (String::new(), 0, Vec::new());
     let mut damaged = Vec::new();
-    for Source { path, of_run } in sources {
+    for CheckpointFile { path, of_run } in files {
         let loaded = match load(path) {
             Ok(loaded) => loaded,
             Err(error) if *of_run => {

@@ -8,8 +8,8 @@ use core::ops::Range;
 use onebit_model::bits;
 
 use super::{
-    Affine, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, MAX_STAGES, ParallelFor, Pool, Prelu,
-    Read, RowTile, SignStage, Source, StageView, Temp, Window, Winograd, stride,
+    Affine, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, Location, MAX_STAGES, ParallelFor,
+    Pool, Prelu, Read, RowTile, SignStage, StageView, Temp, Window, Winograd, stride,
 };
 use crate::aligned::product;
 use crate::kernel::Kernels;
@@ -37,49 +37,49 @@ pub(crate) struct FusedMap {
 #[derive(Debug)]
 pub(crate) enum Producer {
     Copy {
-        x: Source,
+        x: Location,
     },
     /// The output's place holds the value already, and the only stage is a rectifier.
     InPlace,
     ConvBin {
-        x: Source,
+        x: Location,
         height: usize,
         width: usize,
         conv: ConvBin,
     },
     Conv {
-        x: Source,
+        x: Location,
         channels: usize,
         height: usize,
         width: usize,
         conv: Conv,
     },
     ConvI8 {
-        x: Source,
+        x: Location,
         height: usize,
         width: usize,
         conv: ConvI8,
     },
     Winograd {
-        x: Source,
+        x: Location,
         height: usize,
         width: usize,
         conv: Winograd,
     },
     /// Of a map that is there, or of one whose rows, or signs, are computed on the way.
     Pool {
-        x: Source,
+        x: Location,
         height: usize,
         width: usize,
         pool: Pool,
         inner: Option<Box<FusedMap>>,
     },
     Concat {
-        x: [Source; 2],
+        x: [Location; 2],
         channels: [usize; 2],
     },
     Shuffle {
-        x: Source,
+        x: Location,
         groups: usize,
     },
 }
@@ -107,7 +107,7 @@ pub(crate) enum Stage {
     Affine(Affine),
     /// `channels` of `other`, fewer than the map's where both halves of siblings add the same.
     Add {
-        other: Source,
+        other: Location,
         channels: usize,
     },
     /// Adds what the output's place holds.
@@ -216,7 +216,7 @@ impl FusedMap {
     }
 
     /// Where this map is, if it is there and no more than its signs are computed.
-    fn there(&self) -> Option<Source> {
+    fn there(&self) -> Option<Location> {
         match self.producer {
             Producer::Copy { x } if self.stages.is_empty() => Some(x),
             _ => None,
@@ -310,7 +310,7 @@ impl FusedMap {
     }
 
     /// A value of this map's shape.
-    fn like<'a>(&self, read: &Read<'a>, x: Source) -> FloatMap<'a> {
+    fn like<'a>(&self, read: &Read<'a>, x: Location) -> FloatMap<'a> {
         self.map(read.floats(x), stride(self.channels))
     }
 
@@ -320,14 +320,14 @@ impl FusedMap {
 
     fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, row_tile: &mut RowTile<'_>) {
         let Context { kernels, ref read, prepared, .. } = *context;
-        let real = |x: Source, channels, height, width| FloatMap {
+        let real = |x: Location, channels, height, width| FloatMap {
             values: read.floats(x),
             height,
             width,
-            stride: if x == Source::Image { channels } else { stride(channels) },
+            stride: if x == Location::Image { channels } else { stride(channels) },
         };
         match &self.producer {
-            Producer::Copy { x: Source::Image } => {
+            Producer::Copy { x: Location::Image } => {
                 (kernels.copy)(self.map(read.image, self.channels), row_tile);
             }
             Producer::InPlace => (kernels.rectify)(row_tile),

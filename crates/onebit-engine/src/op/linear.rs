@@ -1,11 +1,11 @@
-use super::{Conv, ConvI8, FloatMap, LinearI8, Read, RowTile, Source, StageView, stride};
+use super::{Conv, ConvI8, FloatMap, LinearI8, Location, Read, RowTile, StageView, stride};
 use crate::aligned::Aligned;
 use crate::kernel::Kernels;
 
 /// `y = W x + b`.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    pub(crate) x: Source,
+    pub(crate) x: Location,
     /// Channels of the map `x`.
     pub(crate) channels: usize,
     pub(crate) layer: Layer,
@@ -47,7 +47,7 @@ impl Linear {
     /// Floats of a map whose pixels lie apart, without gaps.
     fn gathered(&self) -> usize {
         let apart = self.inputs() > self.channels && stride(self.channels) > self.channels;
-        if apart && self.x != Source::Image { self.inputs() } else { 0 }
+        if apart && self.x != Location::Image { self.inputs() } else { 0 }
     }
 
     pub(crate) fn run(

@@ -43,7 +43,7 @@ use crate::arena::{Around, Span};
 
 /// Where a value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Location {
     Image,
     Floats(Span),
     Bits(Span),
@@ -60,19 +60,19 @@ pub(crate) struct Read<'a> {
 
 impl<'a> Read<'a> {
     /// A real value; nothing for a bit map.
-    pub(crate) fn floats(&self, source: Source) -> &'a [f32] {
-        match source {
-            Source::Image => self.image,
-            Source::Floats(span) => self.floats.get(span),
-            Source::Bits(_) => &[],
+    pub(crate) fn floats(&self, at: Location) -> &'a [f32] {
+        match at {
+            Location::Image => self.image,
+            Location::Floats(span) => self.floats.get(span),
+            Location::Bits(_) => &[],
         }
     }
 
     /// A bit map; nothing for a real value.
-    pub(crate) fn bits(&self, source: Source) -> &'a [u64] {
-        match source {
-            Source::Bits(span) => self.bits.get(span),
-            Source::Image | Source::Floats(_) => &[],
+    pub(crate) fn bits(&self, at: Location) -> &'a [u64] {
+        match at {
+            Location::Bits(span) => self.bits.get(span),
+            Location::Image | Location::Floats(_) => &[],
         }
     }
 }
@@ -108,7 +108,7 @@ pub(crate) struct Buffers {
 /// Values of a dynamic operand and its place in [`Temp::vectors`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offsets {
-    pub(crate) values: Source,
+    pub(crate) values: Location,
     pub(crate) at: usize,
 }
 

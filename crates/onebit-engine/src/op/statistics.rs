@@ -1,11 +1,11 @@
-use super::{Read, Source, stride};
+use super::{Location, Read, stride};
 use crate::arena::Span;
 use crate::kernel::{Kernels, Moment};
 
 /// A map whose channels are averaged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Channels {
-    pub(crate) x: Source,
+    pub(crate) x: Location,
     /// The sums of its rows, where the step that made the map has left them.
     pub(crate) sums: Option<Span>,
     pub(crate) channels: usize,

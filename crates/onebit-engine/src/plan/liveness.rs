@@ -11,7 +11,7 @@ use super::Sign;
 use super::planner::Planner;
 use crate::arena::{Area, Span};
 use crate::fuse::FusedOp;
-use crate::op::{Source, stride};
+use crate::op::{Location, stride};
 
 /// Places of what a step gives.
 pub(super) struct Reserved {
@@ -97,9 +97,9 @@ impl Liveness {
             let shortcut = node.op == Op::Add && is_stage && shapes[x] == shapes[fused.position()];
             lone_rectifier && node.inputs[0].0 == x || shortcut
         };
-        let place = |x: usize| match planner.places[x] {
-            Source::Floats(span) => Some(span),
-            Source::Image | Source::Bits(_) => None,
+        let place = |x: usize| match planner.locations[x] {
+            Location::Floats(span) => Some(span),
+            Location::Image | Location::Bits(_) => None,
         };
         let mut last_used = self.last_uses[step].iter().filter(|&&x| {
             let mut readers = members.iter().filter(|id| reads(id, x)).peekable();
@@ -111,11 +111,11 @@ impl Liveness {
     /// Gives back what is read for the last time, but for the place that the step has written.
     pub(super) fn release(&mut self, step: usize, written: Option<Span>, planner: &Planner<'_>) {
         for &value in &self.last_uses[step] {
-            match planner.places[value] {
-                Source::Floats(span) if Some(span) == written => {}
-                Source::Floats(span) => self.floats.release(span),
-                Source::Bits(span) => self.bits.release(span),
-                Source::Image => {}
+            match planner.locations[value] {
+                Location::Floats(span) if Some(span) == written => {}
+                Location::Floats(span) => self.floats.release(span),
+                Location::Bits(span) => self.bits.release(span),
+                Location::Image => {}
             }
             if let Some(span) = planner.sums[value] {
                 self.sums.release(span);

@@ -16,7 +16,7 @@ use crate::aligned::Memory;
 use crate::arena::Span;
 use crate::fuse::fused_ops;
 use crate::kernel::Kernels;
-use crate::op::{Source, Work};
+use crate::op::{Location, Work};
 
 /// Most bytes of working memory for one image, and for all threads that have some.
 pub(crate) const MAX_SCRATCH_BYTES: usize = 1 << 31;
@@ -81,7 +81,7 @@ pub(crate) struct Sizes {
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) infos: Vec<StepInfo>,
-    pub(crate) logits: Source,
+    pub(crate) logits: Location,
     pub(crate) sizes: Sizes,
 }
 
@@ -97,14 +97,14 @@ impl Plan {
             model,
             shapes,
             kernels,
-            places: vec![Source::Image; shapes.len()],
+            locations: vec![Location::Image; shapes.len()],
             sums: vec![None; shapes.len()],
             memory: Memory::new(largest_weights(model)),
         };
         let mut plan = Plan {
             steps: Vec::new(),
             infos: Vec::new(),
-            logits: Source::Image,
+            logits: Location::Image,
             sizes: Sizes::default(),
         };
         if planner.pads_image() {
@@ -120,7 +120,7 @@ impl Plan {
                     sums: None,
                 },
             );
-            planner.places[0] = Source::Floats(image);
+            planner.locations[0] = Location::Floats(image);
         }
         for (index, fused) in fused_ops.iter().enumerate() {
             let Reserved { floats, sign, inner_sign, sums } =
@@ -130,16 +130,16 @@ impl Plan {
             plan.push(planner.info(fused), step);
             if let Some(value) = fused.value {
                 if let Some(span) = floats {
-                    planner.places[value] = Source::Floats(span);
+                    planner.locations[value] = Location::Floats(span);
                 }
                 planner.sums[value] = sums;
             }
             for Sign { node, bits } in sign.into_iter().chain(inner_sign) {
-                planner.places[node] = Source::Bits(bits);
+                planner.locations[node] = Location::Bits(bits);
             }
             liveness.release(index, floats, &planner);
         }
-        plan.logits = planner.places.last().copied().unwrap_or(Source::Image);
+        plan.logits = planner.locations.last().copied().unwrap_or(Location::Image);
         plan.sizes.floats = liveness.floats.len();
         plan.sizes.bits = liveness.bits.len();
         plan.sizes.sums = liveness.sums.len();

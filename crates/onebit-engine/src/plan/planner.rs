@@ -21,7 +21,7 @@ use crate::fuse::FusedOp;
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
     Affine, Channels, Conv, ConvBin, ConvI8, FusedMap, HyperHead, HyperTrunk, Layer, Linear,
-    LinearI8, Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Source, Stage, TensorsI8,
+    LinearI8, Location, Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Stage, TensorsI8,
     Window, Winograd, Work, stride,
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Planner<'a> {
     pub(super) shapes: &'a [Shape],
     pub(super) kernels: &'static Kernels,
     /// Where the values computed so far live.
-    pub(super) places: Vec<Source>,
+    pub(super) locations: Vec<Location>,
     /// Where the sums of their rows live.
     pub(super) sums: Vec<Option<Span>>,
     /// Where the parameters go.
@@ -44,8 +44,8 @@ impl Planner<'_> {
     }
 
     /// Place of the input `position` of a node.
-    fn source(&self, id: usize, position: usize) -> Source {
-        self.places[self.node(id).inputs[position].0]
+    fn location(&self, id: usize, position: usize) -> Location {
+        self.locations[self.node(id).inputs[position].0]
     }
 
     /// Shape of the first input of a node.
@@ -101,7 +101,7 @@ impl Planner<'_> {
     /// The step that gives every pixel of the image a whole stride.
     pub(super) fn copy(&self) -> FusedMap {
         let Shape { channels, height, width, .. } = self.shapes[0];
-        let producer = Producer::Copy { x: Source::Image };
+        let producer = Producer::Copy { x: Location::Image };
         FusedMap { producer, channels, height, width, stages: Vec::new(), sign: None, vectors: 0 }
     }
 
@@ -154,7 +154,7 @@ impl Planner<'_> {
             | Op::AvgPool { .. }
             | Op::MaxPool { .. } => {
                 let mut map = self.map(fused, written)?;
-                if let Producer::Copy { x: Source::Floats(span) } = map.producer
+                if let Producer::Copy { x: Location::Floats(span) } = map.producer
                     && Some(span) == written
                 {
                     map.producer = Producer::InPlace;
@@ -167,7 +167,7 @@ impl Planner<'_> {
     fn channels(&self, id: usize) -> Channels {
         let Shape { channels, height, width, .. } = self.input_shape(id);
         let sums = self.sums[self.node(id).inputs[0].0];
-        Channels { x: self.source(id, 0), sums, channels, height, width }
+        Channels { x: self.location(id, 0), sums, channels, height, width }
     }
 
     fn linear(
@@ -198,7 +198,7 @@ impl Planner<'_> {
                 Layer::I8(LinearI8::new(integers, vectors, inputs, lanes, &self.memory)?)
             }
         };
-        Ok(Linear { x: self.source(id, 0), channels: self.input_shape(id).channels, layer })
+        Ok(Linear { x: self.location(id, 0), channels: self.input_shape(id).channels, layer })
     }
 
     fn linear_i8(&self, id: usize, inputs: usize, outputs: usize) -> Result<Linear, EngineError> {
@@ -207,7 +207,7 @@ impl Planner<'_> {
         let bias = self.floats(id, "bias", outputs)?;
         let conv = self.conv_i8(id, geometry, inputs, bias)?;
         let channels = self.input_shape(id).channels;
-        Ok(Linear { x: self.source(id, 0), channels, layer: Layer::Dot(conv) })
+        Ok(Linear { x: self.location(id, 0), channels, layer: Layer::Dot(conv) })
     }
 
     /// The 8-bit convolution of a node, of `inputs` channels side by side.
@@ -283,7 +283,7 @@ impl Planner<'_> {
 
     fn producer(&self, fused: &FusedOp) -> Result<Producer, EngineError> {
         let id = fused.root;
-        let (x, shape) = (self.source(id, 0), self.input_shape(id));
+        let (x, shape) = (self.location(id, 0), self.input_shape(id));
         let inner = match &fused.inner {
             Some(inner) => Some(Box::new(self.map(inner, None)?)),
             None => None,
@@ -334,7 +334,7 @@ impl Planner<'_> {
             Op::Concat => {
                 let other = self.shapes[self.node(id).inputs[1].0];
                 let channels = [shape.channels, other.channels];
-                Producer::Concat { x: [x, self.source(id, 1)], channels }
+                Producer::Concat { x: [x, self.location(id, 1)], channels }
             }
             Op::ChannelShuffle { groups } => Producer::Shuffle { x, groups },
             Op::AvgPool { kernel, stride } => pool(PoolKind::Average, kernel, stride, 0),
@@ -371,9 +371,9 @@ impl Planner<'_> {
             Op::Add => {
                 let other = usize::from(self.node(id).inputs[0].0 == value);
                 let channels = self.shapes[self.node(id).inputs[other].0].channels;
-                match self.source(id, other) {
-                    Source::Floats(span) if Some(span) == written => Stage::Accumulate,
-                    other @ (Source::Image | Source::Floats(_) | Source::Bits(_)) => {
+                match self.location(id, other) {
+                    Location::Floats(span) if Some(span) == written => Stage::Accumulate,
+                    other @ (Location::Image | Location::Floats(_) | Location::Bits(_)) => {
                         Stage::Add { other, channels }
                     }
                 }
@@ -415,8 +415,10 @@ impl Planner<'_> {
             Shift::None => (filled(0.0)?, filled(0.0)?),
             Shift::Static | Shift::Dynamic => (floats("shift_x")?, floats("shift_y")?),
         };
-        let offsets = (shift == Shift::Dynamic)
-            .then(|| Offsets { values: self.source(ids[0], 1), at: reserve(2 * stride(channels)) });
+        let offsets = (shift == Shift::Dynamic).then(|| Offsets {
+            values: self.location(ids[0], 1),
+            at: reserve(2 * stride(channels)),
+        });
         Ok(Prelu { channels, slope_pos, slope_neg, shift_x, shift_y, offsets })
     }
 
@@ -433,7 +435,7 @@ impl Planner<'_> {
         {
             threshold[..channels].copy_from_slice(self.floats(id, "threshold", channels)?);
             offsets = (kind == Threshold::Dynamic)
-                .then(|| Offsets { values: self.source(id, 1), at: reserve(stride(channels)) });
+                .then(|| Offsets { values: self.location(id, 1), at: reserve(stride(channels)) });
         }
         Ok(SignStage { threshold, offsets })
     }

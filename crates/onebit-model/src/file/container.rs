@@ -109,7 +109,7 @@ fn room(bytes: usize) -> Result<Vec<u8>, FileError> {
 }
 
 /// The bytes of a file, from the first to the last.
-pub trait Source {
+pub trait ByteSource {
     /// Why they cannot be read, or are refused.
     type Error: From<FileError>;
 
@@ -123,7 +123,7 @@ pub trait Source {
     fn read(&mut self, to: &mut [u8]) -> Result<(), Self::Error>;
 }
 
-impl Source for &[u8] {
+impl ByteSource for &[u8] {
     type Error = FileError;
 
     fn bytes(&self) -> usize {
@@ -150,7 +150,7 @@ pub fn read(kind: Kind, bytes: &[u8]) -> Result<Container, FileError> {
 ///
 /// # Errors
 /// Like [`read()`], or they cannot be read.
-pub fn read_from<S: Source>(kind: Kind, mut source: S) -> Result<Container, S::Error> {
+pub fn read_from<S: ByteSource>(kind: Kind, mut source: S) -> Result<Container, S::Error> {
     let found = source.bytes();
     let json = header(&mut source, found)?;
     check_kind(kind, &json)?;
@@ -216,7 +216,7 @@ fn announced(start: &[u8]) -> Result<usize, FileError> {
 }
 
 /// The JSON of the header, padding included.
-fn header<S: Source>(source: &mut S, found: usize) -> Result<String, S::Error> {
+fn header<S: ByteSource>(source: &mut S, found: usize) -> Result<String, S::Error> {
     let mut start = [0; START_BYTES];
     let start = &mut start[..found.min(START_BYTES)];
     source.read(start)?;

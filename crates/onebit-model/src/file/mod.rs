@@ -9,7 +9,7 @@ mod header;
 mod packed;
 mod weights;
 
-pub use container::{Container, Kind, START_BYTES, Source, check_start};
+pub use container::{ByteSource, Container, Kind, START_BYTES, check_start};
 pub use error::FileError;
 pub use packed::{read_model, read_model_from, write_model};
 pub use weights::{Weights, read_weights, read_weights_from, write_weights};

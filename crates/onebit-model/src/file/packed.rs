@@ -3,7 +3,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::FileError;
-use super::container::{self, Container, Kind, Source};
+use super::container::{self, ByteSource, Container, Kind};
 use crate::{Graph, Model, Verified};
 
 const GRAPH: &str = "graph";
@@ -28,7 +28,7 @@ pub fn read_model(bytes: &[u8]) -> Result<Verified<Model>, FileError> {
 ///
 /// # Errors
 /// Like [`read_model`], or they cannot be read.
-pub fn read_model_from<S: Source>(source: S) -> Result<Verified<Model>, S::Error> {
+pub fn read_model_from<S: ByteSource>(source: S) -> Result<Verified<Model>, S::Error> {
     let Container { metadata, tensors } = container::read_from(Kind::Model, source)?;
     let graph = graph_of(metadata)?;
     Ok(Verified::<Model>::new(Model { graph, tensors }).map_err(FileError::from)?)

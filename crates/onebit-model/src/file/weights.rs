@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::FileError;
-use super::container::{self, Container, Kind, Source};
+use super::container::{self, ByteSource, Container, Kind};
 use super::packed::{graph_metadata, graph_of};
 use crate::{Data, Graph, ModelError, Node, Op, Tensor, Verified, infer};
 
@@ -89,7 +89,7 @@ pub fn read_weights(bytes: &[u8]) -> Result<Verified<Weights>, FileError> {
 ///
 /// # Errors
 /// Like [`read_weights`], or they cannot be read.
-pub fn read_weights_from<S: Source>(source: S) -> Result<Verified<Weights>, S::Error> {
+pub fn read_weights_from<S: ByteSource>(source: S) -> Result<Verified<Weights>, S::Error> {
     let Container { metadata, tensors } = container::read_from(Kind::Weights, source)?;
     let graph = graph_of(metadata)?;
     Ok(Verified::<Weights>::new(Weights { graph, tensors }).map_err(FileError::from)?)

@@ -138,7 +138,7 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// For each tensor of the graph the one it is made of. All others are counters.
-    fn sources(&self, graph: &Verified<Graph>) -> Result<Vec<Source<'_>>, ImportError> {
+    fn sources(&self, graph: &Verified<Graph>) -> Result<Vec<TensorSource<'_>>, ImportError> {
         let wanted = self.wanted(graph)?.into_iter();
         let sources = wanted.map(|wanted| self.source(wanted)).collect::<Result<Vec<_>, _>>()?;
         let used: BTreeSet<&str> = sources.iter().map(|source| source.name).collect();
@@ -149,7 +149,7 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    fn source(&self, wanted: Wanted) -> Result<Source<'_>, ImportError> {
+    fn source(&self, wanted: Wanted) -> Result<TensorSource<'_>, ImportError> {
         let Wanted { ours, param, official: Official { name, form } } = wanted;
         let mut expected = form.shape(&param.shape);
         let mut entry = self.tensors.get_key_value(&name);
@@ -162,7 +162,7 @@ impl<'a> Checkpoint<'a> {
             let found = stored.shape.clone();
             return Err(ImportError::WrongShape { name: name.clone(), found, expected });
         }
-        Ok(Source { ours, param, name, stored, form })
+        Ok(TensorSource { ours, param, name, stored, form })
     }
 
     fn missing(&self, name: String) -> ImportError {
@@ -227,7 +227,7 @@ struct Wanted {
 }
 
 /// A tensor of a graph and the one of the checkpoint that it is made of.
-struct Source<'c> {
+struct TensorSource<'c> {
     ours: String,
     param: Param,
     name: &'c str,
@@ -235,7 +235,7 @@ struct Source<'c> {
     form: Form,
 }
 
-impl Source<'_> {
+impl TensorSource<'_> {
     fn values(&self) -> Result<Vec<f32>, ImportError> {
         if let Dtype::Other(_) = self.stored.dtype {
             return Err(ImportError::NotFloat(self.name.to_owned()));

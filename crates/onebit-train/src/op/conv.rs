@@ -2,7 +2,7 @@
 
 use onebit_model::{Geometry, Shape};
 
-use super::window::{Source, Window};
+use super::window::{ConvInput, Window};
 use super::{Backward, Forward, Layer, Pass};
 use crate::params::Params;
 
@@ -28,11 +28,11 @@ impl Layer for Conv {
 
     fn forward(&self, io: Forward<'_>) {
         let weight = io.params.value(self.param);
-        self.window.forward(Source::Floats(io.x), weight, None, io.y, io.workspace);
+        self.window.forward(ConvInput::Floats(io.x), weight, None, io.y, io.workspace);
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let (x, gw) = (Source::Floats(io.x), &mut io.grads[self.param]);
+        let (x, gw) = (ConvInput::Floats(io.x), &mut io.grads[self.param]);
         self.window.backward(x, io.gy, &self.rotated, gw, io.gx, io.workspace);
     }
 }

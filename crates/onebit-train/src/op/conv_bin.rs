@@ -3,7 +3,7 @@
 use onebit_engine::BinaryConvolution;
 use onebit_model::{Geometry, PadValue, Shape, WeightScale, bits};
 
-use super::window::{Source, Window, scale_channels};
+use super::window::{ConvInput, Window, scale_channels};
 use super::{Backward, Forward, Layer, Pass};
 use crate::NetConfig;
 use crate::binarize::weight::BinaryWeights;
@@ -127,11 +127,11 @@ impl Layer for ConvBin {
             });
             return scales.into_iter().for_each(|scales| scale_channels(io.y, scales));
         }
-        self.window.forward(Source::Bits(io.x_bits), weights, scales, io.y, io.workspace);
+        self.window.forward(ConvInput::Bits(io.x_bits), weights, scales, io.y, io.workspace);
     }
 
     fn backward(&self, io: Backward<'_>) {
-        let (x, gw) = (Source::Bits(io.x_bits), &mut io.grads[self.param]);
+        let (x, gw) = (ConvInput::Bits(io.x_bits), &mut io.grads[self.param]);
         self.window.backward(x, io.gy, &self.rotated, gw, io.gx, io.workspace);
     }
 

@@ -22,7 +22,7 @@ use crate::NetConfig;
 use crate::params::Params;
 pub(crate) use pool::AvgPool;
 pub(crate) use sign::thresholds;
-pub(crate) use window::{Source, Window, Workspace};
+pub(crate) use window::{ConvInput, Window, Workspace};
 
 /// An operation of the graph with its shapes and parameter indices.
 pub(crate) trait Layer: Send + Sync {

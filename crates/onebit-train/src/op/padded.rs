@@ -5,14 +5,14 @@
 use onebit_model::bits;
 
 use super::Gradient;
-use super::window::{Source, Window, Workspace, expand, sized};
+use super::window::{ConvInput, Window, Workspace, expand, sized};
 use crate::gemm::{Mat, Write, product};
 use crate::simd::vectorized;
 
 impl Window {
     pub(super) fn forward_same(
         &self,
-        x: Source<'_>,
+        x: ConvInput<'_>,
         weight: &[f32],
         scale: Option<&[f32]>,
         y: &mut [f32],
@@ -34,7 +34,7 @@ impl Window {
 
     pub(super) fn backward_same(
         &self,
-        x: Source<'_>,
+        x: ConvInput<'_>,
         gy: &[f32],
         rotated: &[f32],
         gw: &mut [f32],
@@ -47,7 +47,7 @@ impl Window {
         let padded = sized(&mut workspace.padded, layout.pixels() * c);
         layout.fill(x, c, self.pad, padded);
         let padded_grad = sized(&mut workspace.padded_grad, layout.pixels() * o);
-        layout.fill(Source::Floats(gy), o, 0.0, padded_grad);
+        layout.fill(ConvInput::Floats(gy), o, 0.0, padded_grad);
         let lhs = Mat::rows(&padded_grad[layout.lead() * o..], rows, o, o).transposed();
         for kh in 0..k {
             let rhs = Mat::rows(&padded[kh * layout.width * c..], rows, k * c, c);
@@ -104,7 +104,7 @@ impl Padded {
         (image * (self.height + self.padding) + y) * self.width
     }
 
-    fn fill(&self, x: Source<'_>, channels: usize, pad: f32, out: &mut [f32]) {
+    fn fill(&self, x: ConvInput<'_>, channels: usize, pad: f32, out: &mut [f32]) {
         let row = self.inner_width * channels;
         let row_words = self.inner_width * bits::words(channels);
         let mut written = 0;
@@ -117,8 +117,8 @@ impl Padded {
                     out[written..start].fill(pad);
                     let target = &mut out[start..start + row];
                     match x {
-                        Source::Floats(x) => target.copy_from_slice(&x[index * row..][..row]),
-                        Source::Bits(words) => {
+                        ConvInput::Floats(x) => target.copy_from_slice(&x[index * row..][..row]),
+                        ConvInput::Bits(words) => {
                             expand(&words[index * row_words..][..row_words], channels, target);
                         }
                     }

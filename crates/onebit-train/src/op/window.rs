@@ -35,7 +35,7 @@ pub(crate) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 
 /// The input of a convolution.
 #[derive(Clone, Copy)]
-pub(crate) enum Source<'a> {
+pub(crate) enum ConvInput<'a> {
     /// A real map.
     Floats(&'a [f32]),
     /// A bit map, read as +1 and -1.
@@ -56,7 +56,7 @@ impl Window {
     /// `y = (x conv weight) * scale`, `weight` OHWI, `scale` per output channel.
     pub(crate) fn forward(
         &self,
-        x: Source<'_>,
+        x: ConvInput<'_>,
         weight: &[f32],
         scale: Option<&[f32]>,
         y: &mut [f32],
@@ -78,7 +78,7 @@ impl Window {
     /// empty, through the weights that [`Window::rotated`] prepared.
     pub(crate) fn backward(
         &self,
-        x: Source<'_>,
+        x: ConvInput<'_>,
         gy: &[f32],
         rotated: &[f32],
         gw: &mut [f32],
@@ -99,13 +99,13 @@ impl Window {
     /// Calls `f` with the input as floats.
     fn with_floats(
         &self,
-        x: Source<'_>,
+        x: ConvInput<'_>,
         workspace: &mut Workspace,
         f: impl FnOnce(&[f32], &mut Workspace),
     ) {
         match x {
-            Source::Floats(x) => f(x, workspace),
-            Source::Bits(words) => {
+            ConvInput::Floats(x) => f(x, workspace),
+            ConvInput::Bits(words) => {
                 let channels = self.x.channels;
                 let mut expanded = core::mem::take(&mut workspace.expanded);
                 let out = sized(&mut expanded, words.len() / bits::words(channels) * channels);

@@ -5,7 +5,7 @@ use onebit_model::{NodeId, Op, PadValue, Shape, Threshold, Verified};
 
 use super::blocks::Site;
 use crate::net::Net;
-use crate::op::{Source, Window, Workspace, offsets, thresholds};
+use crate::op::{ConvInput, Window, Workspace, offsets, thresholds};
 use crate::simd::vectorized;
 
 /// Variance, relative to the square of the value, below which a channel is the same everywhere.
@@ -75,8 +75,8 @@ impl ConvolutionProbe {
             self.subtract_thresholds(x, all_offsets.next().unwrap_or(&[]));
             self.activations.add(&self.u);
             self.r.resize(z.len(), 0.0);
-            let source = Source::Floats(&self.u);
-            self.window.forward(source, &self.weight, None, &mut self.r, &mut self.workspace);
+            let input = ConvInput::Floats(&self.u);
+            self.window.forward(input, &self.weight, None, &mut self.r, &mut self.workspace);
             self.pairs.add(z, &self.r);
         }
     }

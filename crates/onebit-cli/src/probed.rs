@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use onebit_train::probe::{Layer, Linearity};
+use onebit_train::probe::{Linearity, ProbedLayer};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -25,7 +25,7 @@ pub(crate) struct Measure {
     pub(crate) caption: &'static str,
     /// Of the chart's y axis.
     pub(crate) unit: &'static str,
-    pub(crate) of: fn(&Layer) -> Option<f64>,
+    pub(crate) of: fn(&ProbedLayer) -> Option<f64>,
 }
 
 /// Everything that is measured, in the order of columns.
@@ -92,7 +92,7 @@ pub(crate) struct Probed {
     /// Of each measure over the layers that have it.
     pub(crate) mean: Means,
     /// The binary convolutions in graph order.
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Vec<ProbedLayer>,
 }
 
 /// Means of [`MEASURES`].
@@ -100,7 +100,7 @@ pub(crate) struct Probed {
 pub(crate) struct Means(pub(crate) [Option<f64>; MEASURES.len()]);
 
 impl Means {
-    pub(crate) fn of(layers: &[Layer]) -> Self {
+    pub(crate) fn of(layers: &[ProbedLayer]) -> Self {
         Means(MEASURES.each_ref().map(|measure| {
             let values: Vec<f64> = layers.iter().filter_map(measure.of).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -164,7 +164,7 @@ pub(crate) fn csv(checkpoints: &[Probed]) -> String {
     for probed in checkpoints {
         let epoch = probed.epoch.map_or(String::new(), |epoch| epoch.to_string());
         for layer in &probed.layers {
-            let Layer { name, channels, constant_channels, .. } = layer;
+            let ProbedLayer { name, channels, constant_channels, .. } = layer;
             _ = write!(text, "{epoch},{name},{channels},{constant_channels}");
             for measure in &MEASURES {
                 let value = (measure.of)(layer).map_or(String::new(), |value| value.to_string());
@@ -176,7 +176,7 @@ pub(crate) fn csv(checkpoints: &[Probed]) -> String {
     text
 }
 
-fn linearity(layer: &Layer, which: fn(&Linearity) -> Option<f64>) -> Option<f64> {
+fn linearity(layer: &ProbedLayer, which: fn(&Linearity) -> Option<f64>) -> Option<f64> {
     layer.linearity.as_ref().and_then(which)
 }
 

@@ -31,7 +31,7 @@ pub struct Inspection {
     /// Share of the binary weights in all weights, 0 to 1.
     pub binary_share: f64,
     /// Every node that has weights, in evaluation order.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<InspectedLayer>,
 }
 
 /// Real weights, binary weights and their sum.
@@ -47,7 +47,7 @@ pub struct Totals {
 
 /// One node that has weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Layer {
+pub struct InspectedLayer {
     /// Its name.
     pub name: String,
     /// Its operation.
@@ -95,9 +95,9 @@ impl Inspection {
     }
 }
 
-fn layer(graph: &Graph, id: NodeId, cost: &LayerCost) -> Layer {
+fn layer(graph: &Graph, id: NodeId, cost: &LayerCost) -> InspectedLayer {
     let binary = cost.binary_params > 0;
-    Layer {
+    InspectedLayer {
         name: cost.name.clone(),
         op: cost.op,
         output: cost.output.to_string(),

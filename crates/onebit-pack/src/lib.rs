@@ -19,7 +19,7 @@ mod pack;
 
 pub use agreement::{Agreement, Disagreement, Observed};
 pub use error::PackError;
-pub use inspect::{Inspection, Layer, Totals};
+pub use inspect::{InspectedLayer, Inspection, Totals};
 pub use io::read_checkpoint_file;
 pub use lower::lower;
 pub use onebit_files::{Loaded, load_weights, write_atomic};

@@ -12,7 +12,7 @@ use onebit_model::{
     WeightScale, infer,
 };
 use onebit_train::checkpoint::Stage;
-use onebit_train::probe::{Layer, Linearity, Probe};
+use onebit_train::probe::{Linearity, Probe, ProbedLayer};
 use onebit_train::{Net, NetConfig};
 
 /// Largest difference to naive sums in f64: the maps themselves are f32.
@@ -52,7 +52,7 @@ fn one_convolution(input: [usize; 3], threshold: Threshold, geometry: Geometry) 
     Verified::<Graph>::new(b.classifier(y)).unwrap()
 }
 
-fn measured(weights: &Verified<Weights>, stage: Stage, images: &[f32]) -> Vec<Layer> {
+fn measured(weights: &Verified<Weights>, stage: Stage, images: &[f32]) -> Vec<ProbedLayer> {
     let mut probe = Probe::new(weights, stage).unwrap();
     probe.add(images);
     probe.layers()
@@ -64,7 +64,7 @@ fn assert_near(what: &str, found: Option<f64>, expected: f64, tolerance: f64) {
 }
 
 /// One layer of 64 channels on 16 images of 1024x16x16 values, and weights, that `shape` makes of normal ones.
-fn independent(stage: Stage, shape: impl Fn(f32) -> f32) -> Layer {
+fn independent(stage: Stage, shape: impl Fn(f32) -> f32) -> ProbedLayer {
     let graph = one_convolution([1024, 16, 16], Threshold::Zero, Geometry::same(64, 1, 1, 1));
     let weights = weights(graph, |_, len| normals(1, len));
     let images: Vec<f32> = normals(2, 16 * 1024 * 256).into_iter().map(shape).collect();
@@ -311,7 +311,7 @@ fn neither_batches_nor_threads_change_the_measures() {
     assert_eq!(whole.len(), 2);
     for (a, b) in whole.iter().zip(&run(2, 7)) {
         assert_near("r2", a.r2, b.r2.unwrap(), ROUNDING);
-        let block = |layer: &Layer| layer.linearity.unwrap().after_module;
+        let block = |layer: &ProbedLayer| layer.linearity.unwrap().after_module;
         assert_near("block", block(a), block(b).unwrap(), ROUNDING);
         assert!(a.linearity.unwrap().before_module.is_some());
     }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use onebit_train::probe::Layer;
+use onebit_train::probe::ProbedLayer;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -104,7 +104,7 @@ impl<'a> Panels<'a> {
     /// Positions of the measures that were made and are not, in every layer, that before them: behind the last module
     /// of a block lies its output.
     fn measures(&self) -> Vec<usize> {
-        let layers: Vec<&Layer> =
+        let layers: Vec<&ProbedLayer> =
             self.checkpoints.iter().flat_map(|probed| &probed.layers).collect();
         let values =
             |position: usize| layers.iter().map(move |layer| (MEASURES[position].of)(layer));

@@ -6,7 +6,7 @@ use anyhow::Context;
 use onebit_model::Verified;
 use onebit_model::file::Weights;
 use onebit_train::checkpoint::{self, MANIFEST, Stage, WEIGHTS};
-use onebit_train::probe::{Layer, Probe};
+use onebit_train::probe::{ProbedLayer, Probe};
 use onebit_train::{RunPaths, TrainError};
 use rayon::ThreadPool;
 use serde::Serialize;
@@ -183,7 +183,7 @@ fn measure_one(
     path: &Path,
     loaded: &Loaded,
     pool: &ThreadPool,
-) -> anyhow::Result<(usize, Vec<Layer>)> {
+) -> anyhow::Result<(usize, Vec<ProbedLayer>)> {
     let graph = &loaded.weights.graph;
     let data = dataset::open(graph, &args.data, Some(args.limit))?;
     let images = data.images.len();

@@ -54,7 +54,7 @@ struct Summary {
     ops: f64,
     params: Parts,
     bytes: Parts,
-    layers: Vec<Layer>,
+    layers: Vec<SummarizedLayer>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ struct Parts {
 }
 
 #[derive(Serialize)]
-struct Layer {
+struct SummarizedLayer {
     name: String,
     op: &'static str,
     output: String,
@@ -123,7 +123,7 @@ impl Summary {
             ops: cost.ops(),
             params: parts(cost.params()),
             bytes: parts(cost.bytes()),
-            layers: cost.layers.iter().map(Layer::new).collect(),
+            layers: cost.layers.iter().map(SummarizedLayer::new).collect(),
         }
     }
 
@@ -181,9 +181,9 @@ impl Summary {
     }
 }
 
-impl Layer {
+impl SummarizedLayer {
     fn new(cost: &LayerCost) -> Self {
-        Layer {
+        SummarizedLayer {
             name: cost.name.clone(),
             op: cost.op,
             output: cost.output.to_string(),

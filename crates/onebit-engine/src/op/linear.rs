@@ -8,12 +8,12 @@ pub(crate) struct Linear {
     pub(crate) x: Location,
     /// Channels of the map `x`.
     pub(crate) channels: usize,
-    pub(crate) layer: Layer,
+    pub(crate) weights: LinearWeights,
 }
 
 /// Weights and bias.
 #[derive(Debug)]
-pub(crate) enum Layer {
+pub(crate) enum LinearWeights {
     /// A 1x1 convolution of one pixel, then the bias, a whole stride.
     F32 { weight: Conv, bias: Aligned<f32> },
     /// 8-bit weights.
@@ -24,10 +24,10 @@ pub(crate) enum Layer {
 
 impl Linear {
     fn inputs(&self) -> usize {
-        match &self.layer {
-            Layer::F32 { weight, .. } => weight.inputs,
-            Layer::I8(layer) => layer.inputs,
-            Layer::Dot(conv) => conv.inputs,
+        match &self.weights {
+            LinearWeights::F32 { weight, .. } => weight.inputs,
+            LinearWeights::I8(layer) => layer.inputs,
+            LinearWeights::Dot(conv) => conv.inputs,
         }
     }
 
@@ -38,9 +38,9 @@ impl Linear {
 
     /// Floats whose place rounded inputs take.
     fn rounded(&self) -> usize {
-        match &self.layer {
-            Layer::Dot(conv) => 2 * conv.workspace(1, 1).unwrap_or(0),
-            Layer::F32 { .. } | Layer::I8(_) => 0,
+        match &self.weights {
+            LinearWeights::Dot(conv) => 2 * conv.workspace(1, 1).unwrap_or(0),
+            LinearWeights::F32 { .. } | LinearWeights::I8(_) => 0,
         }
     }
 
@@ -71,14 +71,14 @@ impl Linear {
 
     /// The layer of a vector, with room for rounded inputs.
     pub(crate) fn apply(&self, kernels: &Kernels, x: &[f32], rounded: &mut [f32], out: &mut [f32]) {
-        match &self.layer {
-            Layer::F32 { weight, bias } => {
+        match &self.weights {
+            LinearWeights::F32 { weight, bias } => {
                 let stages = [StageView::Add { other: pixel(bias, stride(weight.outputs)) }];
                 let x = pixel(x, weight.inputs);
                 (kernels.conv)(weight, x, &mut row_tile(weight.outputs, &stages, out));
             }
-            Layer::I8(layer) => (kernels.linear_i8)(layer, x, out),
-            Layer::Dot(conv) => {
+            LinearWeights::I8(layer) => (kernels.linear_i8)(layer, x, out),
+            LinearWeights::Dot(conv) => {
                 let memory = bytemuck::cast_slice_mut(rounded);
                 let row_tile = &mut row_tile(conv.outputs, &[], out);
                 (kernels.conv_i8)(conv, pixel(x, conv.inputs), memory, &mut 0, row_tile);
@@ -87,10 +87,10 @@ impl Linear {
     }
 
     pub(crate) fn weight_bytes(&self) -> usize {
-        match &self.layer {
-            Layer::F32 { weight, bias } => weight.bytes() + 4 * bias.len(),
-            Layer::I8(layer) => layer.bytes(),
-            Layer::Dot(conv) => conv.bytes(),
+        match &self.weights {
+            LinearWeights::F32 { weight, bias } => weight.bytes() + 4 * bias.len(),
+            LinearWeights::I8(layer) => layer.bytes(),
+            LinearWeights::Dot(conv) => conv.bytes(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use conv_bin::{ConvBin, Layout};
 pub(crate) use conv_i8::{ConvI8, LayoutI8, TensorsI8};
 pub(crate) use fused_map::{FusedMap, Outputs, Producer, Stage};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
-pub(crate) use linear::{Layer, Linear};
+pub(crate) use linear::{Linear, LinearWeights};
 pub(crate) use linear_i8::LinearI8;
 pub(crate) use parallel_for::{MAX_PARTS, ParallelFor};
 pub(crate) use pool::{Pool, PoolKind};

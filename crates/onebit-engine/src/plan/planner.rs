@@ -20,8 +20,8 @@ use crate::arena::Span;
 use crate::fuse::FusedOp;
 use crate::kernel::{Filters, Kernels};
 use crate::op::{
-    Affine, Channels, Conv, ConvBin, ConvI8, FusedMap, HyperHead, HyperTrunk, Layer, Linear,
-    LinearI8, Location, Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Stage, TensorsI8,
+    Affine, Channels, Conv, ConvBin, ConvI8, FusedMap, HyperHead, HyperTrunk, Linear, LinearI8,
+    LinearWeights, Location, Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Stage, TensorsI8,
     Window, Winograd, Work, stride,
 };
 
@@ -178,13 +178,13 @@ impl Planner<'_> {
         precision: Precision,
     ) -> Result<Linear, EngineError> {
         let bias = self.padded(&[id], "bias", outputs)?;
-        let layer = match precision {
+        let weights = match precision {
             Precision::F32 => {
                 let weight = self.floats(id, "weight", inputs * outputs)?;
                 let geometry =
                     Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
                 let lanes = (self.kernels.conv_lanes)(outputs);
-                Layer::F32 {
+                LinearWeights::F32 {
                     weight: Conv::new(weight, geometry, inputs, lanes, &self.memory)?,
                     bias,
                 }
@@ -195,10 +195,10 @@ impl Planner<'_> {
                 factors[..outputs].copy_from_slice(scale);
                 let lanes = self.kernels.linear_i8_lanes;
                 let vectors = [factors, bias];
-                Layer::I8(LinearI8::new(integers, vectors, inputs, lanes, &self.memory)?)
+                LinearWeights::I8(LinearI8::new(integers, vectors, inputs, lanes, &self.memory)?)
             }
         };
-        Ok(Linear { x: self.location(id, 0), channels: self.input_shape(id).channels, layer })
+        Ok(Linear { x: self.location(id, 0), channels: self.input_shape(id).channels, weights })
     }
 
     fn linear_i8(&self, id: usize, inputs: usize, outputs: usize) -> Result<Linear, EngineError> {
@@ -207,7 +207,7 @@ impl Planner<'_> {
         let bias = self.floats(id, "bias", outputs)?;
         let conv = self.conv_i8(id, geometry, inputs, bias)?;
         let channels = self.input_shape(id).channels;
-        Ok(Linear { x: self.location(id, 0), channels, layer: Layer::Dot(conv) })
+        Ok(Linear { x: self.location(id, 0), channels, weights: LinearWeights::Dot(conv) })
     }
 
     /// The 8-bit convolution of a node, of `inputs` channels side by side.

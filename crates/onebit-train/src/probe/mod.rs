@@ -50,7 +50,7 @@ struct LayerProbe {
 
 /// What was measured at one binary convolution; an absent number could not be measured (see each).
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Layer {
+pub struct ProbedLayer {
     /// The node.
     pub name: String,
     /// Its output channels.
@@ -134,7 +134,7 @@ impl Probe {
 
     /// The measures of every binary convolution in graph order, over all images so far.
     #[must_use]
-    pub fn layers(&self) -> Vec<Layer> {
+    pub fn layers(&self) -> Vec<ProbedLayer> {
         self.layers.par_iter().map(LayerProbe::measured).collect()
     }
 }
@@ -153,9 +153,9 @@ impl LayerProbe {
         }
     }
 
-    fn measured(&self) -> Layer {
+    fn measured(&self) -> ProbedLayer {
         let (r2, constant_channels) = self.convolution.r2();
-        Layer {
+        ProbedLayer {
             name: self.name.clone(),
             channels: self.convolution.channels(),
             constant_channels,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use onebit_model::Graph;
 
-use crate::checkpoint::{self, Best, Stage, State};
+use crate::checkpoint::{self, Best, State, TrainingStage};
 use crate::metrics::{self, Row};
 use crate::resume::network;
 use crate::run::RunPaths;
@@ -119,7 +119,7 @@ impl Run<'_> {
             }
             let Ok((weights, state)) = checkpoint::load_weights(&path) else { continue };
             let fits = state.epoch == epoch && network(&weights.graph, self.graph).is_ok();
-            if fits && state.stage == Stage::BinaryWeights {
+            if fits && state.stage == TrainingStage::BinaryWeights {
                 found = Some((Best { epoch, top1 }, state, path));
             }
         }

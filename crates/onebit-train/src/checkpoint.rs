@@ -36,30 +36,32 @@ const MAX_FILE_BYTES: u64 = 16 << 30;
 /// Longest reason for which a state is refused, in characters.
 const LONGEST_REASON: usize = 400;
 
-/// What the weights of a stage are.
+/// A stage of training, by what its weights are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub enum TrainingStage {
     /// Binary activations, real weights: the first of two stages.
     RealWeights,
     /// Binary activations and weights.
     BinaryWeights,
 }
 
-impl Stage {
+impl TrainingStage {
     /// The name in files and messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Stage::RealWeights => "real_weights",
-            Stage::BinaryWeights => "binary_weights",
+            TrainingStage::RealWeights => "real_weights",
+            TrainingStage::BinaryWeights => "binary_weights",
         }
     }
 
     /// The stage of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Stage::RealWeights, Stage::BinaryWeights].into_iter().find(|stage| stage.name() == name)
+        [TrainingStage::RealWeights, TrainingStage::BinaryWeights]
+            .into_iter()
+            .find(|stage| stage.name() == name)
     }
 }
 
@@ -96,7 +98,7 @@ pub struct State {
     /// Steps made, over all stages.
     pub global_step: u64,
     /// The stage that the weights come from.
-    pub stage: Stage,
+    pub stage: TrainingStage,
     /// The recipe's seed.
     pub seed: u64,
     /// Number of training images.

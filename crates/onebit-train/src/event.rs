@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use crate::Recipe;
-use crate::checkpoint::{Best, Skipped, Stage};
+use crate::checkpoint::{Best, Skipped, TrainingStage};
 use crate::metrics::Row;
 
 /// What to train, where, and how it can be stopped.
@@ -125,7 +125,7 @@ pub enum Event {
     /// A stage begins or goes on.
     StageStarted {
         /// The stage.
-        stage: Stage,
+        stage: TrainingStage,
         /// Epochs of this stage.
         epochs: usize,
     },

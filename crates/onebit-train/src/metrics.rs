@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::checkpoint::{Stage, write_file};
+use crate::checkpoint::{TrainingStage, write_file};
 use crate::{TrainError, text};
 use onebit_model::quote::{count, shown};
 
@@ -23,7 +23,7 @@ pub struct Row {
     /// Epochs finished with this one, over all stages.
     pub epoch: usize,
     /// The stage.
-    pub stage: Stage,
+    pub stage: TrainingStage,
     /// Steps made so far, over all stages.
     pub step: u64,
     /// Learning rate of the epoch's last step.
@@ -72,7 +72,7 @@ impl Row {
         let [lr, train_loss, train_top1, test_loss, test_top1, img_per_s, seconds] = values;
         Ok(Row {
             epoch: epoch.parse().map_err(|_| not_a_number(epoch))?,
-            stage: Stage::from_name(stage)
+            stage: TrainingStage::from_name(stage)
                 .ok_or_else(|| format!("`{}` is no stage", shown(stage)))?,
             step: step.parse().map_err(|_| not_a_number(step))?,
             lr,

@@ -6,7 +6,9 @@ use std::path::Path;
 use onebit_files::Position;
 use onebit_model::Graph;
 
-use crate::checkpoint::{Best, CURRENT, Checkpoint, OPTIMIZER, STATE, Stage, State, Sums, WEIGHTS};
+use crate::checkpoint::{
+    Best, CURRENT, Checkpoint, OPTIMIZER, STATE, State, Sums, TrainingStage, WEIGHTS,
+};
 use crate::optim::Optimizer;
 use crate::stages::stage_of;
 use crate::teacher::Teacher;
@@ -104,8 +106,9 @@ impl Expected<'_> {
         );
         require(made == Some(global_step), "global_step", global_step, expected)?;
         let real = recipe.train.real_weight_epochs;
-        let between = (epoch, step) == (real, 0) && real > 0 && stage == Stage::RealWeights;
-        let expected = if epoch == total { Stage::BinaryWeights } else { stage_of(recipe, epoch) };
+        let between = (epoch, step) == (real, 0) && real > 0 && stage == TrainingStage::RealWeights;
+        let expected =
+            if epoch == total { TrainingStage::BinaryWeights } else { stage_of(recipe, epoch) };
         require(between || stage == expected, "stage", stage.name(), expected.name())?;
         let name = path.file_name().and_then(|name| name.to_str()).and_then(Position::from_name);
         let position = Position { epoch, step };
@@ -159,8 +162,8 @@ pub(crate) fn check_optimizer(
     steps: usize,
 ) -> Result<(), TrainError> {
     let before = match state.stage {
-        Stage::RealWeights => 0,
-        Stage::BinaryWeights => recipe.train.real_weight_epochs as u64 * steps as u64,
+        TrainingStage::RealWeights => 0,
+        TrainingStage::BinaryWeights => recipe.train.real_weight_epochs as u64 * steps as u64,
     };
     let expected = state.global_step.saturating_sub(before);
     if optimizer.steps() == expected {

@@ -2,27 +2,31 @@
 
 use onebit_model::op::Role;
 
-use crate::checkpoint::Stage;
+use crate::checkpoint::TrainingStage;
 use crate::recipe::Decayed;
 use crate::{Parameter, Recipe};
 
 /// The stage of an epoch, counted from 0.
-pub(crate) fn stage_of(recipe: &Recipe, epoch: usize) -> Stage {
-    if epoch < recipe.train.real_weight_epochs { Stage::RealWeights } else { Stage::BinaryWeights }
+pub(crate) fn stage_of(recipe: &Recipe, epoch: usize) -> TrainingStage {
+    if epoch < recipe.train.real_weight_epochs {
+        TrainingStage::RealWeights
+    } else {
+        TrainingStage::BinaryWeights
+    }
 }
 
 /// First epoch of a stage and how many it has.
-pub(crate) fn epochs_of(recipe: &Recipe, stage: Stage) -> (usize, usize) {
+pub(crate) fn epochs_of(recipe: &Recipe, stage: TrainingStage) -> (usize, usize) {
     let real = recipe.train.real_weight_epochs;
     match stage {
-        Stage::RealWeights => (0, real),
-        Stage::BinaryWeights => (real, recipe.train.epochs),
+        TrainingStage::RealWeights => (0, real),
+        TrainingStage::BinaryWeights => (real, recipe.train.epochs),
     }
 }
 
 /// The L2 penalty of a parameter in a stage; see [`Decayed`].
-pub(crate) fn weight_decay(recipe: &Recipe, stage: Stage, parameter: &Parameter) -> f64 {
-    let real = parameter.role == Role::Float || stage == Stage::RealWeights;
+pub(crate) fn weight_decay(recipe: &Recipe, stage: TrainingStage, parameter: &Parameter) -> f64 {
+    let real = parameter.role == Role::Float || stage == TrainingStage::RealWeights;
     let convolution = parameter.shape.len() == 4;
     let suffix = parameter.name.rsplit('.').next().unwrap_or_default();
     let shift = ["threshold", "shift_x", "shift_y"].contains(&suffix);
@@ -60,7 +64,7 @@ weight_decay = 1e-5
 "#;
 
     /// The suffixes of the decayed parameters, and those of the others, binary weights apart.
-    fn groups(overrides: &[&str], stage: Stage) -> (Vec<String>, Vec<String>) {
+    fn groups(overrides: &[&str], stage: TrainingStage) -> (Vec<String>, Vec<String>) {
         let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
         recipe.apply_sets(overrides).unwrap();
         let graph = build(&recipe.network, &Task::unnamed([1, 28, 28], 10)).unwrap();
@@ -87,22 +91,22 @@ weight_decay = 1e-5
 
     #[test]
     fn the_first_stage_decays_convolutions_or_what_reactnets_code_decays() {
-        let (decayed, others) = groups(&[], Stage::RealWeights);
+        let (decayed, others) = groups(&[], TrainingStage::RealWeights);
         assert_eq!(decayed, ["binary", "real"]);
         assert!(["threshold", "shift_x", "shift_y"].iter().all(|s| others.contains(&(*s).into())));
         let reactnet = ["train.weight_decay_on=reactnet"];
-        let (decayed, others) = groups(&reactnet, Stage::RealWeights);
+        let (decayed, others) = groups(&reactnet, TrainingStage::RealWeights);
         assert_eq!(decayed, ["binary", "real", "shift_x", "shift_y", "threshold"]);
         assert_eq!(others.iter().filter(|s| s.starts_with("slope")).count(), 2);
         assert!(["bias", "weight", "hyper"].iter().all(|s| others.contains(&(*s).into())));
-        assert!(groups(&reactnet, Stage::BinaryWeights).0.is_empty(), "the second stage");
+        assert!(groups(&reactnet, TrainingStage::BinaryWeights).0.is_empty(), "the second stage");
     }
 
     #[test]
     fn binary_weights_are_never_decayed() {
         let one =
             ["train.stages=one", "train.real_weight_epochs=0", "train.weight_decay_on=reactnet"];
-        let (decayed, others) = groups(&one, Stage::BinaryWeights);
+        let (decayed, others) = groups(&one, TrainingStage::BinaryWeights);
         assert_eq!(decayed, ["real", "shift_x", "shift_y", "threshold"]);
         assert!(others.contains(&"binary".into()));
     }

@@ -11,7 +11,7 @@ use onebit_model::file::Weights;
 use onebit_model::{Graph, ModelError, Verified, arch};
 
 use crate::average::Average;
-use crate::checkpoint::{self, Best, Latest, Stage, State, Sums};
+use crate::checkpoint::{self, Best, Latest, State, Sums, TrainingStage};
 use crate::evaluate::{Evaluation, evaluate, teacher_top1};
 use crate::feasible::{self, Needs};
 use crate::images::Images;
@@ -100,7 +100,7 @@ struct Session<'a> {
     /// The best weights that are kept, if they are of an epoch that the run comes to again.
     ahead: Option<Best>,
     /// The stage that was last announced.
-    announced: Option<Stage>,
+    announced: Option<TrainingStage>,
     newest: Option<PathBuf>,
     started: Instant,
 }
@@ -347,7 +347,7 @@ impl<'a> Session<'a> {
         self.state.epoch = row.epoch;
         self.state.step_in_epoch = 0;
         self.state.sums = Sums::default();
-        let is_binary = self.state.stage == Stage::BinaryWeights;
+        let is_binary = self.state.stage == TrainingStage::BinaryWeights;
         let better_than = |best: Option<Best>| best.is_none_or(|best| test.top1 > best.top1);
         let better = is_binary && better_than(self.state.best);
         let best = better && better_than(self.ahead);
@@ -465,12 +465,16 @@ impl<'a> Session<'a> {
     }
 }
 
-fn new_net(recipe: &Recipe, graph: &Verified<Graph>, stage: Stage) -> Result<Net, TrainError> {
+fn new_net(
+    recipe: &Recipe,
+    graph: &Verified<Graph>,
+    stage: TrainingStage,
+) -> Result<Net, TrainError> {
     let config = NetConfig {
         batch: recipe.train.batch,
         activation: recipe.train.activation_estimator,
         weight: recipe.train.weight_estimator,
-        binarize_weights: stage == Stage::BinaryWeights,
+        binarize_weights: stage == TrainingStage::BinaryWeights,
     };
     Net::new(graph.clone(), config, recipe.train.seed)
 }

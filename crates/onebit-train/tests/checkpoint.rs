@@ -11,8 +11,8 @@ use onebit_model::Verified;
 use onebit_model::arch::{Config, Method, Task, build};
 use onebit_model::file::Weights;
 use onebit_train::checkpoint::{
-    Best, MANIFEST, OPTIMIZER, STATE, Stage, State, Sums, WEIGHTS, latest, load, load_weights,
-    of_epochs, save, save_best,
+    Best, MANIFEST, OPTIMIZER, STATE, State, Sums, TrainingStage, WEIGHTS, latest, load,
+    load_weights, of_epochs, save, save_best,
 };
 use onebit_train::{Net, NetConfig, TrainError};
 use tempfile::tempdir;
@@ -33,7 +33,7 @@ fn state(epoch: usize, step: usize) -> State {
         epoch,
         step_in_epoch: step,
         global_step: (epoch * 10 + step) as u64,
-        stage: Stage::BinaryWeights,
+        stage: TrainingStage::BinaryWeights,
         seed: u64::MAX,
         images: 60_000,
         recipe_sha256: "ab".repeat(32),

@@ -4,14 +4,14 @@
 
 use std::fs;
 
-use onebit_train::checkpoint::Stage;
+use onebit_train::checkpoint::TrainingStage;
 use onebit_train::metrics::{HEADER, Row, append, begin, read};
 use tempfile::tempdir;
 
 fn row(epoch: usize) -> Row {
     Row {
         epoch,
-        stage: if epoch == 1 { Stage::RealWeights } else { Stage::BinaryWeights },
+        stage: if epoch == 1 { TrainingStage::RealWeights } else { TrainingStage::BinaryWeights },
         step: 100 * epoch as u64,
         lr: 9.765625e-6,
         train_loss: 2.25,

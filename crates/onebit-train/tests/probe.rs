@@ -11,7 +11,7 @@ use onebit_model::{
     Data, Geometry, Graph, NodeId, Op, PadValue, Shift, Slope, Tensor, Threshold, Verified,
     WeightScale, infer,
 };
-use onebit_train::checkpoint::Stage;
+use onebit_train::checkpoint::TrainingStage;
 use onebit_train::probe::{Linearity, Probe, ProbedLayer};
 use onebit_train::{Net, NetConfig};
 
@@ -52,7 +52,7 @@ fn one_convolution(input: [usize; 3], threshold: Threshold, geometry: Geometry) 
     Verified::<Graph>::new(b.classifier(y)).unwrap()
 }
 
-fn measured(weights: &Verified<Weights>, stage: Stage, images: &[f32]) -> Vec<ProbedLayer> {
+fn measured(weights: &Verified<Weights>, stage: TrainingStage, images: &[f32]) -> Vec<ProbedLayer> {
     let mut probe = Probe::new(weights, stage).unwrap();
     probe.add(images);
     probe.layers()
@@ -64,7 +64,7 @@ fn assert_near(what: &str, found: Option<f64>, expected: f64, tolerance: f64) {
 }
 
 /// One layer of 64 channels on 16 images of 1024x16x16 values, and weights, that `shape` makes of normal ones.
-fn independent(stage: Stage, shape: impl Fn(f32) -> f32) -> ProbedLayer {
+fn independent(stage: TrainingStage, shape: impl Fn(f32) -> f32) -> ProbedLayer {
     let graph = one_convolution([1024, 16, 16], Threshold::Zero, Geometry::same(64, 1, 1, 1));
     let weights = weights(graph, |_, len| normals(1, len));
     let images: Vec<f32> = normals(2, 16 * 1024 * 256).into_iter().map(shape).collect();
@@ -73,7 +73,7 @@ fn independent(stage: Stage, shape: impl Fn(f32) -> f32) -> ProbedLayer {
 
 #[test]
 fn gaussian_activations_and_weights() {
-    let layer = independent(Stage::BinaryWeights, |x| x);
+    let layer = independent(TrainingStage::BinaryWeights, |x| x);
     assert_near("qe_weights", layer.qe_weights, 1.0 - 2.0 / PI, SAMPLING);
     assert_near("qe_activations", layer.qe_activations, 1.0 - 2.0 / PI, SAMPLING);
     assert_near("r2", layer.r2, 4.0 / (PI * PI), SAMPLING);
@@ -82,7 +82,7 @@ fn gaussian_activations_and_weights() {
 
 #[test]
 fn gaussian_activations_with_real_weights() {
-    let layer = independent(Stage::RealWeights, |x| x);
+    let layer = independent(TrainingStage::RealWeights, |x| x);
     assert_near("r2", layer.r2, 2.0 / PI, SAMPLING);
 }
 
@@ -90,7 +90,7 @@ fn gaussian_activations_with_real_weights() {
 fn linearity_is_what_quantization_leaves_of_independent_activations() {
     // Two magnitudes, 1 and 3, equally often: (mean |x|)^2 / mean x^2 = 4 / 5.
     let two = |x: f32| if x.abs() > 0.674_49 { 3.0 } else { 1.0_f32 }.copysign(x);
-    let layer = independent(Stage::BinaryWeights, two);
+    let layer = independent(TrainingStage::BinaryWeights, two);
     assert_near("qe_activations", layer.qe_activations, 0.2, SAMPLING);
     let left = (1.0 - layer.qe_activations.unwrap()) * (1.0 - layer.qe_weights.unwrap());
     assert_near("r2", layer.r2, left, SAMPLING);
@@ -104,7 +104,7 @@ fn what_is_binary_already_loses_nothing() {
     });
     let images: Vec<f32> =
         normals(2, 4 * 16 * 64).into_iter().map(|x| 3.0_f32.copysign(x)).collect();
-    let layer = measured(&weights, Stage::BinaryWeights, &images).remove(0);
+    let layer = measured(&weights, TrainingStage::BinaryWeights, &images).remove(0);
     for (what, found, expected) in [
         ("qe_weights", layer.qe_weights, 0.0),
         ("qe_activations", layer.qe_activations, 0.0),
@@ -125,10 +125,10 @@ fn channels_that_are_the_same_everywhere_are_counted() {
         }
         values
     });
-    let layer = measured(&weights, Stage::BinaryWeights, &normals(2, 3 * 8 * 36)).remove(0);
+    let layer = measured(&weights, TrainingStage::BinaryWeights, &normals(2, 3 * 8 * 36)).remove(0);
     assert_eq!((layer.channels, layer.constant_channels), (3, 1));
     assert!(layer.r2.unwrap() > 0.1);
-    let layer = measured(&weights, Stage::BinaryWeights, &vec![0.5; 8 * 36]).remove(0);
+    let layer = measured(&weights, TrainingStage::BinaryWeights, &vec![0.5; 8 * 36]).remove(0);
     assert_eq!((layer.r2, layer.constant_channels), (None, 3));
     assert_near("qe_activations", layer.qe_activations, 0.0, ROUNDING);
 }
@@ -204,7 +204,7 @@ fn strides_groups_and_thresholds_as_naive_loops_have_them() {
     let beta = u.iter().map(|u| u.abs()).sum::<f64>() / u.len() as f64;
     let q: Vec<f64> = bits.iter().map(|bit| beta * bit).collect();
 
-    let layer = measured(&weights, Stage::BinaryWeights, &images).remove(0);
+    let layer = measured(&weights, TrainingStage::BinaryWeights, &images).remove(0);
     assert_near("qe_weights", layer.qe_weights, error(&w, &binary), ROUNDING);
     assert_near("qe_activations", layer.qe_activations, error(&u, &q), ROUNDING);
     assert_near("r2", layer.r2, r2, ROUNDING);
@@ -231,7 +231,7 @@ fn silent_block(channels: usize) -> Verified<Weights> {
 #[test]
 fn a_rectifier_lowers_the_linearity_of_its_block() {
     let images = normals(2, 32 * 8 * 256);
-    let layer = measured(&silent_block(8), Stage::BinaryWeights, &images).remove(0);
+    let layer = measured(&silent_block(8), TrainingStage::BinaryWeights, &images).remove(0);
     let Linearity { before_module, after_module, block, .. } = layer.linearity.unwrap();
     assert_near("before", before_module, 1.0, ROUNDING);
     // Of max(x, 0) for normal x, cov(x, max(x, 0))^2 / var(max(x, 0)) = (1/4) / (1/2 - 1/(2 pi)); 65,536 values have a
@@ -243,7 +243,7 @@ fn a_rectifier_lowers_the_linearity_of_its_block() {
 #[test]
 fn too_few_pixels_for_a_fit_give_no_linearity() {
     let one_image = normals(2, 300 * 256);
-    let layer = measured(&silent_block(300), Stage::BinaryWeights, &one_image).remove(0);
+    let layer = measured(&silent_block(300), TrainingStage::BinaryWeights, &one_image).remove(0);
     let expected = Linearity {
         features: 300,
         pixels: 256,
@@ -287,8 +287,8 @@ fn offsets_of_the_hyper_function_move_the_threshold() {
         }
     });
     let images = normals(2, 70 * 144);
-    let dynamic = measured(&dynamic, Stage::BinaryWeights, &images);
-    for (a, b) in dynamic.iter().zip(&measured(&moved, Stage::BinaryWeights, &images)) {
+    let dynamic = measured(&dynamic, TrainingStage::BinaryWeights, &images);
+    for (a, b) in dynamic.iter().zip(&measured(&moved, TrainingStage::BinaryWeights, &images)) {
         assert_near("qe_activations", a.qe_activations, b.qe_activations.unwrap(), ROUNDING);
         assert_near("r2", a.r2, b.r2.unwrap(), ROUNDING);
     }
@@ -301,7 +301,7 @@ fn neither_batches_nor_threads_change_the_measures() {
     let run = |threads: usize, images_at_once: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut probe = Probe::new(&weights, Stage::BinaryWeights).unwrap();
+            let mut probe = Probe::new(&weights, TrainingStage::BinaryWeights).unwrap();
             images.chunks(images_at_once * 144).for_each(|images| probe.add(images));
             probe.layers()
         })

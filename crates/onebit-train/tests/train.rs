@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use onebit_data::ErrorKind;
-use onebit_train::checkpoint::{Stage, latest, load_weights, of_epochs};
+use onebit_train::checkpoint::{TrainingStage, latest, load_weights, of_epochs};
 use onebit_train::{Event, Recipe, RunPaths, Summary, TrainError, TrainOptions, metrics, train};
 use rayon::ThreadPoolBuilder;
 use runs::{RECIPE, run};
@@ -189,12 +189,19 @@ fn two_stages_can_be_interrupted_in_each_and_between_them() {
             _ => None,
         })
         .collect();
-    assert_eq!(stages, [(Stage::RealWeights, 1), (Stage::BinaryWeights, 2)]);
+    assert_eq!(stages, [(TrainingStage::RealWeights, 1), (TrainingStage::BinaryWeights, 2)]);
     let rows = metrics::read(&RunPaths::new(&expected).metrics()).unwrap();
     let stages: Vec<_> = rows.iter().map(|row| row.stage).collect();
-    assert_eq!(stages, [Stage::RealWeights, Stage::BinaryWeights, Stage::BinaryWeights]);
+    assert_eq!(
+        stages,
+        [TrainingStage::RealWeights, TrainingStage::BinaryWeights, TrainingStage::BinaryWeights]
+    );
     let (_, best) = load_weights(&RunPaths::new(&expected).best()).unwrap();
-    assert_eq!(best.stage, Stage::BinaryWeights, "weights that are not binary cannot be the best");
+    assert_eq!(
+        best.stage,
+        TrainingStage::BinaryWeights,
+        "weights that are not binary cannot be the best"
+    );
     for (epoch, step) in [(1, 2), (1, STEPS), (2, 2)] {
         let out = folder.path().join(format!("stopped-{epoch}-{step}"));
         assert!(run(&recipe, &out, false, at_step(epoch, step)).0.unwrap().interrupted);

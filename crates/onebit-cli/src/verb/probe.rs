@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use onebit_model::Verified;
 use onebit_model::file::Weights;
-use onebit_train::checkpoint::{self, MANIFEST, Stage, WEIGHTS};
+use onebit_train::checkpoint::{self, MANIFEST, TrainingStage, WEIGHTS};
 use onebit_train::probe::{ProbedLayer, Probe};
 use onebit_train::{RunPaths, TrainError};
 use rayon::ThreadPool;
@@ -91,7 +91,7 @@ struct CheckpointFile {
 struct Loaded {
     weights: Verified<Weights>,
     epoch: Option<usize>,
-    stage: Stage,
+    stage: TrainingStage,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -171,7 +171,7 @@ fn measure(args: &Args, files: &[CheckpointFile]) -> anyhow::Result<Done> {
 fn load(path: &Path) -> anyhow::Result<Loaded> {
     if !path.is_dir() {
         let weights = onebit_pack::load_weights(path)?.weights;
-        return Ok(Loaded { weights, epoch: None, stage: Stage::BinaryWeights });
+        return Ok(Loaded { weights, epoch: None, stage: TrainingStage::BinaryWeights });
     }
     let (weights, state) = checkpoint::load_weights(path)?;
     Ok(Loaded { weights, epoch: Some(state.epoch), stage: state.stage })

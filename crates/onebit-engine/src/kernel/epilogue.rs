@@ -17,7 +17,7 @@ pub(super) struct Epilogue<'a> {
     width: usize,
     channels: usize,
     stride: usize,
-    stages: [Stage; MAX_STAGES],
+    stages: [RawStage; MAX_STAGES],
     used: usize,
     /// Null where nothing reads them, like the pointers below.
     floats: *mut f32,
@@ -29,9 +29,9 @@ pub(super) struct Epilogue<'a> {
     row_tile: PhantomData<&'a mut f32>,
 }
 
-/// [`StageView`] with vectors of a whole stride of channels, and maps that hold all rows of the row tile.
+/// A [`StageView`] as addresses: with vectors of a whole stride of channels, and maps that hold all rows of the row tile.
 #[derive(Clone, Copy)]
-enum Stage {
+enum RawStage {
     Affine { scale: *const f32, shift: *const f32 },
     Add { values: *const f32, stride: usize },
     Accumulate,
@@ -46,9 +46,9 @@ impl<'a> Epilogue<'a> {
         let (rows, width, stride) = (row_tile.rows.clone(), row_tile.width, row_tile.stride);
         let pixels = rows.len() * width;
         let per_pixel = bits::words(row_tile.channels);
-        let mut stages = [Stage::Accumulate; MAX_STAGES];
+        let mut stages = [RawStage::Accumulate; MAX_STAGES];
         for (stage, view) in stages.iter_mut().zip(row_tile.stages) {
-            *stage = Stage::new(view, stride, rows.end * width);
+            *stage = RawStage::new(view, stride, rows.end * width);
         }
         assert!(row_tile.stages.len() <= MAX_STAGES, "all stages have a place");
         let accumulates =
@@ -161,22 +161,22 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-impl Stage {
+impl RawStage {
     /// # Panics
     /// A vector does not have `channels`, or a map not all of `pixels`.
     #[inline(always)]
     fn new(view: &StageView<'_>, channels: usize, pixels: usize) -> Self {
         match view {
             StageView::Affine { scale, shift } => {
-                Stage::Affine { scale: vector(scale, channels), shift: vector(shift, channels) }
+                RawStage::Affine { scale: vector(scale, channels), shift: vector(shift, channels) }
             }
             StageView::Add { other } => {
                 assert!(2 * other.stride >= channels, "channels of the other operand");
                 assert!(other.values.len() >= pixels * other.stride, "pixels of the other operand");
-                Stage::Add { values: other.values.as_ptr(), stride: other.stride }
+                RawStage::Add { values: other.values.as_ptr(), stride: other.stride }
             }
-            StageView::Accumulate => Stage::Accumulate,
-            StageView::Prelu(prelu) => Stage::Prelu {
+            StageView::Accumulate => RawStage::Accumulate,
+            StageView::Prelu(prelu) => RawStage::Prelu {
                 shift_x: vector(prelu.shift_x, channels),
                 shift_y: vector(prelu.shift_y, channels),
                 slopes: [prelu.slope_pos, prelu.slope_neg].map(|slope| vector(slope, channels)),
@@ -198,25 +198,25 @@ impl Stage {
         // SAFETY: the caller promises it.
         unsafe {
             match *self {
-                Stage::Affine { scale, shift } => {
+                RawStage::Affine { scale, shift } => {
                     let (scale, shift) = (load(scale.add(channel)), load(shift.add(channel)));
                     for value in values {
                         *value = value.mul_add(scale, shift);
                     }
                 }
-                Stage::Add { values: others, stride } => {
+                RawStage::Add { values: others, stride } => {
                     let channel = if channel < stride { channel } else { channel - stride };
                     let others = others.add(pixel * stride + channel);
                     for (p, value) in values.iter_mut().enumerate() {
                         *value = value.add(load(others.add(p * stride)));
                     }
                 }
-                Stage::Accumulate => {
+                RawStage::Accumulate => {
                     for (p, value) in values.iter_mut().enumerate() {
                         *value = value.add(load(floats(p)));
                     }
                 }
-                Stage::Prelu { shift_x, shift_y, slopes } => {
+                RawStage::Prelu { shift_x, shift_y, slopes } => {
                     let [shift_x, shift_y] = [shift_x, shift_y].map(|s| load::<V>(s.add(channel)));
                     let [pos, neg] = slopes.map(|slope| load::<V>(slope.add(channel)));
                     for value in values {

@@ -101,7 +101,7 @@ impl Producer {
     }
 }
 
-/// An elementwise operation.
+/// An elementwise operation of an epilogue.
 #[derive(Debug)]
 pub(crate) enum Stage {
     Affine(Affine),

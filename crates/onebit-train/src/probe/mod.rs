@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::TrainError;
-use crate::checkpoint::Stage;
+use crate::checkpoint::TrainingStage;
 use crate::{Net, NetConfig};
 use blocks::sites;
 use convolution::ConvolutionProbe;
@@ -90,7 +90,7 @@ impl Probe {
     ///
     /// # Errors
     /// A graph that cannot be trained.
-    pub fn new(weights: &Verified<Weights>, stage: Stage) -> Result<Self, TrainError> {
+    pub fn new(weights: &Verified<Weights>, stage: TrainingStage) -> Result<Self, TrainError> {
         let graph = Verified::<Graph>::new(weights.graph.clone())?;
         let shapes = infer::shapes(&graph)?;
         let layers: Vec<LayerProbe> = sites(&graph)
@@ -104,7 +104,7 @@ impl Probe {
         let observed: Vec<NodeId> = layers.iter().flat_map(LayerProbe::observed).collect();
         let [_, height, width] = graph.input_shape();
         let batch = (BATCH_PIXELS / (height * width)).clamp(8, 64);
-        let binarize_weights = stage == Stage::BinaryWeights;
+        let binarize_weights = stage == TrainingStage::BinaryWeights;
         let config = NetConfig { binarize_weights, ..NetConfig::new(batch) };
         let mut net = Net::observing(graph, config, 0, &observed)?;
         net.load_weights(weights)?;

@@ -47,8 +47,9 @@ fn evaluate<N: Number>(
     let mut maps = vec![image];
     for (position, node) in graph.nodes.iter().enumerate().skip(1) {
         let inputs: Vec<&[N]> = node.inputs.iter().map(|id| maps[id.0].as_slice()).collect();
-        let step = Step { node, x: shapes[node.inputs[0].0], y: shapes[position], params };
-        let mut map = step.compute(&inputs, signs);
+        let evaluation =
+            Evaluation { node, x: shapes[node.inputs[0].0], y: shapes[position], params };
+        let mut map = evaluation.compute(&inputs, signs);
         assert_eq!(map.len(), shapes[position].len(), "{}", node.name);
         map.iter_mut().for_each(|v| *v = v.settled());
         maps.push(map);
@@ -78,14 +79,14 @@ fn scaled(values: &[i8], scale: &Data) -> Vec<f64> {
     rows.flat_map(|(row, s)| row.iter().map(move |&q| f64::from(q) * f64::from(*s))).collect()
 }
 
-struct Step<'a> {
+struct Evaluation<'a> {
     node: &'a Node,
     x: Shape,
     y: Shape,
     params: Params<'a>,
 }
 
-impl Step<'_> {
+impl Evaluation<'_> {
     fn compute<N: Number>(&self, inputs: &[&[N]], signs: Signs<'_, N>) -> Vec<N> {
         let x = inputs[0];
         let offsets = inputs.get(1).copied().unwrap_or_default();

@@ -58,35 +58,35 @@ impl Microbatch {
 
     /// Copies `images` (NHWC) into the input's buffer.
     pub(crate) fn load(&mut self, structure: &Structure, images: &[f32]) {
-        let step = &structure.plan.steps[0];
-        self.images = images.len() / step.len;
-        self.floats[step.value.slot][..images.len()].copy_from_slice(images);
+        let planned = &structure.plan.nodes[0];
+        self.images = images.len() / planned.len;
+        self.floats[planned.value.slot][..images.len()].copy_from_slice(images);
     }
 
     /// Output of the last node for this microbatch's images.
     pub(crate) fn logits(&self, structure: &Structure) -> &[f32] {
-        self.map(structure, structure.plan.steps.len() - 1)
+        self.map(structure, structure.plan.nodes.len() - 1)
     }
 
     /// Output for this microbatch's images of a node that keeps it, such as an observed one; batch normalizations that
     /// a sum computes itself have none.
     pub(crate) fn map(&self, structure: &Structure, id: usize) -> &[f32] {
-        let step = &structure.plan.steps[id];
-        let is_kept = step.value.whole && !structure.is_in_sum(id);
+        let planned = &structure.plan.nodes[id];
+        let is_kept = planned.value.whole && !structure.is_in_sum(id);
         assert!(is_kept, "the output of `{}` is not kept", structure.graph.nodes[id].name);
-        &self.floats[step.value.slot][..self.images * step.len]
+        &self.floats[planned.value.slot][..self.images * planned.len]
     }
 
     /// Where the gradient of the logits goes.
     pub(crate) fn logits_grad(&mut self, structure: &Structure) -> &mut [f32] {
-        let step = structure.last();
-        &mut self.floats[step.grad.slot][..self.images * step.len]
+        let planned = structure.last();
+        &mut self.floats[planned.grad.slot][..self.images * planned.len]
     }
 
     /// Packed bits of a sign node for one image.
     pub(crate) fn sign_bits(&self, structure: &Structure, id: usize, image: usize) -> &[u64] {
-        let step = &structure.plan.steps[id];
-        &self.bits[step.value.slot][image * step.len..][..step.len]
+        let planned = &structure.plan.nodes[id];
+        &self.bits[planned.value.slot][image * planned.len..][..planned.len]
     }
 
     pub(crate) fn clear_grads(&mut self) {
@@ -109,16 +109,16 @@ impl Microbatch {
             for &id in &structure.plan.levels[level] {
                 self.forward_node(structure, params, id, tile);
                 for &norm in readers.iter().filter(|&&n| structure.norms[n].input == id) {
-                    let step = &structure.plan.steps[id];
-                    let x = span(step.value, step.len, tile);
-                    self.statistics[norm].add(&self.floats[step.value.slot][x]);
+                    let planned = &structure.plan.nodes[id];
+                    let x = span(planned.value, planned.len, tile);
+                    self.statistics[norm].add(&self.floats[planned.value.slot][x]);
                 }
             }
         }
     }
 
     fn forward_node(&mut self, structure: &Structure, params: &Params, id: usize, tile: Tile) {
-        let step = &structure.plan.steps[id];
+        let planned = &structure.plan.nodes[id];
         let node = &structure.graph.nodes[id];
         if matches!(node.op, Op::Input { .. }) || structure.is_in_sum(id) {
             return;
@@ -127,17 +127,17 @@ impl Microbatch {
         let mut output = Vec::new();
         let mut output_bits = Vec::new();
         if is_bits {
-            output_bits = core::mem::take(&mut self.bits[step.value.slot]);
+            output_bits = core::mem::take(&mut self.bits[planned.value.slot]);
         } else {
-            output = core::mem::take(&mut self.floats[step.value.slot]);
+            output = core::mem::take(&mut self.floats[planned.value.slot]);
         }
-        let range = span(step.value, step.len, tile);
+        let range = span(planned.value, planned.len, tile);
         let mut workspace = core::mem::take(&mut self.workspace);
         let x = self.float_input(structure, id, 0, tile);
         if let Some(norm) = structure.norm_at(id) {
             norm.forward(params, x, None, &mut output[range], &mut workspace.vectors);
         } else if let Some(norm) = structure.norm_of_sum(id) {
-            let shortcut = usize::from(step.inputs[0] == norm.node);
+            let shortcut = usize::from(planned.inputs[0] == norm.node);
             let shortcut = self.float_input(structure, id, shortcut, tile);
             let x = self.float_input(structure, norm.node, 0, tile);
             norm.forward(params, x, Some(shortcut), &mut output[range], &mut workspace.vectors);
@@ -155,9 +155,9 @@ impl Microbatch {
         }
         self.workspace = workspace;
         if is_bits {
-            self.bits[step.value.slot] = output_bits;
+            self.bits[planned.value.slot] = output_bits;
         } else {
-            self.floats[step.value.slot] = output;
+            self.floats[planned.value.slot] = output;
         }
     }
 
@@ -173,9 +173,9 @@ impl Microbatch {
             for &id in structure.plan.levels[level].iter().rev() {
                 if let Some(norm) = structure.norm_index[id] {
                     let mut sums = core::mem::take(&mut self.grad_sums[norm]);
-                    let step = &structure.plan.steps[id];
-                    let gy = span(step.grad, step.shape.len(), tile);
-                    let gy = &self.floats[step.grad.slot][gy];
+                    let planned = &structure.plan.nodes[id];
+                    let gy = span(planned.grad, planned.shape.len(), tile);
+                    let gy = &self.floats[planned.grad.slot][gy];
                     let x = self.float_input(structure, id, 0, tile);
                     structure.norms[norm].sum_gradient(x, gy, &mut sums);
                     self.grad_sums[norm] = sums;
@@ -189,17 +189,17 @@ impl Microbatch {
     /// The part of a batch normalization's backward pass that follows the sums over the batch.
     fn backward_norm(&mut self, structure: &Structure, params: &Params, norm: usize, tile: Tile) {
         let id = structure.norms[norm].node;
-        let step = &structure.plan.steps[id];
-        let (input, send) = (step.inputs[0], step.sends[0]);
+        let planned = &structure.plan.nodes[id];
+        let (input, send) = (planned.inputs[0], planned.sends[0]);
         if send == Contribution::Nothing {
             return;
         }
-        let target = structure.plan.steps[input].grad;
+        let target = structure.plan.nodes[input].grad;
         let mut gx = core::mem::take(&mut self.floats[target.slot]);
-        let range = span(target, step.shape.len(), tile);
-        let gy = span(step.grad, step.shape.len(), tile);
+        let range = span(target, planned.shape.len(), tile);
+        let gy = span(planned.grad, planned.shape.len(), tile);
         let mut workspace = core::mem::take(&mut self.workspace);
-        let gy = &self.floats[step.grad.slot][gy];
+        let gy = &self.floats[planned.grad.slot][gy];
         let x = self.float_input(structure, id, 0, tile);
         let first = send == Contribution::First;
         let factors = &mut workspace.vectors;
@@ -210,9 +210,9 @@ impl Microbatch {
 
     fn backward_node(&mut self, structure: &Structure, params: &Params, id: usize, tile: Tile) {
         let Some(layer) = &structure.layers[id] else { return };
-        let step = &structure.plan.steps[id];
+        let planned = &structure.plan.nodes[id];
         let mut targets = [Target::default(), Target::default()];
-        for (position, target) in targets.iter_mut().take(step.inputs.len()).enumerate() {
+        for (position, target) in targets.iter_mut().take(planned.inputs.len()).enumerate() {
             *target = self.take_target(structure, id, position, tile);
         }
         let mut grads = core::mem::take(&mut self.grads);
@@ -224,7 +224,7 @@ impl Microbatch {
             x: self.float_input(structure, id, 0, tile),
             x_bits: self.bit_input(structure, id, tile),
             x2: self.float_input(structure, id, 1, tile),
-            gy: &self.floats[step.grad.slot][span(step.grad, step.shape.len(), tile)],
+            gy: &self.floats[planned.grad.slot][span(planned.grad, planned.shape.len(), tile)],
             gx: first.gradient(),
             gx2: second.gradient(),
             grads: &mut grads,
@@ -234,8 +234,8 @@ impl Microbatch {
         self.workspace = workspace;
         let [first, second] = targets;
         self.put_back(0, first);
-        if step.reads_twice() {
-            let source = &structure.plan.steps[step.inputs[0]];
+        if planned.reads_twice() {
+            let source = &structure.plan.nodes[planned.inputs[0]];
             let main = span(source.grad, source.shape.len(), tile);
             let main = &mut self.floats[source.grad.slot][main];
             main.iter_mut().zip(&second.buffer[second.range.clone()]).for_each(|(a, b)| *a += b);
@@ -252,11 +252,11 @@ impl Microbatch {
         position: usize,
         tile: Tile,
     ) -> Target {
-        let step = &structure.plan.steps[id];
-        let (input, send) = (step.inputs[position], step.sends[position]);
-        let source = &structure.plan.steps[input];
+        let planned = &structure.plan.nodes[id];
+        let (input, send) = (planned.inputs[position], planned.sends[position]);
+        let source = &structure.plan.nodes[input];
         let computed_anyway = !matches!(structure.graph.nodes[id].op, Op::Conv { .. } | Op::Add);
-        if position == 1 && step.reads_twice() || input == 0 && computed_anyway {
+        if position == 1 && planned.reads_twice() || input == 0 && computed_anyway {
             let mut buffer = core::mem::take(&mut self.scratch_grads[position]);
             buffer.resize(tile.images * source.shape.len(), 0.0);
             return Target { owner: Owner::Scratch, range: 0..buffer.len(), buffer, first: true };
@@ -286,20 +286,20 @@ impl Microbatch {
 
     /// Input `position` of a node as floats; empty where there is none or it is a bit map.
     fn float_input(&self, structure: &Structure, id: usize, position: usize, tile: Tile) -> &[f32] {
-        let Some(&input) = structure.plan.steps[id].inputs.get(position) else { return &[] };
+        let Some(&input) = structure.plan.nodes[id].inputs.get(position) else { return &[] };
         if matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
-        let source = &structure.plan.steps[input];
+        let source = &structure.plan.nodes[input];
         &self.floats[source.value.slot][span(source.value, source.len, tile)]
     }
 
     fn bit_input(&self, structure: &Structure, id: usize, tile: Tile) -> &[u64] {
-        let Some(&input) = structure.plan.steps[id].inputs.first() else { return &[] };
+        let Some(&input) = structure.plan.nodes[id].inputs.first() else { return &[] };
         if !matches!(structure.graph.nodes[input].op, Op::Sign { .. }) {
             return &[];
         }
-        let source = &structure.plan.steps[input];
+        let source = &structure.plan.nodes[input];
         &self.bits[source.value.slot][span(source.value, source.len, tile)]
     }
 }

@@ -142,7 +142,7 @@ impl Net {
         images: &[f32],
         observe: &mut dyn FnMut(usize, &str, &[u64]),
     ) -> Vec<f32> {
-        let image_len = self.structure.plan.steps[0].len;
+        let image_len = self.structure.plan.nodes[0].len;
         let batch = self.images_per_microbatch * self.microbatches.len() * image_len;
         let mut logits = Vec::new();
         for (part, images) in images.chunks(batch).enumerate() {
@@ -194,7 +194,7 @@ impl Net {
     }
 
     fn load(&mut self, images: &[f32]) {
-        let image = self.structure.plan.steps[0].len;
+        let image = self.structure.plan.nodes[0].len;
         let share = self.images_per_microbatch * image;
         assert!(images.len().is_multiple_of(image), "whole images of {image} values");
         assert!(
@@ -250,7 +250,7 @@ impl Net {
                 microbatches.par_iter_mut().for_each(|m| m.backward(structure, params, level));
             }
             for &n in &structure.norms_in[level] {
-                let pixels = structure.plan.steps[structure.norms[n].node].shape.pixels();
+                let pixels = structure.plan.nodes[structure.norms[n].node].shape.pixels();
                 let sums = microbatches.iter().filter(|m| m.images > 0).map(|m| &m.grad_sums[n]);
                 structure.norms[n].finish_sums(sums, images * pixels, params);
             }

@@ -23,7 +23,7 @@ pub(crate) struct Place {
 
 /// A node with what the walk needs to know about it.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
+pub(crate) struct PlannedNode {
     pub(crate) inputs: Vec<usize>,
     pub(crate) shape: Shape,
     /// Elements of one image: floats or words.
@@ -34,7 +34,7 @@ pub(crate) struct Step {
     pub(crate) sends: Vec<Contribution>,
 }
 
-impl Step {
+impl PlannedNode {
     /// Whether both inputs are the same node.
     pub(crate) fn reads_twice(&self) -> bool {
         matches!(self.inputs[..], [first, second] if first == second)
@@ -55,7 +55,7 @@ pub(crate) enum Contribution {
 /// The plan of a graph for microbatches of a number of images.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) steps: Vec<Step>,
+    pub(crate) nodes: Vec<PlannedNode>,
     /// Nodes of each level in evaluation order.
     pub(crate) levels: Vec<Vec<usize>>,
     /// Images worked on at a time in each level.
@@ -87,7 +87,7 @@ impl Plan {
         let grads = grads(graph, shapes, &level, &alias, &mut allocator);
         let sends = sends(graph, &level, &by_level, &alias);
         let (slots, bit_slots) = (allocator.slots, allocator.bit_slots);
-        let steps = graph.nodes.iter().enumerate().map(|(id, node)| Step {
+        let nodes = graph.nodes.iter().enumerate().map(|(id, node)| PlannedNode {
             inputs: node.inputs.iter().map(|i| i.0).collect(),
             shape: shapes[id],
             len: stored_len(shapes[id]),
@@ -95,7 +95,7 @@ impl Plan {
             grad: grads[id],
             sends: sends[id].clone(),
         });
-        Plan { steps: steps.collect(), levels: by_level, tile, slots, bit_slots }
+        Plan { nodes: nodes.collect(), levels: by_level, tile, slots, bit_slots }
     }
 }
 

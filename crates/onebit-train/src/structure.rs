@@ -8,7 +8,7 @@ use crate::NetConfig;
 use crate::error::TrainError;
 use crate::op::batch_norm::BatchNorm;
 use crate::op::{Layer, layer};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, PlannedNode};
 
 /// Everything about a network that the passes only read.
 pub(crate) struct Structure {
@@ -65,8 +65,8 @@ impl Structure {
         })
     }
 
-    pub(crate) fn last(&self) -> &Step {
-        &self.plan.steps[self.plan.steps.len() - 1]
+    pub(crate) fn last(&self) -> &PlannedNode {
+        &self.plan.nodes[self.plan.nodes.len() - 1]
     }
 
     /// Batch normalizations in `level`.

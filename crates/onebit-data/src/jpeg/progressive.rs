@@ -3,7 +3,7 @@
 use super::bits::{Bits, HuffmanTable};
 use super::frame::Frame;
 use super::markers::ZIGZAG;
-use super::scan::{Scan, Step, dc_difference, no_table};
+use super::scan::{Scan, ScanEvent, dc_difference, no_table};
 use super::{Failure, refused};
 
 impl Scan {
@@ -20,8 +20,8 @@ impl Scan {
         let mut bits = Bits::new(bytes);
         let mut predictions = [0i32; 4];
         let mut run = 0;
-        self.visit(frame, &mut bits, |bits, component, part, step| {
-            let Step::Block { row, column } = step else {
+        self.visit(frame, &mut bits, |bits, component, part, event| {
+            let ScanEvent::Block { row, column } = event else {
                 predictions = [0; 4];
                 run = 0;
                 return Ok(());

@@ -70,12 +70,12 @@ impl Scan {
     pub(super) fn sequential(self, frame: &mut Frame, bytes: &[u8]) -> Result<usize, Failure> {
         let mut bits = Bits::new(bytes);
         let mut predictions = [0; 4];
-        self.visit(frame, &mut bits, |bits, component, part, step| match step {
-            Step::Restart => {
+        self.visit(frame, &mut bits, |bits, component, part, event| match event {
+            ScanEvent::Restart => {
                 predictions = [0; 4];
                 Ok(())
             }
-            Step::Block { row, column } => {
+            ScanEvent::Block { row, column } => {
                 let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else { return no_table() };
                 let mut block = [0; 64];
                 let prediction = &mut predictions[part.component];
@@ -99,7 +99,7 @@ impl Scan {
         &self,
         frame: &mut Frame,
         bits: &mut Bits<'a>,
-        mut act: impl FnMut(&mut Bits<'a>, &mut Component, &Part, Step) -> Result<(), Failure>,
+        mut act: impl FnMut(&mut Bits<'a>, &mut Component, &Part, ScanEvent) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let single = match self.parts.as_slice() {
             [part] => Some(part),
@@ -114,22 +114,22 @@ impl Scan {
                     restarts += 1;
                     until_restart = self.restart_interval;
                     let first = &self.parts[0];
-                    act(bits, &mut frame.components[first.component], first, Step::Restart)?;
+                    act(bits, &mut frame.components[first.component], first, ScanEvent::Restart)?;
                 }
                 until_restart = until_restart.saturating_sub(1);
                 if let Some(part) = single {
                     let component = &mut frame.components[part.component];
-                    act(bits, component, part, Step::Block { row, column })?;
+                    act(bits, component, part, ScanEvent::Block { row, column })?;
                 } else {
                     for part in &self.parts {
                         let component = &mut frame.components[part.component];
                         let (v, h) = component.sampling;
                         for place in 0..v * h {
-                            let step = Step::Block {
+                            let event = ScanEvent::Block {
                                 row: row * v + place / h,
                                 column: column * h + place % h,
                             };
-                            act(bits, component, part, step)?;
+                            act(bits, component, part, event)?;
                         }
                     }
                 }
@@ -142,7 +142,7 @@ impl Scan {
 
 /// What comes next in a scan.
 #[derive(Clone, Copy)]
-pub(super) enum Step {
+pub(super) enum ScanEvent {
     /// Predictions and runs begin anew.
     Restart,
     /// The block in this row and column of blocks.

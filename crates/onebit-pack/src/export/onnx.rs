@@ -76,7 +76,7 @@ struct Exporter<'a> {
 }
 
 /// A node of the network, what it reads, and what its value is called in the ONNX graph.
-struct Step<'a> {
+struct NodeContext<'a> {
     node: &'a Node,
     /// First input.
     x: String,
@@ -88,7 +88,7 @@ struct Step<'a> {
     y: String,
 }
 
-impl Step<'_> {
+impl NodeContext<'_> {
     /// Name of a value computed on the way, or of a parameter.
     fn part(&self, name: &str) -> String {
         format!("{}/{name}", self.node.name)
@@ -101,24 +101,24 @@ impl<'a> Exporter<'a> {
         let Some(&first) = node.inputs.first() else { return Ok(()) };
         let other = node.inputs.get(1).map(|&id| self.value(id)).unwrap_or_default();
         let (x, shape, y) = (self.value(first), self.shapes[first.0], self.value(id));
-        let step = Step { node, x, shape, other, y };
-        let (inputs, y) = ([&*step.x, &*step.other], step.y.clone());
+        let cx = NodeContext { node, x, shape, other, y };
+        let (inputs, y) = ([&*cx.x, &*cx.other], cx.y.clone());
         match node.op {
             Op::Input { .. } => {}
             Op::BatchNorm => {
                 let (node, what) = (node.name.clone(), "batch normalization");
                 return Err(ModelError::NotLowered { node, what }.into());
             }
-            Op::Conv { geometry } => self.conv(&step, geometry),
-            Op::ConvBin { geometry, pad, .. } => self.conv_bin(&step, geometry, pad),
-            Op::ConvI8 { geometry } => self.conv_i8(&step, geometry),
-            Op::LinearI8 { out_features } => self.linear_i8(&step, out_features)?,
-            Op::Affine => self.affine(&step),
-            Op::Sign { threshold } => self.sign(&step, threshold),
-            Op::Prelu { slope, shift } => self.prelu(&step, slope, shift),
+            Op::Conv { geometry } => self.conv(&cx, geometry),
+            Op::ConvBin { geometry, pad, .. } => self.conv_bin(&cx, geometry, pad),
+            Op::ConvI8 { geometry } => self.conv_i8(&cx, geometry),
+            Op::LinearI8 { out_features } => self.linear_i8(&cx, out_features)?,
+            Op::Affine => self.affine(&cx),
+            Op::Sign { threshold } => self.sign(&cx, threshold),
+            Op::Prelu { slope, shift } => self.prelu(&cx, slope, shift),
             Op::Add => _ = self.onnx.node("Add", &inputs, y, vec![]),
             Op::Concat => _ = self.onnx.node("Concat", &inputs, y, vec![int("axis", 1)]),
-            Op::ChannelShuffle { groups } => self.shuffle(&step, groups),
+            Op::ChannelShuffle { groups } => self.shuffle(&cx, groups),
             Op::AvgPool { kernel, stride } => {
                 self.onnx.node("AveragePool", &inputs[..1], y, window([kernel; 2], stride, 0));
             }
@@ -126,11 +126,11 @@ impl<'a> Exporter<'a> {
                 self.onnx.node("MaxPool", &inputs[..1], y, window([kernel; 2], stride, padding));
             }
             Op::GlobalAvgPool => _ = self.onnx.node("GlobalAveragePool", &inputs[..1], y, vec![]),
-            Op::Linear { out_features } => self.linear(&step, (&step.x, shape), out_features, y)?,
+            Op::Linear { out_features } => self.linear(&cx, (&cx.x, shape), out_features, y)?,
             Op::HyperTrunk { statistics, hidden, .. } => {
-                self.hyper_trunk(&step, statistics, hidden)?;
+                self.hyper_trunk(&cx, statistics, hidden)?;
             }
-            Op::HyperHead { outputs, range, .. } => self.hyper_head(&step, outputs, range)?,
+            Op::HyperHead { outputs, range, .. } => self.hyper_head(&cx, outputs, range)?,
         }
         Ok(())
     }
@@ -144,30 +144,30 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    fn conv(&mut self, step: &Step<'_>, geometry: Geometry) {
+    fn conv(&mut self, cx: &NodeContext<'_>, geometry: Geometry) {
         let Geometry { out_channels, kernel, groups, .. } = geometry;
-        let shape = [out_channels, kernel, kernel, step.shape.channels / groups];
-        let weight = self.weight(step, &self.weights(step.node), shape);
-        self.convolution(&[&step.x, &weight], geometry, step.y.clone());
+        let shape = [out_channels, kernel, kernel, cx.shape.channels / groups];
+        let weight = self.weight(cx, &self.weights(cx.node), shape);
+        self.convolution(&[&cx.x, &weight], geometry, cx.y.clone());
     }
 
-    fn conv_bin(&mut self, step: &Step<'_>, geometry: Geometry, pad: PadValue) {
+    fn conv_bin(&mut self, cx: &NodeContext<'_>, geometry: Geometry, pad: PadValue) {
         let Geometry { out_channels, kernel, padding, groups, .. } = geometry;
-        let channels = step.shape.channels / groups;
-        let words = self.model.words(step.node, "weight").chunks(bits::words(channels));
+        let channels = cx.shape.channels / groups;
+        let words = self.model.words(cx.node, "weight").chunks(bits::words(channels));
         let values: Vec<f32> =
             words.flat_map(|tap| (0..channels).map(|c| bits::value(tap, c))).collect();
-        let weight = self.weight(step, &values, [out_channels, kernel, kernel, channels]);
+        let weight = self.weight(cx, &values, [out_channels, kernel, kernel, channels]);
         if pad == PadValue::Zero || padding == 0 {
-            self.convolution(&[&step.x, &weight], geometry, step.y.clone());
+            self.convolution(&[&cx.x, &weight], geometry, cx.y.clone());
             return;
         }
         let p = padding as i64;
-        let pads = self.onnx.ints(step.part("pads"), &[0, 0, p, p, 0, 0, p, p]);
+        let pads = self.onnx.ints(cx.part("pads"), &[0, 0, p, p, 0, 0, p, p]);
         let one = self.onnx.scalar("/one", 1.0);
-        let padded = self.onnx.node("Pad", &[&step.x, &pads, &one], step.part("padded"), vec![]);
+        let padded = self.onnx.node("Pad", &[&cx.x, &pads, &one], cx.part("padded"), vec![]);
         let geometry = Geometry { padding: 0, ..geometry };
-        self.convolution(&[&padded, &weight], geometry, step.y.clone());
+        self.convolution(&[&padded, &weight], geometry, cx.y.clone());
     }
 
     fn convolution(&mut self, inputs: &[&str], geometry: Geometry, y: String) {
@@ -177,99 +177,99 @@ impl<'a> Exporter<'a> {
         self.onnx.node("Conv", inputs, y, attributes);
     }
 
-    fn affine(&mut self, step: &Step<'_>) {
-        let scale = self.per_channel(step, "scale");
-        let shift = self.per_channel(step, "shift");
-        let scaled = self.onnx.node("Mul", &[&step.x, &scale], step.part("scaled"), vec![]);
-        self.onnx.node("Add", &[&scaled, &shift], step.y.clone(), vec![]);
+    fn affine(&mut self, cx: &NodeContext<'_>) {
+        let scale = self.per_channel(cx, "scale");
+        let shift = self.per_channel(cx, "shift");
+        let scaled = self.onnx.node("Mul", &[&cx.x, &scale], cx.part("scaled"), vec![]);
+        self.onnx.node("Add", &[&scaled, &shift], cx.y.clone(), vec![]);
     }
 
-    fn sign(&mut self, step: &Step<'_>, threshold: Threshold) {
+    fn sign(&mut self, cx: &NodeContext<'_>, threshold: Threshold) {
         let limit = match threshold {
             Threshold::Zero => self.onnx.scalar("/zero", 0.0),
-            Threshold::Static => self.per_channel(step, "threshold"),
+            Threshold::Static => self.per_channel(cx, "threshold"),
             Threshold::Dynamic => {
-                let own = self.per_channel(step, "threshold");
-                self.onnx.node("Add", &[&own, &step.other], step.part("limit"), vec![])
+                let own = self.per_channel(cx, "threshold");
+                self.onnx.node("Add", &[&own, &cx.other], cx.part("limit"), vec![])
             }
         };
-        let above = self.onnx.node("Greater", &[&step.x, &limit], step.part("above"), vec![]);
+        let above = self.onnx.node("Greater", &[&cx.x, &limit], cx.part("above"), vec![]);
         let one = self.onnx.scalar("/one", 1.0);
         let minus_one = self.onnx.scalar("/minus_one", -1.0);
-        self.onnx.node("Where", &[&above, &one, &minus_one], step.y.clone(), vec![]);
+        self.onnx.node("Where", &[&above, &one, &minus_one], cx.y.clone(), vec![]);
     }
 
-    fn prelu(&mut self, step: &Step<'_>, slope: Slope, shift: Shift) {
+    fn prelu(&mut self, cx: &NodeContext<'_>, slope: Slope, shift: Shift) {
         let shifts = match shift {
             Shift::None => None,
-            Shift::Static => Some(["shift_x", "shift_y"].map(|name| self.per_channel(step, name))),
-            Shift::Dynamic => Some(self.dynamic_shifts(step)),
+            Shift::Static => Some(["shift_x", "shift_y"].map(|name| self.per_channel(cx, name))),
+            Shift::Dynamic => Some(self.dynamic_shifts(cx)),
         };
         let Some([shift_x, shift_y]) = shifts else {
-            return self.slopes(step, &step.x, slope, step.y.clone());
+            return self.slopes(cx, &cx.x, slope, cx.y.clone());
         };
-        let moved = self.onnx.node("Sub", &[&step.x, &shift_x], step.part("moved"), vec![]);
-        let bent = step.part("bent");
-        self.slopes(step, &moved, slope, bent.clone());
-        self.onnx.node("Add", &[&bent, &shift_y], step.y.clone(), vec![]);
+        let moved = self.onnx.node("Sub", &[&cx.x, &shift_x], cx.part("moved"), vec![]);
+        let bent = cx.part("bent");
+        self.slopes(cx, &moved, slope, bent.clone());
+        self.onnx.node("Add", &[&bent, &shift_y], cx.y.clone(), vec![]);
     }
 
-    fn dynamic_shifts(&mut self, step: &Step<'_>) -> [String; 2] {
-        let [x, y] = ["offset_x", "offset_y"].map(|name| step.part(name));
-        let sizes = self.onnx.ints(step.part("sizes"), &[step.shape.channels as i64; 2]);
+    fn dynamic_shifts(&mut self, cx: &NodeContext<'_>) -> [String; 2] {
+        let [x, y] = ["offset_x", "offset_y"].map(|name| cx.part(name));
+        let sizes = self.onnx.ints(cx.part("sizes"), &[cx.shape.channels as i64; 2]);
         let outputs = vec![x.clone(), y.clone()];
         let axis = vec![int("axis", 1)];
-        self.onnx.nodes("Split", &[&step.other, &sizes], step.part("offsets"), outputs, axis);
-        let (own_x, own_y) = (self.per_channel(step, "shift_x"), self.per_channel(step, "shift_y"));
+        self.onnx.nodes("Split", &[&cx.other, &sizes], cx.part("offsets"), outputs, axis);
+        let (own_x, own_y) = (self.per_channel(cx, "shift_x"), self.per_channel(cx, "shift_y"));
         [
-            self.onnx.node("Add", &[&own_x, &x], step.part("moved_by"), vec![]),
-            self.onnx.node("Add", &[&own_y, &y], step.part("lifted_by"), vec![]),
+            self.onnx.node("Add", &[&own_x, &x], cx.part("moved_by"), vec![]),
+            self.onnx.node("Add", &[&own_y, &y], cx.part("lifted_by"), vec![]),
         ]
     }
 
-    fn slopes(&mut self, step: &Step<'_>, x: &str, slope: Slope, y: String) {
+    fn slopes(&mut self, cx: &NodeContext<'_>, x: &str, slope: Slope, y: String) {
         match slope {
             Slope::Relu => _ = self.onnx.node("Relu", &[x], y, vec![]),
             Slope::Negative => {
-                let negative = self.per_channel(step, "slope_neg");
+                let negative = self.per_channel(cx, "slope_neg");
                 self.onnx.node("PRelu", &[x, &negative], y, vec![]);
             }
             Slope::Both => {
-                let positive = self.per_channel(step, "slope_pos");
-                let negative = self.per_channel(step, "slope_neg");
+                let positive = self.per_channel(cx, "slope_pos");
+                let negative = self.per_channel(cx, "slope_neg");
                 let zero = self.onnx.scalar("/zero", 0.0);
-                let above = self.onnx.node("Greater", &[x, &zero], step.part("above"), vec![]);
+                let above = self.onnx.node("Greater", &[x, &zero], cx.part("above"), vec![]);
                 let inputs = [&*above, &*positive, &*negative];
-                let slope = self.onnx.node("Where", &inputs, step.part("slope"), vec![]);
+                let slope = self.onnx.node("Where", &inputs, cx.part("slope"), vec![]);
                 self.onnx.node("Mul", &[x, &slope], y, vec![]);
             }
         }
     }
 
-    fn shuffle(&mut self, step: &Step<'_>, groups: usize) {
-        let Shape { channels, height, width, .. } = step.shape;
+    fn shuffle(&mut self, cx: &NodeContext<'_>, groups: usize) {
+        let Shape { channels, height, width, .. } = cx.shape;
         let [c, h, w, groups] = [channels, height, width, groups].map(|extent| extent as i64);
-        let split = self.onnx.ints(step.part("split"), &[0, groups, c / groups, h, w]);
-        let merged = self.onnx.ints(step.part("merged"), &[0, c, h, w]);
-        let grouped = self.onnx.node("Reshape", &[&step.x, &split], step.part("grouped"), vec![]);
+        let split = self.onnx.ints(cx.part("split"), &[0, groups, c / groups, h, w]);
+        let merged = self.onnx.ints(cx.part("merged"), &[0, c, h, w]);
+        let grouped = self.onnx.node("Reshape", &[&cx.x, &split], cx.part("grouped"), vec![]);
         let order = vec![ints("perm", &[0, 2, 1, 3, 4])];
-        let shuffled = self.onnx.node("Transpose", &[&grouped], step.part("shuffled"), order);
-        self.onnx.node("Reshape", &[&shuffled, &merged], step.y.clone(), vec![]);
+        let shuffled = self.onnx.node("Transpose", &[&grouped], cx.part("shuffled"), order);
+        self.onnx.node("Reshape", &[&shuffled, &merged], cx.y.clone(), vec![]);
     }
 
     /// A convolution whose window is the whole map `x`.
     fn linear(
         &mut self,
-        step: &Step<'_>,
+        cx: &NodeContext<'_>,
         (x, shape): (&str, Shape),
         outputs: usize,
         y: String,
     ) -> Result<(), PackError> {
-        let values = self.weights(step.node);
-        self.check_linear(step, shape, values.len(), outputs)?;
+        let values = self.weights(cx.node);
+        self.check_linear(cx, shape, values.len(), outputs)?;
         let Shape { channels, height, width, .. } = shape;
-        let weight = self.weight(step, &values, [outputs, height, width, channels]);
-        let bias = self.vector(step, "bias", &[outputs]);
+        let weight = self.weight(cx, &values, [outputs, height, width, channels]);
+        let bias = self.vector(cx, "bias", &[outputs]);
         self.onnx.node("Conv", &[x, &weight, &bias], y, window([height, width], 1, 0));
         Ok(())
     }
@@ -277,7 +277,7 @@ impl<'a> Exporter<'a> {
     /// Whether a linear layer has so many weights for an input of this shape.
     fn check_linear(
         &self,
-        step: &Step<'_>,
+        cx: &NodeContext<'_>,
         shape: Shape,
         weights: usize,
         outputs: usize,
@@ -287,7 +287,7 @@ impl<'a> Exporter<'a> {
         }
         Err(PackError::ExportLinear {
             input: self.input,
-            node: step.node.name.clone(),
+            node: cx.node.name.clone(),
             found: shape.len(),
             expected: weights / outputs,
         })
@@ -303,121 +303,120 @@ impl<'a> Exporter<'a> {
         Cow::Owned(rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect())
     }
 
-    fn conv_i8(&mut self, step: &Step<'_>, geometry: Geometry) {
+    fn conv_i8(&mut self, cx: &NodeContext<'_>, geometry: Geometry) {
         let Geometry { out_channels, kernel, .. } = geometry;
-        let apart = self.rounded(step);
-        let (integers, _) = self.model.integers(step.node, "weight");
+        let apart = self.rounded(cx);
+        let (integers, _) = self.model.integers(cx.node, "weight");
         let values: Vec<f32> = integers.iter().map(|&q| f32::from(q)).collect();
-        let weight =
-            self.weight(step, &values, [out_channels, kernel, kernel, step.shape.channels]);
-        let sums = step.part("sums");
+        let weight = self.weight(cx, &values, [out_channels, kernel, kernel, cx.shape.channels]);
+        let sums = cx.part("sums");
         self.convolution(&[&apart, &weight], geometry, sums.clone());
-        self.scale_sums(step, &sums);
+        self.scale_sums(cx, &sums);
     }
 
     /// A convolution whose window is the whole map, of integers.
-    fn linear_i8(&mut self, step: &Step<'_>, outputs: usize) -> Result<(), PackError> {
-        let (integers, _) = self.model.integers(step.node, "weight");
-        self.check_linear(step, step.shape, integers.len(), outputs)?;
-        let apart = self.rounded(step);
-        let Shape { channels, height, width, .. } = step.shape;
+    fn linear_i8(&mut self, cx: &NodeContext<'_>, outputs: usize) -> Result<(), PackError> {
+        let (integers, _) = self.model.integers(cx.node, "weight");
+        self.check_linear(cx, cx.shape, integers.len(), outputs)?;
+        let apart = self.rounded(cx);
+        let Shape { channels, height, width, .. } = cx.shape;
         let values: Vec<f32> = integers.iter().map(|&q| f32::from(q)).collect();
-        let weight = self.weight(step, &values, [outputs, height, width, channels]);
-        let sums = step.part("sums");
+        let weight = self.weight(cx, &values, [outputs, height, width, channels]);
+        let sums = cx.part("sums");
         self.onnx.node("Conv", &[&apart, &weight], sums.clone(), window([height, width], 1, 0));
-        self.scale_sums(step, &sums);
+        self.scale_sums(cx, &sums);
         Ok(())
     }
 
     /// The input of an 8-bit operation as differences of integers from that of 0.
-    fn rounded(&mut self, step: &Step<'_>) -> String {
-        let dims = [step.shape.channels, 1, 1];
-        let scale = self.model.floats(step.node, INPUT_SCALE);
-        let offset = self.model.floats(step.node, INPUT_OFFSET);
+    fn rounded(&mut self, cx: &NodeContext<'_>) -> String {
+        let dims = [cx.shape.channels, 1, 1];
+        let scale = self.model.floats(cx.node, INPUT_SCALE);
+        let offset = self.model.floats(cx.node, INPUT_OFFSET);
         let zeros = offset.iter().map(|&offset| f32::from(int8::zero_point(offset)));
-        let inverse = self.onnx.floats(step.part("inverse"), &dims, scale.iter().map(|s| 1.0 / s));
-        let offset = self.onnx.floats(step.part(INPUT_OFFSET), &dims, offset.iter().copied());
-        let zeros = self.onnx.floats(step.part("zeros"), &dims, zeros);
+        let inverse = self.onnx.floats(cx.part("inverse"), &dims, scale.iter().map(|s| 1.0 / s));
+        let offset = self.onnx.floats(cx.part(INPUT_OFFSET), &dims, offset.iter().copied());
+        let zeros = self.onnx.floats(cx.part("zeros"), &dims, zeros);
         let (zero, most) = (self.onnx.scalar("/zero", 0.0), self.onnx.scalar("/most", 255.0));
-        let steps = self.onnx.node("Mul", &[&step.x, &inverse], step.part("steps"), vec![]);
-        let moved = self.onnx.node("Add", &[&steps, &offset], step.part("positions"), vec![]);
-        let nearest = self.onnx.node("Round", &[&moved], step.part("nearest"), vec![]);
+        let steps = self.onnx.node("Mul", &[&cx.x, &inverse], cx.part("steps"), vec![]);
+        let moved = self.onnx.node("Add", &[&steps, &offset], cx.part("positions"), vec![]);
+        let nearest = self.onnx.node("Round", &[&moved], cx.part("nearest"), vec![]);
         let inputs = [&*nearest, &*zero, &*most];
-        let integers = self.onnx.node("Clip", &inputs, step.part("integers"), vec![]);
-        self.onnx.node("Sub", &[&integers, &zeros], step.part("apart"), vec![])
+        let integers = self.onnx.node("Clip", &inputs, cx.part("integers"), vec![]);
+        self.onnx.node("Sub", &[&integers, &zeros], cx.part("apart"), vec![])
     }
 
     /// The value of an 8-bit operation from the sums of its integers.
-    fn scale_sums(&mut self, step: &Step<'_>, sums: &str) {
-        let (integers, scale) = self.model.integers(step.node, "weight");
-        let offset = self.model.floats(step.node, INPUT_OFFSET);
-        let bias = self.model.floats(step.node, "bias").iter().copied().chain(iter::repeat(0.0));
+    fn scale_sums(&mut self, cx: &NodeContext<'_>, sums: &str) {
+        let (integers, scale) = self.model.integers(cx.node, "weight");
+        let offset = self.model.floats(cx.node, INPUT_OFFSET);
+        let bias = self.model.floats(cx.node, "bias").iter().copied().chain(iter::repeat(0.0));
         let filters = integers.chunks(integers.len() / scale.len()).zip(scale).zip(bias);
         let shift = filters.map(|((filter, &s), bias)| int8::shift(filter, s, offset, bias));
         let dims = [scale.len(), 1, 1];
-        let shift = self.onnx.floats(step.part("shift"), &dims, shift);
-        let scale = self.onnx.floats(step.part("scale"), &dims, scale.iter().copied());
-        let scaled = self.onnx.node("Mul", &[sums, &scale], step.part("scaled"), vec![]);
-        self.onnx.node("Add", &[&scaled, &shift], step.y.clone(), vec![]);
+        let shift = self.onnx.floats(cx.part("shift"), &dims, shift);
+        let scale = self.onnx.floats(cx.part("scale"), &dims, scale.iter().copied());
+        let scaled = self.onnx.node("Mul", &[sums, &scale], cx.part("scaled"), vec![]);
+        self.onnx.node("Add", &[&scaled, &shift], cx.y.clone(), vec![]);
     }
 
     fn hyper_trunk(
         &mut self,
-        step: &Step<'_>,
+        cx: &NodeContext<'_>,
         statistics: Statistics,
         hidden: usize,
     ) -> Result<(), PackError> {
-        let read = self.statistics(step, statistics);
-        let shape = Shape::float(statistics.count() * step.shape.channels, 1, 1);
-        let linear = step.part("linear");
-        self.linear(step, (&read, shape), hidden, linear.clone())?;
-        self.onnx.node("Relu", &[&linear], step.y.clone(), vec![]);
+        let read = self.statistics(cx, statistics);
+        let shape = Shape::float(statistics.count() * cx.shape.channels, 1, 1);
+        let linear = cx.part("linear");
+        self.linear(cx, (&read, shape), hidden, linear.clone())?;
+        self.onnx.node("Relu", &[&linear], cx.y.clone(), vec![]);
         Ok(())
     }
 
-    fn statistics(&mut self, step: &Step<'_>, statistics: Statistics) -> String {
-        let x = &*step.x;
-        let mean = self.onnx.node("GlobalAveragePool", &[x], step.part("mean"), vec![]);
+    fn statistics(&mut self, cx: &NodeContext<'_>, statistics: Statistics) -> String {
+        let x = &*cx.x;
+        let mean = self.onnx.node("GlobalAveragePool", &[x], cx.part("mean"), vec![]);
         let second = match statistics {
             Statistics::Mean => return mean,
             Statistics::MeanStd => {
-                let d = self.onnx.node("Sub", &[x, &mean], step.part("centred"), vec![]);
-                let squares = self.onnx.node("Mul", &[&d, &d], step.part("squares"), vec![]);
-                let variance = step.part("variance");
+                let d = self.onnx.node("Sub", &[x, &mean], cx.part("centred"), vec![]);
+                let squares = self.onnx.node("Mul", &[&d, &d], cx.part("squares"), vec![]);
+                let variance = cx.part("variance");
                 let variance = self.onnx.node("GlobalAveragePool", &[&squares], variance, vec![]);
                 let eps = self.onnx.scalar("/eps", HYPER_STD_EPS);
-                let sum = self.onnx.node("Add", &[&variance, &eps], step.part("padded"), vec![]);
-                self.onnx.node("Sqrt", &[&sum], step.part("std"), vec![])
+                let sum = self.onnx.node("Add", &[&variance, &eps], cx.part("padded"), vec![]);
+                self.onnx.node("Sqrt", &[&sum], cx.part("std"), vec![])
             }
             Statistics::MeanThird => {
-                let squares = self.onnx.node("Mul", &[x, x], step.part("squares"), vec![]);
-                let cubes = self.onnx.node("Mul", &[&squares, x], step.part("cubes"), vec![]);
-                self.onnx.node("GlobalAveragePool", &[&cubes], step.part("third"), vec![])
+                let squares = self.onnx.node("Mul", &[x, x], cx.part("squares"), vec![]);
+                let cubes = self.onnx.node("Mul", &[&squares, x], cx.part("cubes"), vec![]);
+                self.onnx.node("GlobalAveragePool", &[&cubes], cx.part("third"), vec![])
             }
         };
         let (inputs, axis) = ([&*mean, &*second], vec![int("axis", 1)]);
-        self.onnx.node("Concat", &inputs, step.part("statistics"), axis)
+        self.onnx.node("Concat", &inputs, cx.part("statistics"), axis)
     }
 
     fn hyper_head(
         &mut self,
-        step: &Step<'_>,
+        cx: &NodeContext<'_>,
         outputs: usize,
         range: HyperRange,
     ) -> Result<(), PackError> {
-        let units = (&*step.x, step.shape);
+        let units = (&*cx.x, cx.shape);
         let HyperRange::Sigmoid { lambda } = range else {
-            return self.linear(step, units, outputs, step.y.clone());
+            return self.linear(cx, units, outputs, cx.y.clone());
         };
-        let linear = step.part("linear");
-        self.linear(step, units, outputs, linear.clone())?;
-        let sigmoid = self.onnx.node("Sigmoid", &[&linear], step.part("sigmoid"), vec![]);
+        let linear = cx.part("linear");
+        self.linear(cx, units, outputs, linear.clone())?;
+        let sigmoid = self.onnx.node("Sigmoid", &[&linear], cx.part("sigmoid"), vec![]);
         let two = self.onnx.scalar("/two", 2.0);
         let one = self.onnx.scalar("/one", 1.0);
-        let doubled = self.onnx.node("Mul", &[&sigmoid, &two], step.part("doubled"), vec![]);
-        let unit = self.onnx.node("Sub", &[&doubled, &one], step.part("unit"), vec![]);
-        let lambda = self.onnx.floats(step.part("lambda"), &[], [lambda].into_iter());
-        self.onnx.node("Mul", &[&unit, &lambda], step.y.clone(), vec![]);
+        let doubled = self.onnx.node("Mul", &[&sigmoid, &two], cx.part("doubled"), vec![]);
+        let unit = self.onnx.node("Sub", &[&doubled, &one], cx.part("unit"), vec![]);
+        let lambda = self.onnx.floats(cx.part("lambda"), &[], [lambda].into_iter());
+        self.onnx.node("Mul", &[&unit, &lambda], cx.y.clone(), vec![]);
         Ok(())
     }
 
@@ -433,23 +432,23 @@ impl<'a> Exporter<'a> {
     }
 
     /// A parameter that is the same for all pixels.
-    fn per_channel(&mut self, step: &Step<'_>, suffix: &str) -> String {
-        self.vector(step, suffix, &[step.shape.channels, 1, 1])
+    fn per_channel(&mut self, cx: &NodeContext<'_>, suffix: &str) -> String {
+        self.vector(cx, suffix, &[cx.shape.channels, 1, 1])
     }
 
-    fn vector(&mut self, step: &Step<'_>, suffix: &str, dims: &[usize]) -> String {
-        let values = self.model.floats(step.node, suffix);
-        self.onnx.floats(step.part(suffix), dims, values.iter().copied())
+    fn vector(&mut self, cx: &NodeContext<'_>, suffix: &str, dims: &[usize]) -> String {
+        let values = self.model.floats(cx.node, suffix);
+        self.onnx.floats(cx.part(suffix), dims, values.iter().copied())
     }
 
     /// A constant `[O, I, height, width]` of `values` `[O, height, width, I]`.
-    fn weight(&mut self, step: &Step<'_>, values: &[f32], ohwi: [usize; 4]) -> String {
+    fn weight(&mut self, cx: &NodeContext<'_>, values: &[f32], ohwi: [usize; 4]) -> String {
         let [outputs, height, width, inputs] = ohwi;
         let taps = height * width;
         let filters = (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i)));
         let oihw = filters
             .flat_map(|(o, i)| (0..taps).map(move |tap| values[(o * taps + tap) * inputs + i]));
-        self.onnx.floats(step.part("weight"), &[outputs, inputs, height, width], oihw)
+        self.onnx.floats(cx.part("weight"), &[outputs, inputs, height, width], oihw)
     }
 
     fn finish(self) -> ModelProto {

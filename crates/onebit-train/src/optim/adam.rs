@@ -35,7 +35,7 @@ pub(super) fn fault(slots: &[Vec<f32>]) -> Option<&'static str> {
 
 /// Adam's constants for one step of one tensor, with the bias corrections worked in.
 #[derive(Clone, Copy)]
-pub(super) struct Step {
+pub(super) struct AdamUpdate {
     beta1: f32,
     beta2: f32,
     rest1: f32,
@@ -46,12 +46,12 @@ pub(super) struct Step {
     weight_decay: f32,
 }
 
-impl Step {
-    /// Step number `steps`, counted from 1.
+impl AdamUpdate {
+    /// That of step number `steps`, counted from 1.
     pub(super) fn new(config: &AdamConfig, steps: u64, lr: f64, weight_decay: f64) -> Self {
         let [beta1, beta2] = config.betas;
         let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
-        Step {
+        AdamUpdate {
             beta1: beta1 as f32,
             beta2: beta2 as f32,
             rest1: (1.0 - beta1) as f32,

@@ -89,7 +89,7 @@ impl Optimizer {
             let (value, gradient) = (&mut parameter.value, &parameter.grad);
             let finite = match &self.rule {
                 Rule::Adam(config) => {
-                    adam::Step::new(config, *steps, lr, decay).update(value, gradient, slots)
+                    adam::AdamUpdate::new(config, *steps, lr, decay).update(value, gradient, slots)
                 }
             };
             if !finite && bad.is_none() {

@@ -37,7 +37,7 @@ unsafe impl<T: Sync> Sync for Aligned<T> {}
 impl<T: Copy + Zeroable> Aligned<T> {
     /// Zeros.
     pub(crate) fn new(len: usize) -> Result<Self, EngineError> {
-        Memory::default().take(len)
+        BumpAllocator::default().take(len)
     }
 
     /// Changes the length; what was there is lost.
@@ -82,19 +82,19 @@ pub(crate) fn product(factors: &[usize]) -> usize {
     factors.iter().fold(1, |product, &factor| product.saturating_mul(factor))
 }
 
-/// Where the parts of a plan are taken from, one behind the other. A page of 4 KiB is a miss in the processor's table of
+/// A bump allocator: the parts of a plan are taken from it one behind the other. A page of 4 KiB is a miss in the processor's table of
 /// pages and, when it is new, an interruption; a network of some megabytes is a few pages of 2 MiB.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct BumpAllocator {
     block: Option<Arc<Block>>,
     taken: Cell<usize>,
 }
 
-impl Memory {
+impl BumpAllocator {
     /// Room for at most so many bytes in one piece, of which only what is taken is touched. What does not fit, or all of
     /// it where large pages cannot be asked for, is allocated by itself.
     pub(crate) fn new(bytes: usize) -> Self {
-        Memory { block: Block::large(bytes).map(Arc::new), taken: Cell::new(0) }
+        BumpAllocator { block: Block::large(bytes).map(Arc::new), taken: Cell::new(0) }
     }
 
     /// Zeros.
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn memory_that_there_is_not_is_an_error() {
-        let memory = Memory::new(3 << 20);
+        let memory = BumpAllocator::new(3 << 20);
         let refused_by_the_system = cfg!(target_pointer_width = "64").then_some(usize::MAX / 64);
         for len in [usize::MAX, usize::MAX / 4].into_iter().chain(refused_by_the_system) {
             let bytes = len.saturating_mul(4);
@@ -222,7 +222,7 @@ mod tests {
     fn parts_of_one_memory_do_not_touch() {
         let ends = |part: &[u8]| (part.first().copied(), part.last().copied());
         for bytes in [0, 1 << 10, 3 << 20] {
-            let memory = Memory::new(bytes);
+            let memory = BumpAllocator::new(bytes);
             let lens = [1, 64, 65, 1 << 20, 0, 1 << 20, 1 << 20];
             let mut parts: Vec<Aligned<u8>> = lens.map(|len| memory.take(len).unwrap()).into();
             let floats: Aligned<f32> = memory.take(7).unwrap();

@@ -1,6 +1,6 @@
 use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
-use crate::aligned::{Aligned, Memory, product};
+use crate::aligned::{Aligned, BumpAllocator, product};
 use crate::kernel::{Filters, Kernels, select};
 use crate::op::{BitMap, ConvBin, Layout, RowTile};
 use crate::{EngineError, Isa};
@@ -42,7 +42,8 @@ impl BinaryConvolution {
         let extent = |input| geometry.output_extent(input).expect("the window fits the input");
         let y = Shape::float(geometry.out_channels, extent(x.height), extent(x.width));
         let layout = (kernels.conv_bin_layout)(Filters::of(geometry, x.channels));
-        let conv = ConvBin::new(weight, geometry, x.channels, pad, layout, &Memory::default())?;
+        let conv =
+            ConvBin::new(weight, geometry, x.channels, pad, layout, &BumpAllocator::default())?;
         Ok(BinaryConvolution { kernels, conv, layout, x, y })
     }
 

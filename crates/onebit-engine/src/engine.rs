@@ -43,7 +43,7 @@ pub struct Scratch {
     temp: Temp,
 }
 
-/// Bytes that an engine needs.
+/// Bytes of memory that an engine needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// One [`Scratch`].

@@ -2,7 +2,7 @@ use onebit_model::Geometry;
 
 use super::{Window, row_tile::sums_stride};
 use crate::EngineError;
-use crate::aligned::{Aligned, Memory, product};
+use crate::aligned::{Aligned, BumpAllocator, product};
 
 /// Weights of a filter that are repacked before those of the next: a cache line.
 const TOGETHER: usize = 16;
@@ -28,7 +28,7 @@ impl Conv {
         geometry: Geometry,
         channels: usize,
         lanes: usize,
-        memory: &Memory,
+        memory: &BumpAllocator,
     ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
         let (inputs, outputs) = (channels / groups, out_channels / groups);

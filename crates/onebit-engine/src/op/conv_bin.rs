@@ -3,7 +3,7 @@ use onebit_model::{Geometry, PadValue, bits};
 
 use super::{Window, row_tile::sums_stride};
 use crate::EngineError;
-use crate::aligned::{Aligned, Memory, product};
+use crate::aligned::{Aligned, BumpAllocator, product};
 
 /// How a kernel wants the weights of binary convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl ConvBin {
         channels: usize,
         pad: PadValue,
         layout: Layout,
-        memory: &Memory,
+        memory: &BumpAllocator,
     ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, groups } = geometry;
         let Layout { lanes, bits: lane_bits } = layout;

@@ -2,7 +2,7 @@ use onebit_model::{Geometry, int8};
 
 use super::{CHANNEL_ALIGN, Window};
 use crate::EngineError;
-use crate::aligned::{Aligned, Memory, product};
+use crate::aligned::{Aligned, BumpAllocator, product};
 
 /// Inputs that are moved at once; behind every row there is room for so many.
 pub(crate) const MOVED: usize = 32;
@@ -69,7 +69,7 @@ impl ConvI8 {
         geometry: Geometry,
         inputs: usize,
         layout: LayoutI8,
-        memory: &Memory,
+        memory: &BumpAllocator,
     ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let channels = tensors.input_scale.len().max(1);

@@ -1,6 +1,6 @@
 use super::CHANNEL_ALIGN;
 use crate::EngineError;
-use crate::aligned::{Aligned, Memory, product};
+use crate::aligned::{Aligned, BumpAllocator, product};
 
 /// `y = W x + b` with 8-bit weights in the kernels' order: `[block of outputs][input][lane]`. A weight is its integer
 /// times the factor of its output, rounded once; inputs that are 0 take no part.
@@ -24,7 +24,7 @@ impl LinearI8 {
         [scale, bias]: [Aligned<f32>; 2],
         inputs: usize,
         most_lanes: usize,
-        memory: &Memory,
+        memory: &BumpAllocator,
     ) -> Result<Self, EngineError> {
         let mut lanes = CHANNEL_ALIGN;
         while 2 * lanes <= most_lanes && scale.len().is_multiple_of(2 * lanes) {

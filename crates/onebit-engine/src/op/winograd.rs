@@ -3,7 +3,7 @@ use onebit_model::Geometry;
 use super::Window;
 use super::row_tile::stride;
 use crate::EngineError;
-use crate::aligned::{Aligned, Memory, product};
+use crate::aligned::{Aligned, BumpAllocator, product};
 
 /// Taps of a row of the window.
 const KERNEL: usize = 7;
@@ -86,7 +86,7 @@ impl Winograd {
         geometry: Geometry,
         channels: usize,
         lanes: usize,
-        memory: &Memory,
+        memory: &BumpAllocator,
     ) -> Result<Self, EngineError> {
         let Geometry { out_channels, kernel, stride, padding, .. } = geometry;
         let mut winograd = Winograd {

@@ -12,7 +12,7 @@ use onebit_model::{Data, Model, Shape, Verified};
 use self::liveness::{Liveness, Reserved, real_len};
 use self::planner::Planner;
 use crate::EngineError;
-use crate::aligned::Memory;
+use crate::aligned::BumpAllocator;
 use crate::arena::Span;
 use crate::fuse::fused_ops;
 use crate::kernel::Kernels;
@@ -99,7 +99,7 @@ impl Plan {
             kernels,
             locations: vec![Location::Image; shapes.len()],
             sums: vec![None; shapes.len()],
-            memory: Memory::new(largest_weights(model)),
+            memory: BumpAllocator::new(largest_weights(model)),
         };
         let mut plan = Plan {
             steps: Vec::new(),

@@ -15,7 +15,7 @@ use onebit_model::{
 
 use super::StepInfo;
 use crate::EngineError;
-use crate::aligned::{Aligned, Memory};
+use crate::aligned::{Aligned, BumpAllocator};
 use crate::arena::Span;
 use crate::fuse::FusedOp;
 use crate::kernel::{Filters, Kernels};
@@ -35,7 +35,7 @@ pub(super) struct Planner<'a> {
     /// Where the sums of their rows live.
     pub(super) sums: Vec<Option<Span>>,
     /// Where the parameters go.
-    pub(super) memory: Memory,
+    pub(super) memory: BumpAllocator,
 }
 
 impl Planner<'_> {

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 /// Largest integer.
-const MOST: f64 = 127.0;
+const MAX_INTEGER: f64 = 127.0;
 
 /// A matrix of weights as integers.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub fn quantize(weight: &[f32], columns: usize) -> Rows {
     let mut rows = Rows { integers: Vec::with_capacity(weight.len()), scale: Vec::new() };
     for row in weight.chunks(columns.max(1)) {
         let most = row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-        let scale = (f64::from(most) / MOST) as f32;
+        let scale = (f64::from(most) / MAX_INTEGER) as f32;
         rows.integers.extend(row.iter().map(|&w| nearest(w, scale)));
         rows.scale.push(scale);
     }
@@ -61,7 +61,7 @@ fn nearest(weight: f32, scale: f32) -> i8 {
     }
     let steps = f64::from(weight) / f64::from(scale);
     let half = if steps < 0.0 { -0.5 } else { 0.5 };
-    (steps + half).clamp(-MOST, MOST) as i8
+    (steps + half).clamp(-MAX_INTEGER, MAX_INTEGER) as i8
 }
 
 #[cfg(test)]

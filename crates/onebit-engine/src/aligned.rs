@@ -82,8 +82,8 @@ pub(crate) fn product(factors: &[usize]) -> usize {
     factors.iter().fold(1, |product, &factor| product.saturating_mul(factor))
 }
 
-/// A bump allocator: the parts of a plan are taken from it one behind the other. A page of 4 KiB is a miss in the processor's table of
-/// pages and, when it is new, an interruption; a network of some megabytes is a few pages of 2 MiB.
+/// A bump allocator: the parts of a plan are taken from it one behind the other. A page of 4 KiB is a miss in the
+/// processor's table of pages and, when it is new, an interruption; a network of some megabytes is a few pages of 2 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct BumpAllocator {
     block: Option<Arc<Block>>,

@@ -15,7 +15,8 @@ const MAX_STEP: f32 = 1e30;
 /// Largest factor of 8-bit weights, whose product with any sum is finite.
 const MAX_FACTOR: f32 = 1e28;
 
-/// A lowered graph and its tensors by full name (`node.suffix`).
+/// A packed model, as the engine runs it: a lowered graph and its tensors by full name (`node.suffix`), binary weights one
+/// bit each. Lowering makes it of a trained model, [`Weights`](crate::file::Weights).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// A graph without batch normalization and without weight scales.

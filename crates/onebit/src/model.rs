@@ -10,7 +10,7 @@ use onebit_model::{Graph, Normalization, Verified, file};
 
 use crate::{Error, SessionBuilder};
 
-/// A packed network, verified. Copies share the weights.
+/// A packed model, verified. Copies share the weights.
 #[derive(Clone, Debug)]
 pub struct Model {
     inner: Arc<Verified<onebit_model::Model>>,

@@ -8,7 +8,8 @@ use super::container::{self, ByteSource, Container, Kind};
 use super::packed::{graph_metadata, graph_of};
 use crate::{Data, Graph, ModelError, Node, Op, Tensor, Verified, infer};
 
-/// A graph as trained and the real values of all its parameters and statistics, by full name.
+/// A trained model, before it is packed: a graph as trained and the real values of all its parameters and statistics, by
+/// full name. What lowering makes of it is the packed [`Model`](crate::Model).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     /// The graph that was trained.

@@ -1,7 +1,7 @@
 use onebit_model::int8::Rows;
 
 /// Largest integer.
-const MOST: f64 = 127.0;
+const MAX_INTEGER: f64 = 127.0;
 /// Factors that are tried for a filter: up to 1/16 larger than the smallest that holds its weights.
 const FACTORS: u32 = 64;
 const FACTOR_STEP: f64 = 1.0 / 1024.0;
@@ -15,7 +15,7 @@ pub(super) fn round(weight: &[f32], products: usize, channels: usize) -> Rows {
     let mut rows = Rows { integers: Vec::with_capacity(weight.len()), scale: Vec::new() };
     for row in weight.chunks(products.max(1)) {
         let most = row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-        let least = f64::from(most) / MOST;
+        let least = f64::from(most) / MAX_INTEGER;
         let tried = (0..FACTORS).map(|i| {
             let factor = (least * (1.0 + f64::from(i) * FACTOR_STEP)) as f32;
             let integers = integers(row, factor, channels);
@@ -37,14 +37,14 @@ fn integers(row: &[f32], factor: f32, channels: usize) -> Vec<i8> {
         return vec![0; row.len()];
     }
     let steps: Vec<f64> = row.iter().map(|&w| f64::from(w) / f64::from(factor)).collect();
-    let mut nearest: Vec<f64> = steps.iter().map(|v| v.round().clamp(-MOST, MOST)).collect();
+    let mut nearest: Vec<f64> = steps.iter().map(|v| v.round().clamp(-MAX_INTEGER, MAX_INTEGER)).collect();
     for channel in 0..channels {
         let taps = || (channel..row.len()).step_by(channels);
         let sum: f64 = taps().map(|i| steps[i]).sum();
         let missing = sum.round() - taps().map(|i| nearest[i]).sum::<f64>();
         let direction = missing.signum();
         let mut order: Vec<usize> =
-            taps().filter(|&i| (nearest[i] + direction).abs() <= MOST).collect();
+            taps().filter(|&i| (nearest[i] + direction).abs() <= MAX_INTEGER).collect();
         let gain = |&i: &usize| direction * (steps[i] - nearest[i]);
         order.sort_by(|a, b| gain(b).total_cmp(&gain(a)).then(a.cmp(b)));
         for &i in order.iter().take(missing.abs() as usize) {

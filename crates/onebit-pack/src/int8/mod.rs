@@ -23,7 +23,7 @@ pub use compare::{Changes, Comparison, MAX_CHANGED_SHARE};
 pub use ranges::Ranges;
 
 /// Largest 8-bit integer of an input.
-const MOST: f64 = 255.0;
+const MAX_INTEGER: f64 = 255.0;
 
 /// A network with layers of 8 bits.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,8 +136,8 @@ fn classifier(model: &Model) -> Option<&Node> {
 /// Steps of one grey level, which hold every pixel value; `None` where 0 is none of them.
 fn of_pixels(normalization: &Normalization) -> Option<Steps> {
     let inside = normalization.mean.iter().all(|mean| (0.0..=1.0).contains(mean));
-    let scale = |&std: &f32| (1.0 / (MOST * f64::from(std))) as f32;
-    let offset = |&mean: &f32| (MOST * f64::from(mean)) as f32;
+    let scale = |&std: &f32| (1.0 / (MAX_INTEGER * f64::from(std))) as f32;
+    let offset = |&mean: &f32| (MAX_INTEGER * f64::from(mean)) as f32;
     inside.then(|| Steps {
         scale: normalization.std.iter().map(scale).collect(),
         offset: normalization.mean.iter().map(offset).collect(),
@@ -147,8 +147,8 @@ fn of_pixels(normalization: &Normalization) -> Option<Steps> {
 /// Steps that cover ranges.
 fn covering(ranges: &Ranges) -> Steps {
     let steps = ranges.widths().into_iter().zip(ranges.lowest()).map(|(width, &low)| {
-        let scale = (width / MOST) as f32;
-        let offset = (-f64::from(low) / f64::from(scale)).clamp(0.0, MOST) as f32;
+        let scale = (width / MAX_INTEGER) as f32;
+        let offset = (-f64::from(low) / f64::from(scale)).clamp(0.0, MAX_INTEGER) as f32;
         (scale, offset)
     });
     let (scale, offset) = steps.unzip();

@@ -1,3 +1,5 @@
+//! Augmentation: the random crop and mirror of a training image.
+
 use crate::normalization::{Tables, normalize};
 use crate::random::{Key, Stream};
 use crate::{Error, Window, crop};

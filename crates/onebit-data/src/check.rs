@@ -1,3 +1,5 @@
+//! The check of a data set: every image is read, and those that cannot be are named.
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 

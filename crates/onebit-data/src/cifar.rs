@@ -1,3 +1,5 @@
+//! CIFAR-10 in its binary version.
+
 use std::path::Path;
 
 use onebit_files::count;

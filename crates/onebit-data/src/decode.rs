@@ -1,3 +1,5 @@
+//! Image files decoded within limits, and brought to the size of a network.
+
 use std::path::Path;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};

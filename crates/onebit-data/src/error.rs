@@ -1,3 +1,5 @@
+//! The error of this crate.
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! Downloads of published data sets, kept only with the right checksum.
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

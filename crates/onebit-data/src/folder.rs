@@ -1,3 +1,5 @@
+//! A folder of images with one subfolder for each class, as a data set.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

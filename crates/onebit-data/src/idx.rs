@@ -1,3 +1,5 @@
+//! IDX files, the format of MNIST.
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 

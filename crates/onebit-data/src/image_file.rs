@@ -1,3 +1,5 @@
+//! An image file whose header is checked before it is decoded.
+
 use std::error::Error as StdError;
 use std::io::Cursor;
 use std::path::Path;

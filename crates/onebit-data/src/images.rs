@@ -1,3 +1,5 @@
+//! The image files in a folder, and what their names end in.
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, FileType};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! The published data sets, and which of them are there.
+
 use std::path::{Path, PathBuf};
 
 use crate::sets::SETS;

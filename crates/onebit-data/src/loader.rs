@@ -1,3 +1,5 @@
+//! The loader: batches of each epoch in an order that depends on seed and epoch only, decoded ahead.
+
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! A data set whose images are all in memory.
+
 use crate::{Dataset, Error, Normalization};
 
 /// A data set whose images are all in memory, as bytes.

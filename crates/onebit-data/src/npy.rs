@@ -1,3 +1,5 @@
+//! NumPy arrays of 32-bit floats, read and written.
+
 use std::io::{BufReader, Read};
 use std::path::Path;
 

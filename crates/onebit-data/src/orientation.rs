@@ -1,3 +1,5 @@
+//! The orientation of an image as its Exif block gives it.
+
 use crate::Image;
 
 const TAG: u16 = 0x0112;

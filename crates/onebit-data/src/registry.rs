@@ -1,3 +1,5 @@
+//! Data sets opened by what names them: a published set, or a scheme and a path.
+
 use std::path::{Path, PathBuf};
 
 use crate::sets::{SETS, Set};

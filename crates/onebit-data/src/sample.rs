@@ -1,3 +1,5 @@
+//! Balanced samples of a set kept as IDX files.
+
 use std::io::Write;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! The temporary folder in which a set is unpacked before it is published by a rename.
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! One binary convolution by itself, without a plan.
+
 use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
 use crate::aligned::{Aligned, BumpAllocator, product};

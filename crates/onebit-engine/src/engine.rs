@@ -1,3 +1,5 @@
+//! The engine: a planned network, its working memory, and the ways to run it.
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

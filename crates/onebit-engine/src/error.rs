@@ -1,3 +1,5 @@
+//! The error of this crate.
+
 use alloc::string::String;
 
 use onebit_model::GraphError;

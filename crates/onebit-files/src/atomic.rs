@@ -1,3 +1,5 @@
+//! Files that are there in full or not at all.
+
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};

@@ -1,3 +1,5 @@
+//! The checkpoints of a run, by the names of their folders.
+
 use std::cmp::Reverse;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! The error of this crate.
+
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! The manifest of a folder: length and SHA-256 of each file.
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;

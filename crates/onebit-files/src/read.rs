@@ -1,3 +1,5 @@
+//! Files read within a limit: whole, as text, or while they are parsed.
+
 use std::fs::{self, File, FileType};
 use std::io::{self, Cursor, Read};
 use std::path::Path;

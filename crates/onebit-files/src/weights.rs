@@ -1,3 +1,5 @@
+//! Trained weights found in a file, a checkpoint or a run, and read.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

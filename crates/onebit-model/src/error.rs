@@ -1,3 +1,5 @@
+//! Defects of graphs.
+
 use alloc::string::String;
 
 use crate::{limits, quote};

@@ -1,3 +1,5 @@
+//! The proof that a graph keeps the rules.
+
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use core::ops::Deref;

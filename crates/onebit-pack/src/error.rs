@@ -1,3 +1,5 @@
+//! The error of this crate.
+
 use std::path::PathBuf;
 
 use onebit_model::quote::count;

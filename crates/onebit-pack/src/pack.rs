@@ -1,3 +1,5 @@
+//! Real weights packed into bits.
+
 use onebit_model::{Data, Tensor, bits, packed_shape};
 
 /// Packs latent weights of the logical shape `[O, k, k, I/groups]`: bit 1 where `w > 0`, every tap in words of

@@ -1,3 +1,5 @@
+//! The independent interpreter: a graph evaluated by one naive loop for each operation.
+
 use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{
     Data, Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Shape, Shift, Slope,

@@ -1,3 +1,5 @@
+//! Random networks whose activations and signs are balanced like those of trained ones.
+
 use std::collections::BTreeMap;
 
 use onebit_model::file::Weights;

@@ -1,3 +1,5 @@
+//! Random numbers for tests, with seeds that are printed.
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Random(

@@ -1,3 +1,5 @@
+//! How well a network, or its teacher, does on labelled images.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 

@@ -1,3 +1,5 @@
+//! The training and test images of a run.
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! The learning curve of a run: loss and accuracy by epoch.
+
 use std::path::Path;
 
 use onebit_train::metrics::Row;

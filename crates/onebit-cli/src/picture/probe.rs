@@ -1,3 +1,5 @@
+//! The picture of a probe: each measure of the binary convolutions, layer by layer, and its means by epoch.
+
 use std::path::Path;
 
 use onebit_train::probe::ProbedLayer;

@@ -1,3 +1,5 @@
+//! The contact sheet: test images with what the network says of them, right or wrong.
+
 use std::path::Path;
 
 use plotters::coord::Shift;

@@ -1,3 +1,5 @@
+//! `onebit bench`: the time that packed models take.
+
 use std::path::{Path, PathBuf};
 use std::iter;
 use std::time::{Duration, Instant};

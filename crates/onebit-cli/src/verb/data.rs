@@ -1,3 +1,5 @@
+//! `onebit data`: data sets listed, fetched and checked.
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

@@ -1,3 +1,5 @@
+//! `onebit demo`: a network trained, packed, verified, timed and used, with bundled images.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,3 +1,5 @@
+//! `onebit doctor`: what this machine offers.
+
 use std::path::PathBuf;
 
 use onebit_engine::Isa;

@@ -1,3 +1,5 @@
+//! `onebit eval`: the accuracy of a network on a data set.
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

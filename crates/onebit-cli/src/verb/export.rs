@@ -1,3 +1,5 @@
+//! `onebit export`: a packed model written as a float network in ONNX.
+
 use std::path::PathBuf;
 
 use anyhow::Context;

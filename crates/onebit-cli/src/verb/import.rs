@@ -1,3 +1,5 @@
+//! `onebit import`: a checkpoint of PyTorch turned into a trained or a packed model.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

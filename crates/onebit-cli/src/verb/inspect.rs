@@ -1,3 +1,5 @@
+//! `onebit inspect`: what is inside a packed model.
+
 use std::path::PathBuf;
 
 use onebit_pack::Inspection;

@@ -1,3 +1,5 @@
+//! `onebit pack`: the packed file of a trained network.
+
 use std::fs;
 use std::path::PathBuf;
 

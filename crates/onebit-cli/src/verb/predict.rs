@@ -1,3 +1,5 @@
+//! `onebit predict`: the classes of photographs.
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;

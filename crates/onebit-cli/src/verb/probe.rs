@@ -1,3 +1,5 @@
+//! `onebit probe`: how linear the binary convolutions and blocks of checkpoints are.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! `onebit run`: the logits of the images in a NumPy file.
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;

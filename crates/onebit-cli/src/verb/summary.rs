@@ -1,3 +1,5 @@
+//! `onebit summary`: what a network costs, layer by layer.
+
 use std::path::Path;
 
 use onebit_model::arch::{self, ARCHITECTURES, Task};

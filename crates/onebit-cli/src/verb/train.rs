@@ -1,3 +1,5 @@
+//! `onebit train`: a network trained from a recipe.
+
 use std::path::{Path, PathBuf};
 
 use onebit_train::checkpoint::Best;

@@ -1,3 +1,5 @@
+//! `onebit verify`: a packed model checked without running it.
+
 use std::path::PathBuf;
 
 use onebit_model::file;

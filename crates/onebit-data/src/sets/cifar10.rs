@@ -1,3 +1,5 @@
+//! The published set CIFAR-10.
+
 use crate::cifar;
 use crate::sets::Set;
 use crate::{Content, Download, DownloadPlan, Packing};

@@ -1,3 +1,5 @@
+//! The published set Fashion-MNIST.
+
 use crate::Normalization;
 use crate::idx;
 use crate::sets::Set;

@@ -1,3 +1,5 @@
+//! The sample of Fashion-MNIST that is part of the program.
+
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;

@@ -1,3 +1,4 @@
+//! Files that several tests write.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::io::Write;

@@ -1,3 +1,4 @@
+//! Peak rates of 64-bit ARM: loops over registers of the instructions that kernels can be made of.
 #![allow(unsafe_code, reason = "barriers for the compiler")]
 
 use std::arch::aarch64::*;

@@ -1,3 +1,4 @@
+//! Peak rates of x86-64: loops over registers of the instructions that kernels can be made of.
 #![allow(unsafe_code, reason = "barriers for the compiler")]
 
 use std::arch::asm;

@@ -1,3 +1,5 @@
+//! Registers of floats and of counters as traits, and what baselines have of them.
+
 /// A register of floats. An implementation that uses instructions beyond the target's baseline may only be
 /// named inside functions that enable them.
 pub(super) trait Vector: Copy {

@@ -1,3 +1,5 @@
+//! Scale and shift of each channel.
+
 use crate::aligned::Aligned;
 
 /// `y = x * scale + shift` per channel.

@@ -1,3 +1,5 @@
+//! Real convolutions: weights in the kernels' order.
+
 use onebit_model::Geometry;
 
 use super::{Window, row_tile::sums_stride};

@@ -1,3 +1,5 @@
+//! Binary convolutions: weights in the kernels' order, and inputs as each kernel reads them.
+
 use bytemuck::Pod;
 use onebit_model::{Geometry, PadValue, bits};
 

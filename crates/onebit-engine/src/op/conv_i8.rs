@@ -1,3 +1,5 @@
+//! 8-bit convolutions: weights in the kernels' order, and how inputs are rounded.
+
 use onebit_model::{Geometry, int8};
 
 use super::{CHANNEL_ALIGN, Window};

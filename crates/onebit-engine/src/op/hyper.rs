@@ -1,3 +1,5 @@
+//! DyBNN's hyper functions in two halves: statistics with a hidden layer, then a layer with a scaled tanh.
+
 use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Statistics};
 

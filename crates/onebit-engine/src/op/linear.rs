@@ -1,3 +1,5 @@
+//! Linear layers, of real or 8-bit weights.
+
 use super::{Conv, ConvI8, FloatMap, LinearI8, Location, Read, RowTile, StageView, stride};
 use crate::aligned::Aligned;
 use crate::kernel::Kernels;

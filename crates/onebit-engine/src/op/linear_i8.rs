@@ -1,3 +1,5 @@
+//! Linear layers of 8-bit weights and real inputs: weights in the kernels' order.
+
 use super::CHANNEL_ALIGN;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator, product};

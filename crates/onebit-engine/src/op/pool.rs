@@ -1,3 +1,5 @@
+//! Pooling: its window, and what is taken of it.
+
 use super::Window;
 
 /// Pooling over a square window; padded taps do not take part.

@@ -1,3 +1,5 @@
+//! Rectifiers with slopes and shifts for each channel, some of which depend on the image.
+
 use super::{Offsets, Read};
 use crate::aligned::Aligned;
 

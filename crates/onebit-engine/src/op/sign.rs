@@ -1,3 +1,5 @@
+//! The sign of a map: thresholds of each channel, some of which depend on the image.
+
 use super::{Offsets, Read};
 use crate::aligned::Aligned;
 

@@ -1,3 +1,5 @@
+//! Means and other moments of the channels of a map.
+
 use super::{Location, Read, stride};
 use crate::arena::Span;
 use crate::kernel::{Kernels, Moment};

@@ -1,3 +1,5 @@
+//! The window of a convolution or pooling, and what lies below it.
+
 use core::ops::Range;
 
 /// A square window moved over one extent of a map.

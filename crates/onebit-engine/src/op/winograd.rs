@@ -1,3 +1,5 @@
+//! The 7x7 convolution of stride 2 by minimal filtering: filters at their points, in the kernels' order.
+
 use onebit_model::Geometry;
 
 use super::Window;

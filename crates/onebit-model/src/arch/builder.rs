@@ -1,3 +1,5 @@
+//! The builder of graphs that architectures share.
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -1,3 +1,5 @@
+//! The `[network]` section of a recipe: an architecture and its options.
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

@@ -1,3 +1,5 @@
+//! The options of a network, with the architecture's own values where it has none.
+
 use super::{ArchError, Config, Downsample, Method, Nonlinearity, SignKind, Stem, bad_option};
 use crate::{Slope, Threshold, op};
 

@@ -1,3 +1,5 @@
+//! Why a file is refused.
+
 use alloc::string::String;
 use alloc::vec::Vec;
 

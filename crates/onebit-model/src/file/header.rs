@@ -1,3 +1,5 @@
+//! The JSON header of a file.
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -1,3 +1,5 @@
+//! Packed models as `.onebit` files.
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

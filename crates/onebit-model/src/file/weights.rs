@@ -1,3 +1,5 @@
+//! Trained models, and their files.
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;

@@ -1,3 +1,5 @@
+//! The nodes and constants of an ONNX graph, one after the other.
+
 use super::proto::{
     ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, DimensionProto, FLOAT, GraphProto, INT64,
     NodeProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,

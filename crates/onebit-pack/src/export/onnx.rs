@@ -1,3 +1,5 @@
+//! The float twin of a packed model, in ONNX.
+
 use std::borrow::Cow;
 use std::iter;
 

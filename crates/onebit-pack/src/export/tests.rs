@@ -1,3 +1,5 @@
+//! What every exported file keeps to.
+
 use std::collections::BTreeSet;
 
 use onebit_model::arch::{self, Config, Method, Task};

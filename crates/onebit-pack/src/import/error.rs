@@ -1,3 +1,5 @@
+//! Why a checkpoint of PyTorch is refused.
+
 use onebit_model::ModelError;
 use onebit_model::limits::MAX_CLASSES;
 

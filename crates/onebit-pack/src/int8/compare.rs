@@ -1,3 +1,5 @@
+//! What 8-bit layers change: predictions and logits, over any number of images.
+
 use serde::Serialize;
 
 use crate::PackError;

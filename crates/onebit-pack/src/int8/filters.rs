@@ -1,3 +1,5 @@
+//! Filters of the image rounded to 8 bits so that their sums hardly change.
+
 use onebit_model::int8::Rows;
 
 /// Largest integer.
@@ -37,7 +39,8 @@ fn integers(row: &[f32], factor: f32, channels: usize) -> Vec<i8> {
         return vec![0; row.len()];
     }
     let steps: Vec<f64> = row.iter().map(|&w| f64::from(w) / f64::from(factor)).collect();
-    let mut nearest: Vec<f64> = steps.iter().map(|v| v.round().clamp(-MAX_INTEGER, MAX_INTEGER)).collect();
+    let mut nearest: Vec<f64> =
+        steps.iter().map(|v| v.round().clamp(-MAX_INTEGER, MAX_INTEGER)).collect();
     for channel in 0..channels {
         let taps = || (channel..row.len()).step_by(channels);
         let sum: f64 = taps().map(|i| steps[i]).sum();

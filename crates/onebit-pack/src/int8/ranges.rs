@@ -1,3 +1,5 @@
+//! The ranges of the channels that a classifier reads.
+
 /// A channel's range is taken to be at least this part of the widest one, so that a channel that hardly changes does not
 /// get weights beyond all others.
 const MIN_WIDTH: f64 = 1.0 / 1024.0;

@@ -1,3 +1,5 @@
+//! What rounding the ends of a small network keeps and changes.
+
 use std::collections::BTreeMap;
 
 use onebit_model::{Geometry, Graph};

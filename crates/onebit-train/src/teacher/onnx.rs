@@ -1,3 +1,5 @@
+//! Teachers that are ONNX files, run by rten.
+
 use std::fmt::Display;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use onebit::{Isa, Model, Session, hardware_threads};
+use onebit::{Error, Isa, Model, Session, SessionBuilder, hardware_threads};
 
 /// Prepares to run a model that came from the file `path`, on all hardware threads unless it is said how many.
 pub(crate) fn session(
@@ -16,7 +16,15 @@ pub(crate) fn session(
     if let Some(isa) = isa {
         session = session.isa(isa);
     }
-    session.build().with_context(|| path.display().to_string())
+    build(path, session)
+}
+
+/// Builds the session of a model that came from the file `path`, which an error that is the network's names.
+pub(crate) fn build(path: &Path, session: SessionBuilder) -> anyhow::Result<Session> {
+    match session.build() {
+        Err(error @ Error::Engine(_)) => Err(error).with_context(|| path.display().to_string()),
+        built => Ok(built?),
+    }
 }
 
 /// The instruction set called `name` on the command line.

@@ -342,7 +342,11 @@ fn options_that_a_family_lacks_are_named() {
         ("reactnet-a", |c| c.blocks = Some(vec![1]), "blocks` is [1], expected no value"),
         ("reactnet-a", |c| c.widths = Some(vec![32, 48]), "widths` is [32, 48], expected"),
         ("reactnet-a", |c| c.downsample = Some(Downsample::Duplicate), "expected binary, float"),
-        ("vgg-small", |c| c.downsample = Some(Downsample::Float), "downsample` is \"float\", expected"),
+        (
+            "vgg-small",
+            |c| c.downsample = Some(Downsample::Float),
+            "downsample` is \"float\", expected",
+        ),
         ("vgg-small", |c| c.blocks = Some(vec![1]), "blocks` is [1], expected no value"),
         ("reactnet18", |c| c.width_multiplier = Some(0.0), "width_multiplier` is 0.0, expected"),
         ("reactnet18", |c| c.hyper.reduction = 0, "hyper.reduction` is 0, expected"),

@@ -86,7 +86,7 @@ fn files_are_classified_together_and_what_is_wrong_with_one_stands_in_its_place(
 fn input_of_the_wrong_size_is_an_error() {
     let mut session = model().session().build().unwrap();
     let said = session.logits(&[0.0; 961]).unwrap_err().to_string();
-    assert!(said.contains("the image has 1 values, expected 16x20x3 = 960"), "{said}");
+    assert!(said.contains("the image has 1 value, expected 16x20x3 = 960"), "{said}");
     let said = session.run(&[0.0; 960], &mut [0.0; 3]).unwrap_err().to_string();
     assert!(said.contains("3 places, the network has 4"), "{said}");
     assert!(session.logits(&[]).unwrap().is_empty());

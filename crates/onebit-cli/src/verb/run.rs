@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use onebit::{Isa, Session, hardware_threads};
 use serde::Serialize;
 
-use crate::arguments::{parse_isa, parse_threads};
+use crate::arguments::{self, parse_isa, parse_threads};
 use crate::failure::Failure;
 use crate::finite;
 use crate::memory;
@@ -71,7 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(isa) = args.isa {
         session = session.isa(isa);
     }
-    let mut session = session.build().with_context(|| args.file.display().to_string())?;
+    let mut session = arguments::build(&args.file, session)?;
     let (classes, isa) = (session.engine().classes(), session.engine().isa().name());
     let name = |image| format!("image {image} (counted from 0) of {}", args.input.display());
     let logits = logits(&args.file, &mut session, &values, [n, c, height * width], name)?;

@@ -117,7 +117,7 @@ impl Engine {
         let buffers = |_| {
             Ok(Buffers {
                 transformed: Aligned::new(sizes.transformed)?,
-                next: 0,
+                next_row: 0,
                 rounded: Aligned::new(sizes.rounded)?,
                 ragged: Aligned::new(sizes.ragged)?,
                 pooled: Aligned::new(sizes.pooled)?,

@@ -54,13 +54,13 @@ x86_kernels! {
         together: 2,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(conv, x, workspace, next, row_tile),
-        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(conv, x, workspace, next, row_tile),
+    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(conv, x, workspace, next_row, row_tile),
+        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(conv, x, workspace, next_row, row_tile),
     },
-    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
-        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next, row_tile),
-        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next, row_tile),
+    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
+        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next_row, row_tile),
+        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next_row, row_tile),
     },
 }
 

@@ -45,14 +45,14 @@ x86_kernels! {
         together: 4,
         bytes: 1,
     },
-    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
-        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(conv, x, workspace, next, row_tile),
-        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(conv, x, workspace, next, row_tile),
-        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(conv, x, workspace, next, row_tile),
+    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
+        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(conv, x, workspace, next_row, row_tile),
+        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(conv, x, workspace, next_row, row_tile),
+        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(conv, x, workspace, next_row, row_tile),
     },
-    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
-        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next, row_tile),
-        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next, row_tile),
+    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next_row, row_tile),
+        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next_row, row_tile),
     },
 }
 

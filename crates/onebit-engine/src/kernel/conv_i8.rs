@@ -59,14 +59,15 @@ const fn together<D: Dot>() -> usize {
     size_of::<D::Group>() / size_of::<D::Input>()
 }
 
-/// A row tile: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels. Rounded input rows before
-/// `next`, counted from the first of the padding, are there from the row tile above.
+/// A row tile: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels. The ring in
+/// `workspace` holds the rounded input rows before `next_row`, counted from the first of the padding: the row tile above
+/// has left them there.
 #[inline(always)]
 pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
     conv: &ConvI8,
     x: FloatMap<'_>,
     workspace: &mut [u64],
-    next: &mut usize,
+    next_row: &mut usize,
     row_tile: &mut RowTile<'_>,
 ) {
     const { assert!(L == N * D::LANES) };
@@ -79,11 +80,11 @@ pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
     let mut out = Epilogue::new(row_tile);
     let width = out.width();
     for y in out.rows() {
-        *next = (*next).max(y * step);
-        while *next < y * step + conv.window.kernel {
-            let slot = *next % conv.window.kernel;
-            round_row::<D>(conv, x, *next, &mut ring[slot * row..][..row]);
-            *next += 1;
+        *next_row = (*next_row).max(y * step);
+        while *next_row < y * step + conv.window.kernel {
+            let slot = *next_row % conv.window.kernel;
+            round_row::<D>(conv, x, *next_row, &mut ring[slot * row..][..row]);
+            *next_row += 1;
         }
         let most = match conv.collected(width) {
             0 => width,

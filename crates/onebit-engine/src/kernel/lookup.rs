@@ -125,9 +125,10 @@ pub(super) struct Lookup<B, const N: usize, const WIDE: bool>(PhantomData<B>);
 
 /// Counters.
 pub(super) struct Tile<B, const L: usize, const N: usize, const P: usize, const WIDE: bool> {
-    /// For two neighbouring pixels: bytes that count the differences of the first, and the sum of the words
-    /// whose bytes have those of the second in their low four bits and, but for the last byte, those of the
-    /// first of the next byte in their high four.
+    /// For two neighbouring pixels, the entries of both being the low and the high four bits of a byte. The register of
+    /// the first adds up the low four bits, byte by byte. That of the second adds up the entries shifted right by four
+    /// bits; only words of 16 bits can be shifted, so the low four bits of a word's upper byte come along into its lower
+    /// byte. They are the first pixel's and are not masked out each time: [`separate`] subtracts their total in the end.
     registers: [[B; N]; P],
     /// Fours of weights counted in the registers.
     pending: usize,
@@ -297,7 +298,9 @@ impl<B: Shuffle, const L: usize, const N: usize, const P: usize, const WIDE: boo
     }
 }
 
-/// Tells the second pixels' counts from the first ones'.
+/// Frees the second pixels' counts of the first ones'. The register of a second pixel holds words of
+/// `second[low] + 16 * first[high] + 256 * second[high]` for the counts of their low and high bytes; the register before
+/// it holds `first[high]`. Without the middle term each byte is a count of its own.
 #[inline(always)]
 fn separate<B: Shuffle, const N: usize, const P: usize>(mut registers: [[B; N]; P]) -> [[B; N]; P] {
     for pair in 0..P / 2 {

@@ -200,9 +200,12 @@ pub(crate) struct Kernels {
     pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut RowTile<'_>),
     /// Layout of the weights of an 8-bit convolution with this many output channels.
     pub(crate) conv_i8_layout: fn(usize) -> LayoutI8,
-    /// With working memory, and the number of the row of the padded input that is not yet there.
+    /// With a ring of rounded input rows as working memory, and the first row of the padded input that is not in it yet.
+    /// Both are kept from one row tile of a map to the one below, which reads some of the same input rows: each is
+    /// rounded once.
     pub(crate) conv_i8: fn(&ConvI8, FloatMap<'_>, &mut [u64], &mut usize, &mut RowTile<'_>),
-    /// With working memory, and the number of the input row that is not yet there.
+    /// With a ring of transformed input rows as working memory, and the first input row that is not in it yet, kept from
+    /// one row tile to the one below like those of `conv_i8`.
     pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut RowTile<'_>),
     /// Of a map from this row on, with working memory for a row of it.
     pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut [f32], &mut RowTile<'_>),

@@ -40,13 +40,13 @@ static KERNELS: Kernels = Kernels {
         together: 1,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next, row_tile| match conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(conv, x, workspace, next, row_tile),
-        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(conv, x, workspace, next, row_tile),
+    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(conv, x, workspace, next_row, row_tile),
+        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(conv, x, workspace, next_row, row_tile),
     },
-    winograd: |conv, x, workspace, next, row_tile| match conv.lanes {
-        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next, row_tile),
-        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, next, row_tile),
+    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
+        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next_row, row_tile),
+        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, next_row, row_tile),
     },
     pool: real::pool::<Floats>,
     copy: real::copy::<Floats>,

@@ -12,14 +12,14 @@ const WIDEST: usize = 14;
 /// Sums at each point for the groups of a tile, made once: they take many registers.
 type Points<V, const N: usize> = [[[V; N]; WIDEST]; POINTS];
 
-/// A row tile, in blocks of `L` output channels in `N` registers. Input rows before `next` are there from the row tile
-/// above.
+/// A row tile, in blocks of `L` output channels in `N` registers. The ring in `workspace` holds the
+/// transformed input rows before `next_row`: the row tile above has left them there.
 #[inline(always)]
 pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     conv: &Winograd,
     x: FloatMap<'_>,
     workspace: &mut [f32],
-    next: &mut usize,
+    next_row: &mut usize,
     row_tile: &mut RowTile<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
@@ -29,13 +29,13 @@ pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
     let columns = &mut columns[..conv.columns(out.width())];
     columns.fill(0.0);
     let mut points = [[[V::splat(0.0); N]; WIDEST]; POINTS];
-    *next = (*next).max(conv.window.input_rows(out.rows().start, x.height).start);
+    *next_row = (*next_row).max(conv.window.input_rows(out.rows().start, x.height).start);
     for y in out.rows() {
         let rows = conv.window.input_rows(y, x.height);
-        while *next < rows.end {
-            by_columns(conv, x, *next, columns);
-            transform::<V>(conv, columns, &mut ring[*next % 8 * row..][..row]);
-            *next += 1;
+        while *next_row < rows.end {
+            by_columns(conv, x, *next_row, columns);
+            transform::<V>(conv, columns, &mut ring[*next_row % 8 * row..][..row]);
+            *next_row += 1;
         }
         let taps = conv.window.taps(y, x.height);
         for block in 0..conv.outputs.div_ceil(L) {

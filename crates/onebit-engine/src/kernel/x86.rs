@@ -12,7 +12,7 @@ macro_rules! x86_kernels {
         conv: |$real:ident, $floats:ident, $real_tile:ident| $conv:expr,
         conv_i8_layout: $layout_i8:expr,
         conv_i8: |$dot:ident, $map:ident, $memory:ident, $row:ident, $dot_tile:ident| $conv_i8:expr,
-        winograd: |$stem:ident, $image:ident, $work:ident, $next:ident, $stem_tile:ident| $winograd:expr,
+        winograd: |$stem:ident, $image:ident, $work:ident, $next_row:ident, $stem_tile:ident| $winograd:expr,
     ) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             let detected = true $(&& std::is_x86_feature_detected!($feature))*;
@@ -29,9 +29,9 @@ macro_rules! x86_kernels {
             conv: |c, x, row_tile| unsafe { conv(c, x, row_tile) },
             conv_i8_layout: $layout_i8,
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            conv_i8: |c, x, workspace, next, row_tile| unsafe { conv_i8(c, x, workspace, next, row_tile) },
+            conv_i8: |c, x, workspace, next_row, row_tile| unsafe { conv_i8(c, x, workspace, next_row, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
-            winograd: |c, x, workspace, next, row_tile| unsafe { winograd(c, x, workspace, next, row_tile) },
+            winograd: |c, x, workspace, next_row, row_tile| unsafe { winograd(c, x, workspace, next_row, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
             pool: |p, x, first, row, row_tile| unsafe { pool(p, x, first, row, row_tile) },
             // SAFETY: `kernels` gives this table only to a CPU that has the features.
@@ -77,7 +77,7 @@ macro_rules! x86_kernels {
             $stem: &$crate::op::Winograd,
             $image: FloatMap<'_>,
             $work: &mut [f32],
-            $next: &mut usize,
+            $next_row: &mut usize,
             $stem_tile: &mut RowTile<'_>,
         ) {
             $winograd

@@ -341,13 +341,13 @@ impl FusedMap {
             }
             &Producer::ConvI8 { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
-                let Buffers { rounded, next, .. } = buffers;
-                (kernels.conv_i8)(conv, map, rounded, next, row_tile);
+                let Buffers { rounded, next_row, .. } = buffers;
+                (kernels.conv_i8)(conv, map, rounded, next_row, row_tile);
             }
             &Producer::Winograd { x, height, width, ref conv } => {
                 let map = real(x, conv.inputs, height, width);
-                let Buffers { transformed, next, .. } = buffers;
-                (kernels.winograd)(conv, map, transformed, next, row_tile);
+                let Buffers { transformed, next_row, .. } = buffers;
+                (kernels.winograd)(conv, map, transformed, next_row, row_tile);
             }
             &Producer::Pool { x, height, width, pool, .. } => {
                 let map = real(x, self.channels, height, width);

@@ -91,11 +91,12 @@ pub(crate) struct Temp {
 /// Memory that some rows of a map need only while they are computed.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    /// Rows of the input of a convolution by minimal filtering.
+    /// A ring of transformed rows of the input of a convolution by minimal filtering.
     pub(crate) transformed: Aligned<f32>,
-    /// The row of an input, transformed or rounded, that is not yet there.
-    pub(crate) next: usize,
-    /// Rounded rows of the input of an 8-bit convolution.
+    /// The first row of an input that is not yet in the ring of transformed or rounded ones. The rows of a map are
+    /// computed from the top, so that neighbouring row tiles share what their windows have in common.
+    pub(crate) next_row: usize,
+    /// A ring of rounded rows of the input of an 8-bit convolution.
     pub(crate) rounded: Aligned<u64>,
     /// Sums of a convolution whose groups end inside a register.
     pub(crate) ragged: Aligned<f32>,

@@ -50,7 +50,7 @@ impl FusedMap {
         #[cfg(not(feature = "std"))]
         let _ = parallel_for;
         if let Some(buffers) = buffers.first_mut() {
-            buffers.next = 0;
+            buffers.next_row = 0;
             self.rows(context, 0..self.height, outputs, buffers);
         }
     }
@@ -86,7 +86,7 @@ impl FusedMap {
         let compute = |i: usize| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(Part { rows, outputs, buffers }) = part.take() {
-                buffers.next = 0;
+                buffers.next_row = 0;
                 self.rows(context, rows, outputs, buffers);
             }
         };

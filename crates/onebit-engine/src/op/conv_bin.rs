@@ -105,7 +105,6 @@ impl ConvBin {
     }
 
     /// Words of the weights as a file holds them, `[O, k, k, words]`.
-    #[cfg(feature = "std")]
     pub(crate) fn file_words(&self) -> usize {
         let Window { kernel, .. } = self.window;
         self.groups * self.outputs * kernel * kernel * bits::words(self.inputs)

@@ -29,7 +29,7 @@ import onnx
 import onnxruntime
 from PIL import Image
 
-# As in onebit_pack::prove, in standard deviations of the logits.
+# As in onebit_pack::agreement, in standard deviations of the logits.
 MAX_LOGIT_DIFFERENCE = 1e-5
 # Features of random networks are about five times as large as what varies between images, so that the same rounding
 # of a sum over a thousand of them is a larger share of the logits' deviation.

@@ -6,6 +6,7 @@ mod bench;
 mod export;
 mod isa;
 mod machine;
+mod package;
 mod peers;
 mod python;
 mod smoke;
@@ -24,15 +25,15 @@ use tally::Tally;
 const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit, which takes minutes the first time, and runs `onebit demo` with ARGS
 cargo xtask test          all tests, and at the end how many; in a release build those of onebit without the trainer, and the speed of kernels
-cargo xtask check         format, lints, documentation, dependencies
+cargo xtask check         format, lints, documentation, dependencies, packages for crates.io
 cargo xtask test-isa neon|simd128
                           tests of the engine in an emulator that has these instructions (needs rustup, and
                           qemu-aarch64 or Node)
 cargo xtask check-emulator neon|simd128
                           says at once whether the emulator is there that test-isa runs it in
 cargo xtask check-targets engine and model compile for bare metal, WebAssembly, 32 bits, big-endian (needs rustup)
-cargo xtask nightly       what takes too long for each change: a million random graphs against the interpreter, and whether
-                          the program compiles for macOS and Windows (needs rustup)
+cargo xtask nightly       what takes too long for each change: a million random graphs against the interpreter, whether the
+                          program compiles for macOS and Windows (needs rustup), and whether each package compiles
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
 cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
                           the engine against other programs that run such networks, in turn (installs them below
@@ -105,6 +106,7 @@ fn test() -> Result<()> {
 
 fn nightly() -> Result<()> {
     isa::check_systems()?;
+    package::package_and_build()?;
     let tests = "test --release --package onebit-engine --test hostile_graphs -- --nocapture";
     let mut graphs = cargo(tests);
     graphs
@@ -150,6 +152,7 @@ fn check() -> Result<()> {
     let mut doc = cargo("doc --workspace --no-deps");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc, "the documentation has an error; see above")?;
+    package::package()?;
     let mut deny = Command::new(cargo_deny()?);
     deny.args(["--all-features", "check", "bans", "licenses", "sources"]).current_dir(root());
     run(deny, "a dependency breaks the rules of deny.toml; see above")

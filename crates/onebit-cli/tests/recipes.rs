@@ -122,6 +122,18 @@ fn every_recipe_that_comes_with_the_program_is_valid() {
     }
 }
 
+/// The package of the program holds its own copy, since a package ends at its folder.
+#[test]
+fn the_recipe_of_the_demo_is_the_one_in_recipes() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(package.join(path)).expect("a recipe");
+    assert_eq!(
+        read("assets/demo.toml"),
+        read("../../recipes/demo.toml"),
+        "copy one onto the other"
+    );
+}
+
 #[test]
 fn the_keys_of_recipes_are_told() {
     let outcome = onebit(&["train", "--keys"]);

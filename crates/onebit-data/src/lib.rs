@@ -1,14 +1,4 @@
-//! Image data sets: reading, decoding, augmentation and batches.
-//!
-//! The walk of a training image:
-//!
-//! 1. [`open`] turns a spec such as `fashion-mnist-sample:train` or `folder:PATH` into a [`Dataset`].
-//! 2. [`Dataset::read`] gives one image as bytes in HWC order.
-//! 3. [`Loader`] shuffles, augments, normalises and batches the images on a background thread.
-//!
-//! Every random decision is a pure function of (seed, epoch, image, purpose), see [`random`], so a
-//! run resumes exactly without saving any generator state.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "datasets")]

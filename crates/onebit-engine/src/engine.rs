@@ -23,6 +23,20 @@ pub struct Options {
 }
 
 /// A network planned for images of one size. Shared by threads, each with its own [`Scratch`].
+///
+/// ```
+/// use onebit_engine::{Engine, Options};
+/// use onebit_model::file;
+///
+/// # let bytes = include_bytes!("../../onebit-model/tests/file/tiny.onebit");
+/// let model = file::read_model(bytes)?;
+/// let engine = Engine::new(&model, Options::default())?;
+/// let image = [1.0, -1.0, -1.0, 1.0, 1.0, 1.0, -1.0, -1.0]; // 2x2 pixels of 2 channels, normalised
+/// let mut logits = vec![0.0; engine.classes()];
+/// engine.run(&image, &mut logits, &mut engine.scratch()?)?;
+/// assert_eq!(logits, [3.0, 2.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     plan: Plan,

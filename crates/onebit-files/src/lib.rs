@@ -1,9 +1,4 @@
-//! Files and checkpoint folders that are there in full or not at all.
-//!
-//! [`write_atomic`] and [`AtomicFile`] write one file. A checkpoint is a folder with a manifest, written by
-//! [`write_folder`] and read by [`read_folder`]; [`checkpoints`] lists those of a run, and [`load_weights`] reads the
-//! trained weights of a run, a checkpoint or a file.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod atomic;

@@ -1,7 +1,4 @@
-//! Trains 1-bit networks on the CPU with explicit forward and backward passes.
-//!
-//! [`Net`] is the network: a graph with parameters, gradients and planned buffers. [`train`] is a run: a
-//! [`Recipe`] in, a folder of checkpoints out.
+#![doc = include_str!("../README.md")]
 
 mod average;
 mod best;

@@ -17,7 +17,7 @@ pub(crate) use curve::{curve_png, curve_svg};
 pub(crate) use probe::{probe_png, probe_svg};
 pub(crate) use sheet::{Picture, contact_sheet};
 
-const FONT: &[u8] = include_bytes!("../../../../assets/fonts/DejaVuSans.ttf");
+const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 const FAMILY: &str = "sans-serif";
 
 /// Makes the shipped font the one that text is measured and drawn with.

@@ -26,7 +26,7 @@ sees. Nothing is downloaded. A few minutes on two cores.
 Example:
   onebit demo --out /tmp/demo";
 
-const RECIPE: &str = include_str!("../../../../recipes/demo.toml");
+const RECIPE: &str = include_str!("../../assets/demo.toml");
 const DATA: &str = "fashion-mnist-sample";
 const SHOWN: usize = 64;
 const DEFAULT_OUT: &str = "runs/demo";

@@ -12,7 +12,7 @@ macro_rules! asset {
     ($name:literal) => {
         (
             concat!("fashion-mnist-sample/", $name),
-            include_bytes!(concat!("../../../../assets/fashion-mnist-sample/", $name)).as_slice(),
+            include_bytes!(concat!("../../assets/fashion-mnist-sample/", $name)).as_slice(),
         )
     };
 }

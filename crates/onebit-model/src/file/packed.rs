@@ -20,6 +20,17 @@ pub fn write_model(model: &Verified<Model>) -> Result<Vec<u8>, FileError> {
 
 /// Reads a `.onebit` file.
 ///
+/// ```
+/// use onebit_model::file;
+///
+/// # let bytes = include_bytes!("../../tests/file/tiny.onebit");
+/// let model = file::read_model(bytes)?; // refused unless every field, size and checksum is right
+/// assert_eq!(model.graph.input_shape(), [2, 2, 2]);
+/// assert_eq!(model.graph.classes, ["cat", "dog"]);
+/// assert_eq!(file::write_model(&model)?, bytes); // one model, one file
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Anything but the bytes that [`write_model`] gives for some model.
 pub fn read_model(bytes: &[u8]) -> Result<Verified<Model>, FileError> {

@@ -39,7 +39,7 @@ mod verb;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use verb::Verb;
 
@@ -67,6 +67,11 @@ struct Command {
     verb: Verb,
 }
 
+/// All verbs and their arguments.
+pub(crate) fn command() -> clap::Command {
+    Command::command()
+}
+
 fn main() -> ExitCode {
     failure::catch_panics(|| match Command::try_parse() {
         Ok(command) => command.verb.run(),
@@ -76,8 +81,6 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Columns of help that is piped.
@@ -92,6 +95,6 @@ mod tests {
 
     #[test]
     fn help_is_wrapped_by_hand() {
-        check(&Command::command());
+        check(&command());
     }
 }

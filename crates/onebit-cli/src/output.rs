@@ -25,10 +25,15 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     write(&plain::lines(text))
 }
 
-fn write(text: &str) -> anyhow::Result<()> {
+/// Prints on stdout, as it is, what holds nothing from files or arguments.
+pub(crate) fn own(text: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(text)?;
     Ok(stdout.flush()?)
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
+    own(text.as_bytes())
 }
 
 /// Prints a line on stderr; a closed stderr leaves nowhere to say so.

@@ -39,4 +39,6 @@ verbs! {
     verify
     data
     doctor
+    completions
+    manual
 }

@@ -34,6 +34,9 @@ cargo xtask check-emulator neon|simd128
 cargo xtask check-targets engine and model compile for bare metal, WebAssembly, 32 bits, big-endian (needs rustup)
 cargo xtask nightly       what takes too long for each change: a million random graphs against the interpreter, whether the
                           program compiles for macOS and Windows (needs rustup), and whether each package compiles
+cargo xtask miri          the code that shares an image among threads, under Miri with eight schedules (needs the nightly
+                          toolchain with the components miri and rust-src)
+cargo xtask advisories    known defects of dependencies (fetches the RustSec database)
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
 cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
                           the engine against other programs that run such networks, in turn (installs them below
@@ -67,6 +70,8 @@ fn main() -> ExitCode {
         Some("check-emulator") => isa_of(&rest, "check-emulator").and_then(isa::check_emulator),
         Some("check-targets") => none(&rest).and_then(|()| isa::check_targets()),
         Some("nightly") => none(&rest).and_then(|()| nightly()),
+        Some("miri") => none(&rest).and_then(|()| miri()),
+        Some("advisories") => none(&rest).and_then(|()| advisories()),
         Some("bench") => bench(&rest),
         Some("check-export") => export::check_export(&rest),
         Some("smoke") => smoke(&rest),
@@ -113,6 +118,35 @@ fn nightly() -> Result<()> {
         .env("ONEBIT_RANDOM_GRAPHS", RANDOM_GRAPHS)
         .env("ONEBIT_REQUIRE_ISA", isa::required_here());
     run(graphs, "a graph is computed wrongly; its seed stands above")
+}
+
+fn miri() -> Result<()> {
+    let mut tests = Command::new("rustup");
+    tests.args([
+        "run",
+        "nightly",
+        "cargo",
+        "miri",
+        "test",
+        "--package",
+        "onebit-engine",
+        "--lib",
+        "team",
+    ]);
+    tests.env("MIRIFLAGS", "-Zmiri-many-seeds=0..8").current_dir(root());
+    run(
+        tests,
+        "Miri found something, or is not there: `rustup toolchain install nightly --component miri,rust-src`",
+    )
+}
+
+fn advisories() -> Result<()> {
+    let mut deny = Command::new(cargo_deny()?);
+    deny.args(["--all-features", "check", "advisories"]).current_dir(root());
+    run(
+        deny,
+        "a dependency has a known defect, or the database of defects cannot be fetched; see above",
+    )
 }
 
 fn isa_of(arguments: &[OsString], task: &str) -> Result<isa::Emulated> {

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+#[cfg(test)]
+mod documents;
 mod export;
 mod isa;
 mod machine;

@@ -133,7 +133,7 @@ fn miri() -> Result<()> {
         "--package",
         "onebit-engine",
         "--lib",
-        "team",
+        "thread_pool",
     ]);
     tests.env("MIRIFLAGS", "-Zmiri-many-seeds=0..8").current_dir(root());
     run(

@@ -11,7 +11,7 @@ use crate::op::batch_norm::{BatchStatistics, GradSums};
 use crate::op::{Backward, Forward, Gradient, Pass, Workspace};
 use crate::params::{Params, filled};
 use crate::plan::{Contribution, Place};
-use crate::structure::Structure;
+use crate::structure::{Compute, Structure};
 
 /// Buffers of one microbatch.
 pub(crate) struct Microbatch {
@@ -72,7 +72,7 @@ impl Microbatch {
     /// a sum computes itself have none.
     pub(crate) fn map(&self, structure: &Structure, id: usize) -> &[f32] {
         let planned = &structure.plan.nodes[id];
-        let is_kept = planned.value.whole && !structure.is_in_sum(id);
+        let is_kept = planned.value.whole && (id == 0 || structure.compute[id] != Compute::Nothing);
         assert!(is_kept, "the output of `{}` is not kept", structure.graph.nodes[id].name);
         &self.floats[planned.value.slot][..self.images * planned.len]
     }
@@ -119,11 +119,10 @@ impl Microbatch {
 
     fn forward_node(&mut self, structure: &Structure, params: &Params, id: usize, tile: Tile) {
         let planned = &structure.plan.nodes[id];
-        let node = &structure.graph.nodes[id];
-        if matches!(node.op, Op::Input { .. }) || structure.is_in_sum(id) {
+        if structure.compute[id] == Compute::Nothing {
             return;
         }
-        let is_bits = matches!(node.op, Op::Sign { .. });
+        let is_bits = matches!(structure.graph.nodes[id].op, Op::Sign { .. });
         let mut output = Vec::new();
         let mut output_bits = Vec::new();
         if is_bits {
@@ -133,19 +132,16 @@ impl Microbatch {
         }
         let range = span(planned.value, planned.len, tile);
         let mut workspace = core::mem::take(&mut self.workspace);
-        let x = self.float_input(structure, id, 0, tile);
-        if let Some(norm) = structure.norm_at(id) {
-            norm.forward(params, x, None, &mut output[range], &mut workspace.vectors);
-        } else if let Some(norm) = structure.norm_of_sum(id) {
-            let shortcut = usize::from(planned.inputs[0] == norm.node);
-            let shortcut = self.float_input(structure, id, shortcut, tile);
+        if let Compute::Norm { norm, shortcut } = structure.compute[id] {
+            let norm = &structure.norms[norm];
+            let shortcut = shortcut.map(|position| self.float_input(structure, id, position, tile));
             let x = self.float_input(structure, norm.node, 0, tile);
-            norm.forward(params, x, Some(shortcut), &mut output[range], &mut workspace.vectors);
+            norm.forward(params, x, shortcut, &mut output[range], &mut workspace.vectors);
         } else if let Some(layer) = &structure.layers[id] {
             layer.forward(Forward {
                 images: tile.images,
                 params,
-                x,
+                x: self.float_input(structure, id, 0, tile),
                 x_bits: self.bit_input(structure, id, tile),
                 x2: self.float_input(structure, id, 1, tile),
                 y: if is_bits { &mut [] } else { &mut output[range.clone()] },

@@ -2,7 +2,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use onebit_model::{Graph, NodeId, Op, Verified, infer};
+use onebit_model::{Graph, Node, NodeId, Op, Verified, infer};
 
 use crate::NetConfig;
 use crate::error::TrainError;
@@ -21,8 +21,23 @@ pub(crate) struct Structure {
     pub(crate) norm_index: Vec<Option<usize>>,
     pub(crate) norms_in: Vec<Vec<usize>>,
     norms_reading: Vec<Vec<usize>>,
-    /// For each sum the batch normalization that only it reads and whose output it computes itself.
-    norm_of_sum: Vec<Option<usize>>,
+    /// For each node what its forward pass computes.
+    pub(crate) compute: Vec<Compute>,
+}
+
+/// What the forward pass of a node computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compute {
+    /// Nothing: the image is there, and what only a sum reads of a batch normalization is computed by the sum.
+    Nothing,
+    /// A batch normalization, by its position in [`Structure::norms`].
+    Norm {
+        norm: usize,
+        /// What a sum adds to it: its input at this position.
+        shortcut: Option<usize>,
+    },
+    /// What its layer does.
+    Layer,
 }
 
 impl Structure {
@@ -52,17 +67,8 @@ impl Structure {
             plan.levels.iter().map(level).collect::<Vec<_>>()
         };
         let (norms_in, norms_reading) = (by_level(&|n| n.node), by_level(&|n| n.input));
-        let norm_of_sum = norms_of_sums(&graph, &norm_index);
-        Ok(Structure {
-            graph,
-            plan,
-            layers,
-            norms,
-            norm_index,
-            norms_in,
-            norms_reading,
-            norm_of_sum,
-        })
+        let compute = compute(&graph, &norm_index);
+        Ok(Structure { graph, plan, layers, norms, norm_index, norms_in, norms_reading, compute })
     }
 
     pub(crate) fn last(&self) -> &PlannedNode {
@@ -78,30 +84,24 @@ impl Structure {
     pub(crate) fn norms_reading(&self, level: usize) -> &[usize] {
         &self.norms_reading[level]
     }
-
-    /// The batch normalization that the sum `id` computes itself.
-    pub(crate) fn norm_of_sum(&self, id: usize) -> Option<&BatchNorm> {
-        self.norm_of_sum[id].map(|n| &self.norms[n])
-    }
-
-    /// Whether a sum computes the batch normalization `id`.
-    pub(crate) fn is_in_sum(&self, id: usize) -> bool {
-        self.norm_index[id].is_some_and(|norm| self.norm_of_sum.contains(&Some(norm)))
-    }
-
-    /// The batch normalization of a node, if it is one.
-    pub(crate) fn norm_at(&self, id: usize) -> Option<&BatchNorm> {
-        self.norm_index[id].map(|n| &self.norms[n])
-    }
 }
 
-/// For each sum the first input that is a batch normalization with no other reader.
-fn norms_of_sums(graph: &Graph, norm_index: &[Option<usize>]) -> Vec<Option<usize>> {
-    let readers =
-        |id: NodeId| graph.nodes.iter().flat_map(|n| &n.inputs).filter(|i| **i == id).count();
-    let of_sum = |node: &onebit_model::Node| {
-        let inputs = node.inputs.iter().filter(|_| node.op == Op::Add);
-        inputs.filter(|i| readers(**i) == 1).find_map(|i| norm_index[i.0])
+/// What each node computes: a sum the first of its inputs that is a batch normalization with no other reader.
+fn compute(graph: &Graph, norm_index: &[Option<usize>]) -> Vec<Compute> {
+    let readers = graph.readers();
+    let own = |(id, node): (usize, &Node)| match norm_index[id] {
+        Some(norm) => Compute::Norm { norm, shortcut: None },
+        None if matches!(node.op, Op::Input { .. }) => Compute::Nothing,
+        None => Compute::Layer,
     };
-    graph.nodes.iter().map(of_sum).collect()
+    let mut compute: Vec<Compute> = graph.nodes.iter().enumerate().map(own).collect();
+    for (id, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.op == Op::Add) {
+        let mut alone = node.inputs.iter().filter(|input| readers[input.0].len() == 1);
+        if let Some((of, norm)) = alone.find_map(|input| Some((input.0, norm_index[input.0]?))) {
+            let shortcut = Some(usize::from(node.inputs[0].0 == of));
+            compute[id] = Compute::Norm { norm, shortcut };
+            compute[of] = Compute::Nothing;
+        }
+    }
+    compute
 }

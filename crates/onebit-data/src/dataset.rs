@@ -89,7 +89,7 @@ pub enum ReadCost {
 pub enum Split {
     /// The images to learn from.
     Train,
-    /// The images to measure with; `val` is another word for it.
+    /// The images to measure with; `val` is another word for it, and one of two where a folder holds both.
     Test,
 }
 

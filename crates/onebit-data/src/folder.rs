@@ -12,6 +12,7 @@ use onebit_files::shown;
 
 use crate::images::{IMAGES, Kind, entries, extension, hidden_folders, in_words, is_image, walk};
 use crate::memory::{check_read, out_of_range};
+use crate::registry::Part;
 use crate::{Dataset, Error, Image, Normalization, ReadCost, Split};
 
 const CHANNELS: usize = 3;
@@ -43,7 +44,8 @@ impl Folder {
     /// [`crate::list_images`], in that order, as torchvision's `ImageFolder` has them. What is not read, by its name, is
     /// counted in [`Dataset::warnings`].
     ///
-    /// Where `folder` holds `train` and also `val` or `test`, `split` picks the one to list. Without them, both splits are
+    /// Where `folder` holds `train` and also `val` or `test`, `split` picks the one to list: `val` where both are there,
+    /// which [`Dataset::warnings`] says. Without them, both splits are
     /// the whole folder; where there is only one of them and no other, both are that one. Images become RGB of `image_size`
     /// (height, width) by [`crate::Image::fit`]; without an `image_size`, the size of the first image is taken.
     ///
@@ -56,11 +58,7 @@ impl Folder {
         split: Split,
         image_size: Option<(usize, usize)>,
     ) -> Result<Self, Error> {
-        let listed = Self::list(folder, split)?;
-        if let Some(path) = listed.irregular.first() {
-            open_regular(path, "an image")?;
-        }
-        listed.sized(image_size)
+        Self::list(folder, split.into())?.regular(image_size)
     }
 
     /// As [`Folder::open`], but all images are decoded once, on all threads, and those that cannot be are left out, which
@@ -74,7 +72,20 @@ impl Folder {
         split: Split,
         image_size: Option<(usize, usize)>,
     ) -> Result<Self, Error> {
-        let mut folder = Self::list(folder, split)?;
+        Self::list(folder, split.into())?.readable(image_size)
+    }
+
+    /// As [`Folder::open`], of a folder that is listed.
+    pub(crate) fn regular(self, image_size: Option<(usize, usize)>) -> Result<Self, Error> {
+        if let Some(path) = self.irregular.first() {
+            open_regular(path, "an image")?;
+        }
+        self.sized(image_size)
+    }
+
+    /// As [`Folder::open_readable`], of a folder that is listed.
+    pub(crate) fn readable(self, image_size: Option<(usize, usize)>) -> Result<Self, Error> {
+        let mut folder = self;
         let bad = find_bad(&folder, &|_| ());
         if bad.is_empty() {
             return folder.sized(image_size);
@@ -103,8 +114,8 @@ impl Folder {
     }
 
     /// Lists a folder without a look into any file; its images have no size yet.
-    pub(crate) fn list(folder: &Path, split: Split) -> Result<Self, Error> {
-        let (root, one_for_both) = split_folder(folder, split)?;
+    pub(crate) fn list(folder: &Path, part: Part<'_>) -> Result<Self, Error> {
+        let SplitFolder { root, one_for_both, warning } = split_folder(folder, part)?;
         let mut listed = Self {
             name: format!("folder:{}", folder.display()),
             root: root.canonicalize().unwrap_or_else(|_| root.clone()),
@@ -112,7 +123,7 @@ impl Folder {
             classes: Vec::new(),
             images: Vec::new(),
             irregular: Vec::new(),
-            warnings: Vec::new(),
+            warnings: warning.into_iter().collect(),
             one_for_both,
         };
         let mut passed_over = BTreeMap::new();
@@ -130,7 +141,7 @@ impl Folder {
                 *passed_over.entry(extension(&entry.path)).or_default() += 1;
             }
         }
-        if let Some(part) = deep.iter().find(|name| PARTS.contains(&name.as_str())) {
+        if let Some(part) = deep.iter().find(|name| PARTS.contains(&name.to_lowercase().as_str())) {
             return Err(Error::format(
                 &root,
                 format!("class `{part}`"),
@@ -300,18 +311,57 @@ fn hidden_in_words(names: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| format!("{folders} {why}: {}", named.join(", ")))
 }
 
-/// The folder of a split, and whether it is that of the other one too.
-fn split_folder(folder: &Path, split: Split) -> Result<(PathBuf, bool), Error> {
-    let names = entries(folder, CLASS_FOLDERS)?;
-    let is_folder = |name: &str| names.iter().any(|e| e.name == name && e.kind == Kind::Folder);
-    let test = TEST.into_iter().find(|name| is_folder(name));
-    let only = names.iter().filter(|entry| entry.kind == Kind::Folder).count() == 1;
-    Ok(match (split, is_folder(TRAIN), test) {
-        (Split::Train, true, Some(_)) => (folder.join(TRAIN), false),
-        (Split::Test, true, Some(test)) => (folder.join(test), false),
-        (_, true, None) if only => (folder.join(TRAIN), true),
-        (_, false, Some(test)) if only => (folder.join(test), true),
-        _ => (folder.to_owned(), true),
+/// The folder of a split.
+struct SplitFolder {
+    root: PathBuf,
+    /// Whether it is that of the other split too.
+    one_for_both: bool,
+    /// Which folders beside it are of no split.
+    warning: Option<String>,
+}
+
+fn split_folder(folder: &Path, part: Part<'_>) -> Result<SplitFolder, Error> {
+    let mut names = entries(folder, CLASS_FOLDERS)?;
+    names.retain(|entry| entry.kind == Kind::Folder);
+    let names: Vec<&str> = names.iter().map(|entry| entry.name.as_str()).collect();
+    let is_named = |name: &&str| part.named.is_none_or(|named| named == *name);
+    let tests: Vec<&str> = TEST.into_iter().filter(|name| names.contains(name)).collect();
+    let test = tests.iter().copied().find(is_named).or(tests.first().copied());
+    let whole = |name: &str, one_for_both| {
+        Ok(SplitFolder { root: folder.join(name), one_for_both, warning: None })
+    };
+    match (part.split, names.contains(&TRAIN), test) {
+        (Split::Train, true, Some(_)) => whole(TRAIN, false),
+        (Split::Test, true, Some(test)) => {
+            let named = part.named.is_some();
+            let used = |name: &str| [TRAIN, test].contains(&name) || named && tests.contains(&name);
+            let unused: Vec<&str> = names.into_iter().filter(|name| !used(name)).collect();
+            let warning = unused_in_words(folder, &unused, test);
+            Ok(SplitFolder { root: folder.join(test), one_for_both: false, warning })
+        }
+        (_, true, None) if names.len() == 1 => whole(TRAIN, true),
+        (_, false, Some(test)) if names.len() == 1 => whole(test, true),
+        _ => Ok(SplitFolder { root: folder.to_owned(), one_for_both: true, warning: None }),
+    }
+}
+
+/// Which folders beside those of the splits are not used, if there are any.
+fn unused_in_words(folder: &Path, unused: &[&str], test: &str) -> Option<String> {
+    let mut named: Vec<String> =
+        unused.iter().take(NAMED).map(|name| format!("`{}`", shown(name))).collect();
+    if unused.len() > NAMED {
+        named.push(format!("{} more", unused.len() - NAMED));
+    }
+    let (folders, are) = if unused.len() == 1 { ("folder", "is") } else { ("folders", "are") };
+    let other = TEST.into_iter().find(|name| unused.contains(name));
+    let other =
+        other.map_or_else(String::new, |name| format!(" (`{name}` is with :{name} at the end)"));
+    (!unused.is_empty()).then(|| {
+        format!(
+            "{}: {folders} {} {are} not used beside `{TRAIN}` and `{test}`{other}",
+            folder.display(),
+            named.join(", ")
+        )
     })
 }
 

@@ -6,23 +6,37 @@ use crate::sets::{SETS, Set};
 use crate::{Dataset, Error, Folder, OpenOptions, Split, Subset, data_dir, read_cifar10, read_idx};
 use onebit_files::shown;
 
-type OpenPath = fn(&Path, Split, &OpenOptions) -> Result<Box<dyn Dataset>, Error>;
+type OpenPath = fn(&Path, Part<'_>, &OpenOptions) -> Result<Box<dyn Dataset>, Error>;
 
 const SCHEMES: [(&str, OpenPath); 3] = [
-    ("folder:", |path, split, options| {
-        let open = if options.skip_bad { Folder::open_readable } else { Folder::open };
-        Ok(Box::new(open(path, split, options.image_size)?))
+    ("folder:", |path, part, options| {
+        let folder = Folder::list(path, part)?;
+        let open = if options.skip_bad { Folder::readable } else { Folder::regular };
+        Ok(Box::new(open(folder, options.image_size)?))
     }),
-    ("cifar:", |path, split, _| Ok(Box::new(read_cifar10(path, split)?))),
-    ("idx:", |path, split, _| Ok(Box::new(read_idx(path, split)?))),
+    ("cifar:", |path, part, _| Ok(Box::new(read_cifar10(path, part.split)?))),
+    ("idx:", |path, part, _| Ok(Box::new(read_idx(path, part.split)?))),
 ];
+
+/// A split, and the word that names it in a spec, if one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part<'a> {
+    pub(crate) split: Split,
+    pub(crate) named: Option<&'a str>,
+}
+
+impl From<Split> for Part<'_> {
+    fn from(split: Split) -> Self {
+        Part { split, named: None }
+    }
+}
 
 /// Opens the data set that `spec` names.
 ///
 /// A spec is the name of a published set (`fashion-mnist-sample`, which is part of the program, or
 /// a fetched one), or `folder:PATH` (see [`Folder::open`]), `cifar:PATH` (see [`read_cifar10`]) or
 /// `idx:PATH` (see [`read_idx`]), where a leading `~/` stands for the home folder. It may end in `:train`, `:test` or `:val`; without that,
-/// `default_split` is opened.
+/// `default_split` is opened. `:val` is `:test` by another word, but in a folder that holds both.
 ///
 /// # Errors
 ///
@@ -34,10 +48,10 @@ pub fn open(
     options: &OpenOptions,
 ) -> Result<Box<dyn Dataset>, Error> {
     let scheme = SCHEMES.iter().find_map(|(prefix, open)| Some((spec.strip_prefix(prefix)?, open)));
-    let (place, split) = split_of(scheme.map_or(spec, |(path, _)| path), default_split);
+    let (place, part) = part_of(scheme.map_or(spec, |(path, _)| path), default_split);
     let dataset = match scheme {
-        Some((_, open)) => open(&expanded(spec, place)?, split, options)?,
-        None => open_named(spec, place, split, options)?,
+        Some((_, open)) => open(&expanded(spec, place)?, part, options)?,
+        None => open_named(spec, place, part.split, options)?,
     };
     match options.limit {
         Some(limit) => Ok(Box::new(Subset::new(dataset, limit)?)),
@@ -57,9 +71,9 @@ pub(crate) struct ToCheck {
 /// look into their files; the files of a fetched set are compared with their checksums.
 pub(crate) fn open_to_check(spec: &str, data_dir: Option<&Path>) -> Result<Vec<ToCheck>, Error> {
     let options = OpenOptions { data_dir: data_dir.map(Path::to_owned), ..OpenOptions::default() };
-    let named = [Split::Train, Split::Test].map(|default| split_of(spec, default).1);
+    let named = [Split::Train, Split::Test].map(|default| part_of(spec, default).1.split);
     let splits = if named[0] == named[1] { &named[..1] } else { &named[..] };
-    let name = split_of(spec, Split::Train).0;
+    let name = part_of(spec, Split::Train).0;
     let set = SETS.iter().find(|set| set.name == name);
     if let Some((set, plan)) = set.and_then(|set| Some((set, set.download_plan?))) {
         plan.verify(&set_folder(set, data_dir)?)?;
@@ -67,7 +81,8 @@ pub(crate) fn open_to_check(spec: &str, data_dir: Option<&Path>) -> Result<Vec<T
     let mut opened: Vec<ToCheck> = Vec::new();
     for &split in splits {
         let found = if let Some(path) = spec.strip_prefix("folder:") {
-            let folder = Folder::list(&expanded(spec, split_of(path, split).0)?, split)?;
+            let (place, part) = part_of(path, split);
+            let folder = Folder::list(&expanded(spec, place)?, part)?;
             ToCheck { split, one_for_both: folder.one_for_both(), dataset: Box::new(folder) }
         } else {
             ToCheck { split, one_for_both: false, dataset: open(spec, split, &options)? }
@@ -139,11 +154,11 @@ fn set_folder(set: &Set, folder: Option<&Path>) -> Result<PathBuf, Error> {
     Err(Error::NotFetched { name: set.name.to_owned(), path: folder })
 }
 
-fn split_of(spec: &str, default_split: Split) -> (&str, Split) {
+fn part_of(spec: &str, default_split: Split) -> (&str, Part<'_>) {
     let last = spec.rsplit_once(':');
-    match last.and_then(|(place, word)| Some((place, word.parse().ok()?))) {
-        Some((place, split)) => (place, split),
-        None => (spec, default_split),
+    match last.and_then(|(place, word)| Some((place, word, word.parse().ok()?))) {
+        Some((place, word, split)) => (place, Part { split, named: Some(word) }),
+        None => (spec, default_split.into()),
     }
 }
 
@@ -168,11 +183,15 @@ mod tests {
 
     #[test]
     fn a_split_at_the_end_of_a_spec_wins_over_the_default() {
-        assert_eq!(split_of("mnist", Split::Test), ("mnist", Split::Test));
-        assert_eq!(split_of("mnist:train", Split::Test), ("mnist", Split::Train));
-        assert_eq!(split_of("/a:val", Split::Train), ("/a", Split::Test));
-        assert_eq!(split_of("C:/a", Split::Train), ("C:/a", Split::Train));
-        assert_eq!(split_of("test", Split::Train), ("test", Split::Train));
+        for (spec, default, place, split, named) in [
+            ("mnist", Split::Test, "mnist", Split::Test, None),
+            ("mnist:train", Split::Test, "mnist", Split::Train, Some("train")),
+            ("/a:val", Split::Train, "/a", Split::Test, Some("val")),
+            ("C:/a", Split::Train, "C:/a", Split::Train, None),
+            ("test", Split::Train, "test", Split::Train, None),
+        ] {
+            assert_eq!(part_of(spec, default), (place, Part { split, named }));
+        }
     }
 
     #[test]

@@ -147,11 +147,47 @@ fn a_folder_of_one_part_is_both_splits_and_says_so() {
         open_train(&root).map(drop),
         &["both: class `train` is a folder of folders of images", "`train` and `val`"],
     );
+    for (train, val) in [("Train", "Val"), ("TRAIN", "Valid"), ("train", "VAL")] {
+        let root = dir.path().join(format!("{train}-{val}"));
+        save(&root, &format!("{train}/cat/1.png"), 1);
+        save(&root, &format!("{val}/cat/1.png"), 1);
+        assert_says(open_train(&root).map(drop), &["is a folder of folders of images"]);
+    }
     // A class may be called so where its images lie in it.
     let root = dir.path().join("vehicles");
     save(&root, "train/1.png", 1);
     save(&root, "car/1.png", 1);
     assert_eq!(open_train(&root).unwrap().classes(), ["car", "train"]);
+}
+
+#[test]
+fn of_val_and_test_the_one_that_is_named_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for (part, grey) in [("train", 1), ("val", 2), ("test", 3)] {
+        save(root, &format!("{part}/cat/1.png"), grey);
+    }
+    let options = OpenOptions::default();
+    let taken = |end: &str, default| {
+        let set = open(&format!("{}{end}", spec(root)), default, &options).unwrap();
+        (greys(&*set)[0], set.warnings().to_vec())
+    };
+    assert_eq!(taken(":test", Split::Test), (3, vec![]));
+    assert_eq!(taken(":val", Split::Train), (2, vec![]));
+    assert_eq!(taken("", Split::Train), (1, vec![]));
+    let (grey, warnings) = taken("", Split::Test);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_eq!(grey, 2);
+    let end =
+        ": folder `test` is not used beside `train` and `val` (`test` is with :test at the end)";
+    assert!(warning.ends_with(end), "{warning}");
+    let checked = check(&spec(root), None, &|_, _, _| ()).unwrap();
+    assert_eq!(checked.last().unwrap().warnings, warnings);
+    save(root, "spare/cat/1.png", 4);
+    let (_, warnings) = taken(":test", Split::Test);
+    assert!(warnings[0].ends_with(": folder `spare` is not used beside `train` and `test`"));
+    fs::remove_dir_all(root.join("val")).unwrap();
+    assert_eq!(taken(":val", Split::Test).0, 3);
 }
 
 /// A folder with 3 bad images among 3 + 40.

@@ -250,9 +250,11 @@ fn a_data_set_is_used_with_both_splits() {
     let mut recipe = smallest();
     recipe.use_data("folder:/data/pets").unwrap();
     assert_eq!(recipe.data.train, "folder:/data/pets:train");
-    assert_eq!(recipe.data.test, "folder:/data/pets:test");
+    assert_eq!(recipe.data.test, "folder:/data/pets");
     recipe.use_data("folder:train").unwrap();
-    assert_eq!(recipe.data.test, "folder:train:test");
+    assert_eq!(recipe.data.test, "folder:train");
+    recipe.use_data("idx:/data/pets").unwrap();
+    assert_eq!(recipe.data.test, "idx:/data/pets:test");
     let error = recipe.use_data("mnist:val").unwrap_err().to_string();
     assert!(error.starts_with("data `mnist:val`: "), "{error}");
 }

@@ -48,13 +48,12 @@ impl Override {
                 "a run uses both splits of a data set; leave out the last colon and word".into();
             return Err(TrainError::Recipe { origin, reason });
         }
-        let value = |key: &str, split: Split| {
-            (format!("data.{key}"), Value::String(format!("{spec}:{}", split.name())))
-        };
-        Ok(Override {
-            origin,
-            values: vec![value("train", Split::Train), value("test", Split::Test)],
-        })
+        let value = |key: &str, spec: String| (format!("data.{key}"), Value::String(spec));
+        let [train, test] =
+            [Split::Train, Split::Test].map(|split| format!("{spec}:{}", split.name()));
+        // Of a folder that holds `val` and `test`, the default is `val`.
+        let test = if spec.starts_with("folder:") { spec.to_owned() } else { test };
+        Ok(Override { origin, values: vec![value("train", train), value("test", test)] })
     }
 
     /// Whether it gives the value of this dotted key.

@@ -7,7 +7,7 @@ use std::path::Path;
 use onebit_data::ErrorKind;
 use onebit_train::TrainError;
 use onebit_train::binarize::{ClipWeight, Ede, Estimator, WeightEstimator};
-use onebit_train::recipe::{Recipe, Stages};
+use onebit_train::recipe::{Override, Recipe, Stages};
 
 const SMALLEST: &str = r#"
 [data]
@@ -243,6 +243,16 @@ fn overrides_need_to_be_allowed_only_together() {
     let error = recipe.apply_sets(&["train.stages=one", "train.epochs=4"]).unwrap_err();
     let start = "train.stages=one: train.real_weight_epochs is 2, ";
     assert!(error.to_string().starts_with(start), "{error}");
+}
+
+#[test]
+fn a_section_that_a_file_lacks_is_no_fault_of_overrides() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recipe.toml");
+    std::fs::write(&path, "").unwrap();
+    let overrides = [Override::set("train.epochs=5", "--epochs 5").unwrap()];
+    let error = Recipe::load_with(&path, &overrides).unwrap_err().to_string();
+    assert_eq!(error, format!("{}: the section [data] is missing", path.display()));
 }
 
 #[test]

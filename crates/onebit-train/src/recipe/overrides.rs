@@ -111,6 +111,9 @@ impl Recipe {
     }
 }
 
+/// The sections without which a file is no recipe.
+const SECTIONS: [&str; 3] = ["data", "network", "train"];
+
 /// The recipe that `base`, which errors call `origin`, becomes. What is wrong is told of as few overrides as it takes.
 fn changed(base: &Table, overrides: &[Override], origin: &str) -> Result<Recipe, TrainError> {
     let all: Vec<&Override> = overrides.iter().collect();
@@ -118,6 +121,9 @@ fn changed(base: &Table, overrides: &[Override], origin: &str) -> Result<Recipe,
         Ok(recipe) => return Ok(recipe),
         Err(error) => error.to_string(),
     };
+    if SECTIONS.iter().any(|section| !base.contains_key(*section)) {
+        attempt(base, &[], origin)?;
+    }
     let mut guilty = all;
     for suspect in overrides {
         let others: Vec<_> =

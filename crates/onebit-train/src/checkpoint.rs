@@ -121,6 +121,12 @@ pub struct State {
     pub sums: Sums,
 }
 
+impl State {
+    fn position(&self) -> Position {
+        Position { epoch: self.epoch, step: self.step_in_epoch }
+    }
+}
+
 /// A checkpoint as read from its folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
@@ -170,7 +176,7 @@ pub fn save(
     optimizer: Vec<u8>,
     kept: usize,
 ) -> Result<PathBuf, TrainError> {
-    let position = Position { epoch: state.epoch, step: state.step_in_epoch };
+    let position = state.position();
     let path = folder.join(position.to_string());
     let mut files = common_files(&path, state, weights)?;
     files.insert(1, (OPTIMIZER, optimizer));
@@ -217,18 +223,29 @@ pub fn save_best(
     Ok(write_folder(path, &common_files(path, state, weights)?)?)
 }
 
-/// The newest checkpoint in `folder` whose manifest fits its files; without such a folder, none.
+/// The newest checkpoint in `folder` whose manifest fits its files and that stands where its name says, or, if none does,
+/// the newest whose manifest fits; without such a folder, none.
 ///
 /// # Errors
 /// The folder itself or a file cannot be read, or the files of that checkpoint are whole but hold something else, such
 /// as what another version has written.
 pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
-    let mut skipped = Vec::new();
-    for (_, path) in checkpoints(folder)? {
+    let (mut skipped, mut misnamed) = (Vec::new(), None);
+    for (name, path) in checkpoints(folder)? {
         match read_whole(&path) {
             Ok(files) => {
-                let checkpoint = Some(parse(&path, files)?);
-                return Ok(Latest { checkpoint, skipped });
+                let checkpoint = parse(&path, files)?;
+                let position = checkpoint.state.position();
+                if position == name {
+                    return Ok(Latest { checkpoint: Some(checkpoint), skipped });
+                }
+                misnamed.get_or_insert(skipped.len());
+                let state = path.join(STATE);
+                let reason = format!(
+                    "{}: stands at {position}, expected {name}, the name of its folder",
+                    state.display()
+                );
+                skipped.push(Skipped { path, reason, kept_as: None });
             }
             Err(error) if error.is_damage() => {
                 skipped.push(Skipped { path, reason: error.to_string(), kept_as: None });
@@ -236,7 +253,11 @@ pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Latest { checkpoint: None, skipped })
+    let checkpoint = match misnamed {
+        Some(number) => Some(load(&skipped.remove(number).path)?),
+        None => None,
+    };
+    Ok(Latest { checkpoint, skipped })
 }
 
 /// The checkpoints in `folder` that were written between two epochs, damaged ones too, with the number of finished

@@ -29,6 +29,7 @@ fn spoilt(overrides: &[&str], cases: &[(&str, Value, &str)]) {
     for (number, (key, value, reason)) in cases.iter().enumerate() {
         let out = folder.path().join(number.to_string());
         copy(&good, &out);
+        fs::remove_dir_all(out.join("checkpoints/epoch-00001")).unwrap();
         let checkpoint = out.join("checkpoints").join(&name);
         set_state(&checkpoint, key, value);
         let (kind, text) = refused(&recipe, &out);
@@ -121,12 +122,32 @@ fn a_checkpoint_stands_where_its_name_says() {
     let folder = tempdir().unwrap();
     let recipe = recipe(&[]);
     let checkpoint = stopped(&recipe, folder.path(), 2, 2);
+    fs::remove_dir_all(checkpoint.with_file_name("epoch-00001")).unwrap();
     let renamed = checkpoint.with_file_name("epoch-00001-step-000003");
     fs::rename(&checkpoint, &renamed).unwrap();
     let (kind, text) = refused(&recipe, folder.path());
     assert_eq!(kind, ErrorKind::BadData);
     let reason = "stands at epoch-00001-step-000002, expected epoch-00001-step-000003";
     assert!(text.contains(reason), "{text}");
+}
+
+#[test]
+fn a_checkpoint_of_another_name_makes_way_for_the_one_before() {
+    let folder = tempdir().unwrap();
+    let recipe = recipe(&["train.epochs=3"]);
+    let checkpoint = stopped(&recipe, folder.path(), 2, 2);
+    let renamed = checkpoint.with_file_name("epoch-00002");
+    fs::rename(&checkpoint, &renamed).unwrap();
+    let (summary, events) = run(&recipe, folder.path(), true, |_| false);
+    assert_eq!(summary.unwrap().epoch, 3);
+    let resumed = events.iter().find_map(|event| match event {
+        Event::Resumed { path, skipped, .. } => Some((path.clone(), skipped.clone())),
+        _ => None,
+    });
+    let (path, skipped) = resumed.unwrap();
+    assert_eq!(path, Some(checkpoint.with_file_name("epoch-00001")));
+    assert!(skipped[0].reason.contains("stands at epoch-00001-step-000002, expected epoch-00002"));
+    assert_eq!(skipped[0].kept_as, Some(checkpoint.with_file_name("damaged-epoch-00002")));
 }
 
 #[test]
@@ -221,25 +242,28 @@ fn rows_that_are_missing_are_told_and_those_ahead_dropped() {
         copy_run(folder.path(), &out);
         fs::write(RunPaths::new(&out).metrics(), table).unwrap();
         let (summary, events) = run(&recipe, &out, true, |_| false);
+        let warned = events.iter().any(|event| {
+            let start = format!("{}: line ", RunPaths::new(&out).metrics().display());
+            matches!(event, Event::Warning(text) if text.starts_with(&start) && text.contains("is kept as"))
+        });
+        let aside = fs::read_to_string(out.join("damaged-metrics.csv")).ok();
+        assert_eq!(warned, aside.is_some());
         let missing = events.iter().find_map(|event| match event {
             Event::RowsMissing { epochs } => Some(*epochs),
             _ => None,
         });
-        summary.map(|_| (missing, metrics::read(&RunPaths::new(&out).metrics()).unwrap().len()))
+        summary.unwrap();
+        (missing, metrics::read(&RunPaths::new(&out).metrics()).unwrap().len(), aside)
     };
-    assert_eq!(resumed(table.clone()).unwrap(), (None, 3));
-    assert_eq!(resumed(format!("{}\n{}\n", lines[0], lines[2])).unwrap(), (Some(1), 2));
-    assert_eq!(resumed(String::new()).unwrap(), (Some(2), 1));
+    assert_eq!(resumed(table.clone()), (None, 3, None));
+    assert_eq!(resumed(format!("{}\n{}\n", lines[0], lines[2])), (Some(1), 2, None));
+    assert_eq!(resumed(String::new()), (Some(2), 1, None));
     let ahead = format!("{table}{}\n", lines[2].replacen('2', "9", 1));
-    assert_eq!(resumed(ahead).unwrap(), (None, 3));
+    assert_eq!(resumed(ahead), (None, 3, None));
     for twice in
         [format!("{table}{}\n", lines[2]), format!("{}\n{}\n{}\n", lines[0], lines[2], lines[1])]
     {
-        let error = resumed(twice).unwrap_err();
-        assert!(
-            matches!(error, TrainError::Damaged { .. })
-                && error.to_string().contains("metrics.csv: line ")
-        );
+        assert_eq!(resumed(twice.clone()), (Some(2), 1, Some(twice)));
     }
 }
 

@@ -6,7 +6,7 @@ use crate::checkpoint::{self, Checkpoint, OPTIMIZER, Skipped};
 use crate::optim::Optimizer;
 use crate::resume::check_optimizer;
 use crate::schedule::Schedule;
-use crate::{Event, TrainError};
+use crate::{Event, TrainError, metrics};
 
 impl Session<'_> {
     /// Takes over a checkpoint.
@@ -32,7 +32,22 @@ impl Session<'_> {
         }
         let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
         (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
+        self.check_metrics()?;
         self.check_best()
+    }
+
+    /// Gives a damaged table of epochs another name.
+    fn check_metrics(&mut self) -> Result<(), TrainError> {
+        let path = self.run.paths.metrics();
+        let damage = match metrics::read_whole_lines(&path) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_damage() => error,
+            Err(error) => return Err(error),
+        };
+        let aside = onebit_files::set_aside(&path)?;
+        let warning = format!("{damage}; the file is kept as {}", aside.display());
+        (self.events)(Event::Warning(warning));
+        Ok(())
     }
 
     /// Finds out what the best weights are, and puts whole ones in their place if they are damaged.

@@ -134,6 +134,15 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// Checkpoints without a recipe.
+    #[error(
+        "{}: holds checkpoints, but not the recipe.toml that they were made with; give that recipe and --resume",
+        path.display()
+    )]
+    RecipeLost {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another process works in the folder.
     #[error("{}: another process is training in this folder", path.display())]
     InUse {
@@ -308,7 +317,7 @@ impl TrainError {
             | Self::Init(error)
             | Self::TeacherFile(error)
             | Self::TeacherWeights { source: error, .. } => error.kind(),
-            Self::NoRun { .. } => ErrorKind::MissingInput,
+            Self::NoRun { .. } | Self::RecipeLost { .. } => ErrorKind::MissingInput,
             Self::Read { source, .. } => source.into(),
             Self::Write { .. } => ErrorKind::Io,
         }

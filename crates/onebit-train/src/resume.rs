@@ -70,7 +70,7 @@ impl Expected<'_> {
         if own {
             return Ok(recipe);
         }
-        let reason = "the checkpoint was made with another recipe than the run's recipe.toml";
+        let reason = "the checkpoint was made with another recipe than the run is to go on with";
         Err(TrainError::damaged(&path.join(STATE), reason))
     }
 

@@ -55,6 +55,14 @@ impl RunPaths {
         self.root.join("checkpoints")
     }
 
+    /// Whether there are checkpoints, but no recipe that says what they are of.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn recipe_is_lost(&self) -> Result<bool, TrainError> {
+        Ok(!self.recipe().exists() && !checkpoints(&self.checkpoints())?.is_empty())
+    }
+
     /// The best weights; see [`crate::checkpoint::load_weights`].
     #[must_use]
     pub fn best(&self) -> PathBuf {
@@ -69,6 +77,8 @@ pub(crate) struct OpenRun {
     pub(crate) epochs: usize,
     /// It starts in the folder of a run of the same recipe that has left no checkpoint.
     pub(crate) begins_anew: bool,
+    /// The folder has checkpoints and no recipe; that of this run is to be written when one of them fits it.
+    pub(crate) recipe_lost: bool,
     made: Made,
     _lock: File,
 }
@@ -99,8 +109,13 @@ impl OpenRun {
     pub(crate) fn open(root: &Path, recipe: &Recipe, mode: Mode) -> Result<Self, TrainError> {
         let paths = RunPaths::new(root);
         let is_run = paths.recipe().exists();
+        let recipe_lost = !is_run && paths.recipe_is_lost()?;
         let epochs = match (is_run, mode) {
             (true, _) => check_recipe(&paths, recipe, mode)?,
+            (false, Mode::Start) if recipe_lost => {
+                return Err(TrainError::RecipeLost { path: root.to_owned() });
+            }
+            (false, Mode::Resume | Mode::ChangeEpochs) if recipe_lost => recipe.train.epochs,
             (false, Mode::Start) => {
                 check_empty(root)?;
                 recipe.train.epochs
@@ -109,14 +124,14 @@ impl OpenRun {
                 return Err(TrainError::NoRun { path: root.to_owned() });
             }
         };
-        let made = match (is_run, root.exists()) {
+        let made = match (is_run || recipe_lost, root.exists()) {
             (true, _) => Made::Nothing,
             (false, true) => Made::Run,
             (false, false) => Made::Folder,
         };
         fs::create_dir_all(root).map_err(TrainError::write(root))?;
         let begins_anew = is_run && mode == Mode::Start;
-        let run = OpenRun { paths, epochs, begins_anew, made, _lock: lock(root)? };
+        let run = OpenRun { paths, epochs, begins_anew, recipe_lost, made, _lock: lock(root)? };
         run.prepare(recipe).inspect_err(|_| run.give_up())?;
         Ok(run)
     }

@@ -267,6 +267,24 @@ fn rows_that_are_missing_are_told_and_those_ahead_dropped() {
     }
 }
 
+#[test]
+fn a_lost_recipe_is_written_anew_where_the_checkpoint_fits_it() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    let own = recipe(&["train.epochs=3"]);
+    stopped(&own, &out, 2, 2);
+    let path = RunPaths::new(&out).recipe();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let (kind, sentence) = refused(&recipe(&["train.epochs=3", "train.lr=0.5"]), &out);
+    assert_eq!(kind, ErrorKind::BadData);
+    assert!(sentence.contains("made with another recipe") && !path.exists(), "{sentence}");
+    let error = run(&own, &out, false, |_| false).0.unwrap_err();
+    assert!(matches!(error, TrainError::RecipeLost { .. }), "{error}");
+    assert_eq!(run(&own, &out, true, |_| false).0.unwrap().epoch, 3);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
 /// What a run has, but not what else lies in its folder.
 fn copy_run(from: &Path, to: &Path) {
     for name in ["checkpoints", "best"] {

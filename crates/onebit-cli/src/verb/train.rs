@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use onebit_train::checkpoint::Best;
 use onebit_train::recipe::{self, Override, Section};
-use onebit_train::{Checked, Recipe, RunPaths};
+use onebit_train::{Checked, Recipe, RunPaths, TrainError};
 use onebit_files::shown;
 use serde::Serialize;
 
@@ -196,11 +196,14 @@ fn places(args: &Args) -> anyhow::Result<(PathBuf, PathBuf)> {
         (Some(recipe), Some(out)) => Ok((recipe.clone(), out.clone())),
         (Some(recipe), None) => Ok((recipe.clone(), default_out(recipe))),
         (None, Some(out)) => {
-            let recipe = RunPaths::new(out).recipe();
-            if !recipe.exists() {
-                return Err(onebit_train::TrainError::NoRun { path: out.clone() }.into());
+            let run = RunPaths::new(out);
+            if run.recipe_is_lost()? {
+                return Err(TrainError::RecipeLost { path: out.clone() }.into());
             }
-            Ok((recipe, out.clone()))
+            if !run.recipe().exists() {
+                return Err(TrainError::NoRun { path: out.clone() }.into());
+            }
+            Ok((run.recipe(), out.clone()))
         }
         (None, None) => Err(Failure::usage("--resume needs a run: --out RUN, or its RECIPE.toml")),
     }

@@ -84,9 +84,13 @@ impl Session<'_> {
     /// Goes on to the recipe's number of epochs, which may be another one than the run's, and says when there is
     /// nothing left to do.
     pub(super) fn change_epochs(&mut self) -> Result<(), TrainError> {
-        let (from, to) = (self.run.epochs, self.recipe.train.epochs);
-        if from != to {
+        let lost = self.run.recipe_lost;
+        let own = if lost { self.state.epochs } else { None };
+        let (from, to) = (own.unwrap_or(self.run.epochs), self.recipe.train.epochs);
+        if from != to || lost {
             self.run.write_recipe(self.recipe)?;
+        }
+        if from != to {
             self.announce_epochs(from);
         }
         self.state.epochs = Some(to);

@@ -174,9 +174,9 @@ pub enum TrainError {
     },
     /// More memory than there is.
     #[error(
-        "training with a batch of {batch} takes {}, {}; expected a smaller train.batch, smaller images or fewer \
-         channels", gigabytes(*needed), match there {
-            Some(there) => format!("and this machine has {:.1} GB", *there as f64 / 1e9),
+        "training with a batch of {batch} takes {} of memory, {}; expected a smaller train.batch, smaller images or fewer \
+         channels", bytes_in_words(*needed), match there {
+            Some(there) => format!("and this machine has {}", bytes_in_words(*there)),
             None => "which the system does not give".into(),
         }
     )]
@@ -350,6 +350,21 @@ fn behind(reasons: &[String]) -> String {
     reasons.iter().map(|reason| format!("; {reason}")).collect()
 }
 
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB of memory", bytes as f64 / 1e9)
+fn bytes_in_words(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{:.2} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TrainError;
+
+    #[test]
+    fn little_memory_is_told_in_megabytes() {
+        let error = TrainError::Memory { needed: 12_345_678, there: Some(4_000_000_000), batch: 2 };
+        let text = error.to_string();
+        assert!(text.contains("takes 12.35 MB of memory, and this machine has 4.00 GB;"), "{text}");
+    }
 }

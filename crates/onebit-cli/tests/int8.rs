@@ -52,6 +52,16 @@ fn a_packed_file_gets_8_bit_layers() {
     assert_eq!(before, fs::read(&from).expect("a file"), "nothing was written");
 }
 
+#[test]
+fn a_packed_file_is_not_packed_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (packed(folder.path()), folder.path().join("b.onebit"));
+    let outcome = onebit(&["pack", text(&from), "-o", text(&to)]);
+    let sentence = outcome.failed(65);
+    assert!(sentence.contains("is packed already") && sentence.contains("--int8"), "{sentence}");
+    assert!(!to.exists());
+}
+
 /// A packed file whose classes differ by less than 8 bits can tell.
 fn undecided(folder: &Path) -> PathBuf {
     let path = packed(folder);

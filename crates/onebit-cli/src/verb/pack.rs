@@ -92,6 +92,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 fn pack(args: Args) -> anyhow::Result<Done> {
     let hint = "`onebit export` makes other formats of the packed file";
     let target = Target::new(&args.output, &["onebit"], hint, &[&args.from])?;
+    if args.int8.is_none() && is_packed(&args.from) && model_file::read(&args.from).is_ok() {
+        return Err(Failure::bad_data(format!(
+            "{}: is packed already, expected a run or a checkpoint; --int8 SPEC stores its first and last layers in 8 bits",
+            args.from.display()
+        )));
+    }
     let input = match args.int8 {
         Some(_) if is_packed(&args.from) => packed(&args)?,
         _ => trained(&args)?,

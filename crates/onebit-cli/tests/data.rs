@@ -113,6 +113,12 @@ fn folders_that_a_dot_hides_are_mentioned() {
 }
 
 #[test]
+fn an_empty_place_to_fetch_from_is_refused() {
+    let outcome = onebit(&["data", "fetch", "mnist", "--from", ""]);
+    assert!(outcome.failed(64).contains("--from is empty"), "{}", outcome.stderr);
+}
+
+#[test]
 fn the_home_folder_is_found_behind_a_colon() {
     let home = tempfile::tempdir().expect("a folder");
     photos(&home.path().join("photos"));

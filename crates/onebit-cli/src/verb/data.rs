@@ -182,6 +182,9 @@ pub(super) fn state_name(state: &SetState) -> &'static str {
 fn fetch(name: &str, from: Option<String>, json: bool) -> anyhow::Result<()> {
     let source = match from {
         None => Source::Official,
+        Some(place) if place.is_empty() => {
+            return Err(Failure::usage("--from is empty, expected a folder or an http address"));
+        }
         Some(url) if url.contains("://") => Source::Url(url),
         Some(folder) => Source::Dir(PathBuf::from(folder)),
     };

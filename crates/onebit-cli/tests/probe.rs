@@ -113,11 +113,16 @@ fn epochs_checkpoints_and_files_can_be_chosen() {
     assert_eq!((&of_file["layers"], &of_file["epoch"]), (&found[1]["layers"], &Value::Null));
 
     let table = probe(&run, &[]);
+    let again = table.stderr.clone();
     let table = table.succeeded();
     for word in ["stage2.0.conv", "mean", "epoch 1", "QE weights", "R2", "60 images", "probe.csv"] {
         assert!(table.contains(word), "no `{word}` in {table}");
     }
     assert!(!table.contains("fewer than 10 pixels"), "60 images of 14 x 14 pixels for 32 channels");
+    for name in ["probe.csv", "probe.svg", "probe.png"] {
+        let replaced = format!("replaced {} (", out.join(name).display());
+        assert!(again.contains(&replaced), "no `{replaced}` in {again}");
+    }
     let one_image = [&["probe", text(&checkpoint), "--limit=1", "--out", text(&out)], &DATA[..]];
     let one_image = onebit(&one_image.concat());
     assert!(one_image.succeeded().contains("fewer than 10 pixels for each input channel: 1"));

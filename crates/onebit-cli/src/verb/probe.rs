@@ -20,6 +20,7 @@ use crate::picture;
 use crate::plain;
 use crate::probed::{Means, Probed, csv, means_table};
 use crate::progress::Progress;
+use crate::target::Target;
 use crate::arguments::parse_threads;
 
 const EXAMPLES: &str = "\
@@ -216,9 +217,9 @@ fn write(done: &Done, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let title = format!("{}, {images} of {}", done.arch, plain::cut(&done.data, TITLE_CHARS));
     let title = plain::line(&title);
     let [table, svg, png] = ["probe.csv", "probe.svg", "probe.png"].map(|name| out.join(name));
-    onebit_pack::write_atomic(&table, csv(&done.checkpoints).as_bytes())?;
-    picture::probe_svg(&svg, &title, &done.checkpoints)?;
-    picture::probe_png(&png, &title, &done.checkpoints)?;
+    Target::of(&table, &[])?.write(csv(&done.checkpoints).as_bytes())?;
+    Target::of(&svg, &[])?.write_by(|path| picture::probe_svg(path, &title, &done.checkpoints))?;
+    Target::of(&png, &[])?.write_by(|path| picture::probe_png(path, &title, &done.checkpoints))?;
     Ok(vec![table, svg, png])
 }
 

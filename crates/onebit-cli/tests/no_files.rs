@@ -141,3 +141,35 @@ fn a_file_is_no_folder() {
     let below = file.join("a.onebit");
     assert!(onebit(&["verify", text(&below)]).failed(65).contains("file: is a file"));
 }
+
+#[cfg(feature = "train")]
+#[test]
+fn something_else_in_the_place_of_a_folder_to_write_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = common::recipe(folder.path(), "epochs = 1");
+    let run = folder.path().join("run");
+    onebit(&["train", text(&recipe), "--out", text(&run)]).succeeded();
+    let [file, link, pipe] = ["file", "link", "pipe"].map(|name| folder.path().join(name));
+    fs::write(&file, "kept").expect("written");
+    symlink("nowhere", &link).expect("a link");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let below = file.join("deep/run");
+    for (out, found) in [
+        (&file, format!("{}: is a file, expected a folder to write to", text(&file))),
+        (&below, format!("{}: is a file, expected a folder to write to", text(&file))),
+        (&link, format!("{}: is a link to nothing, expected a folder", text(&link))),
+        (&pipe, format!("{}: is a named pipe or device, expected a folder", text(&pipe))),
+    ] {
+        let data = ["--data", "fashion-mnist-sample", "--limit", "1"];
+        for command in [
+            &["train", text(&recipe)][..],
+            &["demo"],
+            &[&["probe", text(&run)], &data[..]].concat(),
+        ] {
+            let outcome = onebit(&[command, &["--out", text(out)]].concat());
+            let sentence = outcome.failed(65);
+            assert!(sentence.contains(&found), "{command:?}: {sentence}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).expect("a file"), "kept");
+}

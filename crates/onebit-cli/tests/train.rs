@@ -168,7 +168,7 @@ fn places_that_cannot_be_used() {
     let train = |out: PathBuf| onebit(&["train", text(&recipe), "--out", text(&out)]);
     let last = |outcome: Outcome| outcome.stderr.lines().last().unwrap_or_default().to_owned();
     let outcome = train(recipe.join("run"));
-    assert_eq!(outcome.code, Some(74), "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(65), "{}", outcome.stderr);
     assert!(last(outcome).contains("tiny.toml"));
     let outcome = train(folder.path().to_owned());
     assert_eq!(outcome.code, Some(64), "{}", outcome.stderr);

@@ -40,5 +40,5 @@ pub use event::{Event, Summary, TrainOptions};
 pub use net::Net;
 pub use params::{Parameter, Params};
 pub use recipe::Recipe;
-pub use run::RunPaths;
+pub use run::{RunPaths, check_folder};
 pub use trainer::train;

@@ -228,6 +228,21 @@ fn check_empty(root: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// Refuses a folder to write to where something else is in its place or in that of a folder above it.
+///
+/// # Errors
+/// [`TrainError::Damaged`], which names what is there.
+pub fn check_folder(path: &Path) -> Result<(), TrainError> {
+    let there = path.ancestors().find(|place| place.symlink_metadata().is_ok());
+    let Some(place) = there.filter(|place| !place.is_dir()) else { return Ok(()) };
+    let found = match (place.exists(), place.is_file()) {
+        (false, _) => "a link to nothing",
+        (true, true) => "a file",
+        (true, false) => "a named pipe or device",
+    };
+    Err(TrainError::damaged(place, format!("is {found}, expected a folder to write to")))
+}
+
 /// The lock goes with the process, however it ends.
 fn lock(root: &Path) -> Result<File, TrainError> {
     let path = root.join(LOCK);

@@ -20,7 +20,7 @@ use crate::loss::{Loss, distillation};
 use crate::metrics::{self, Row};
 use crate::optim::Optimizer;
 use crate::resume::Expected;
-use crate::run::{Mode, OpenRun};
+use crate::run::{Mode, OpenRun, check_folder};
 use crate::schedule::LearningRate;
 use crate::stages::{epochs_of, stage_of, weight_decay};
 use crate::teacher::Teacher;
@@ -43,6 +43,7 @@ pub fn train(
 ) -> Result<Summary, TrainError> {
     let recipe = &options.recipe;
     recipe.validate("recipe")?;
+    check_folder(&options.out)?;
     let images = Images::open(recipe, options.data_dir.as_deref())?;
     let graph = arch::build(&recipe.network, &images.task)?;
     feasible::check_norms(&graph, recipe.train.batch)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use onebit_data::{InMemory, OpenOptions, Split, Subset};
 use onebit::{Session, ranking, softmax};
-use onebit_train::{Recipe, RunPaths, metrics};
+use onebit_train::{Recipe, RunPaths, check_folder, metrics};
 use serde::Serialize;
 
 use super::bench;
@@ -67,6 +67,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let out = args.out.unwrap_or_else(free_folder);
     let run = out.join("run");
+    check_folder(&run)?;
     output::note(&format!("demo in {}", out.display()));
     train(&run)?;
 

@@ -9,7 +9,7 @@ use onebit_model::Verified;
 use onebit_model::file::Weights;
 use onebit_train::checkpoint::{self, MANIFEST, TrainingStage, WEIGHTS};
 use onebit_train::probe::{ProbedLayer, Probe};
-use onebit_train::{RunPaths, TrainError};
+use onebit_train::{RunPaths, TrainError, check_folder};
 use rayon::ThreadPool;
 use serde::Serialize;
 
@@ -99,12 +99,13 @@ struct Loaded {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let files = checkpoints_to_probe(&args)?;
-    let mut done = measure(&args, &files)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None if files.iter().any(|file| file.of_run) => args.network.join("probe"),
         None => PathBuf::from("probe"),
     };
+    check_folder(&out)?;
+    let mut done = measure(&args, &files)?;
     done.files = write(&done, &out)?;
     if args.json { output::json(&done) } else { output::text(&done.text()) }
 }

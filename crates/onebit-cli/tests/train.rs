@@ -81,6 +81,38 @@ fn ctrl_c_leaves_a_checkpoint() {
     assert!(final_weights(&out, 12) == whole, "the resumed run has other weights");
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_demo_goes_on_with_the_same_command() {
+    use std::process::Command;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("demo");
+    let interrupted = |reached: &Path| {
+        let mut command = program();
+        command.arg("demo").arg("--out").arg(&out);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("the program starts");
+        let started = Instant::now();
+        while !reached.exists() && started.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(5));
+        }
+        sleep(Duration::from_millis(300));
+        let kill = Command::new("sh").arg("-c").arg(format!("kill -INT {}", child.id())).status();
+        assert!(kill.expect("a shell").success());
+        let outcome = Outcome::from(child.wait_with_output().expect("it ends"));
+        assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
+        let how = format!("go on with: onebit demo --out {}", out.display());
+        assert!(outcome.stderr.contains(&how), "{}", outcome.stderr);
+        outcome
+    };
+    interrupted(&out.join("run/metrics.csv"));
+    assert!(out.join("run/checkpoints").exists());
+    fs::remove_file(out.join("run/metrics.csv")).expect("removed");
+    let again = interrupted(&out.join("run/metrics.csv"));
+    assert!(again.stderr.contains("resuming from"), "{}", again.stderr);
+}
+
 #[test]
 fn from_a_recipe_to_a_proven_file() {
     let folder = tempfile::tempdir().expect("a folder");

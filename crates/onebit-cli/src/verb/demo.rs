@@ -35,7 +35,7 @@ const DEFAULT_OUT: &str = "runs/demo";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Folder for everything that is made [default: runs/demo, or runs/demo-2 and so on if it exists]
+    /// Folder for everything that is made; goes on with an interrupted demo in it [default: runs/demo, or runs/demo-2 and so on if it exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print one JSON object
@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let run = out.join("run");
     check_folder(&run)?;
     output::note(&format!("demo in {}", out.display()));
-    train(&run)?;
+    train(&out, &run)?;
 
     let loaded = model_file::load_weights(&run)?;
     let model = onebit::pack(&loaded.weights)?;
@@ -111,13 +111,15 @@ fn free_folder() -> PathBuf {
     candidates.find(|path| !path.exists()).unwrap_or_else(|| PathBuf::from(DEFAULT_OUT))
 }
 
-fn train(run: &Path) -> anyhow::Result<()> {
+/// Trains the network, or goes on with a demo that was interrupted.
+fn train(out: &Path, run: &Path) -> anyhow::Result<()> {
     let recipe = Recipe::from_toml(RECIPE, "recipes/demo.toml")?;
-    let mode = run_training::Mode { resume: false, change_epochs: false };
+    let resume = RunPaths::new(run).recipe().exists();
+    let mode = run_training::Mode { resume, change_epochs: false };
     let summary = run_training::run(recipe, run, mode, None)?;
     if summary.interrupted {
-        let how = "`onebit demo` starts another one";
-        return Err(run_training::interrupted(&summary, how));
+        let how = format!("go on with: onebit demo --out {}", out.display());
+        return Err(run_training::interrupted(&summary, &how));
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use onebit_model::quote::count;
 use onebit_model::{Graph, GraphError, Op, bits, infer};
 use serde::Serialize;
 
-/// Largest difference of two logits on images whose signs all agree, in standard deviations of the logits.
+/// Largest difference of two logits on images whose signs all agree, in standard deviations of the logits, or, of a
+/// network of one class, whose logits need not differ, in their root mean square.
 pub const MAX_LOGIT_DIFFERENCE: f64 = 1e-5;
 /// Share of images that may have a flipped sign, however few signs the network has.
 pub const MAX_FLIPPED_SHARE: f64 = 0.02;
@@ -72,7 +73,7 @@ pub struct Report {
     pub flipped_images_allowed: u64,
     /// Sign nodes with at least one differing bit, in evaluation order.
     pub flips: Vec<NodeFlips>,
-    /// Largest difference of two logits on images without a flip, in standard deviations of the logits.
+    /// Largest difference of two logits on images without a flip, in the unit of [`MAX_LOGIT_DIFFERENCE`].
     pub max_logit_difference: f64,
     /// Standard deviation of the trainer's logits over all images and classes.
     pub logit_deviation: f64,
@@ -90,7 +91,7 @@ pub enum Disagreement {
     NotComparable(String),
     /// Logits differ although all signs agree.
     #[error(
-        "logits differ by {found:.2e} of their standard deviation on images whose signs all agree, more than the \
+        "logits differ by {found:.2e} of their standard deviation (with one class, of their size) on images whose signs all agree, more than the \
          {MAX_LOGIT_DIFFERENCE:.0e} that rounding explains: the packed model is wrong"
     )]
     Logits {
@@ -177,6 +178,7 @@ impl Agreement {
     #[must_use]
     pub fn report(&self) -> Report {
         let deviation = self.logits.deviation();
+        let unit = if self.logit_count == 1 { self.logits.root_mean_square() } else { deviation };
         Report {
             images: self.images,
             top1_agree: self.top1_agree,
@@ -185,7 +187,7 @@ impl Agreement {
             flips: self.nodes.iter().filter(|n| n.bits > 0).cloned().collect(),
             max_logit_difference: match self.max_difference {
                 0.0 => 0.0,
-                difference => difference / deviation,
+                difference => difference / unit,
             },
             logit_deviation: deviation,
         }
@@ -293,6 +295,10 @@ impl LogitStatistics {
         let before = value - self.mean;
         self.mean += before / self.count;
         self.squares += before * (value - self.mean);
+    }
+
+    fn root_mean_square(&self) -> f64 {
+        self.mean.hypot(self.deviation())
     }
 
     pub(crate) fn deviation(&self) -> f64 {

@@ -63,6 +63,20 @@ fn equal_outputs_agree() {
 }
 
 #[test]
+fn the_logits_of_one_class_are_compared_with_their_size() {
+    let mut graph = graph();
+    graph.classes.truncate(1);
+    let one = |logit: f32| Observed { logits: vec![logit], ..observed(LOGITS) };
+    let differing = |by: f32| {
+        let mut agreement = Agreement::new(&graph).unwrap();
+        agreement.image(&one(4.0), &one(4.0 + by));
+        agreement.verdict()
+    };
+    assert_eq!(differing(4e-6).unwrap().logit_deviation, 0.0);
+    assert!(matches!(differing(4e-4), Err(Disagreement::Logits { .. })));
+}
+
+#[test]
 fn rounding_is_allowed_and_measured() {
     let report =
         compare([(observed(LOGITS), observed([-1.0, 0.0, 1.0 + 2e-6]))]).verdict().unwrap();

@@ -1,6 +1,7 @@
 //! Training from a recipe to a folder of checkpoints.
 
 mod going_on;
+mod start;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use onebit_data::Batch;
 use onebit_model::file::Weights;
 use onebit_model::{Graph, ModelError, Verified, arch};
 
+use self::start::{first_state, new_net};
 use crate::average::Average;
 use crate::checkpoint::{self, Best, Latest, State, Sums, TrainingStage};
 use crate::evaluate::{Evaluation, evaluate, teacher_top1};
@@ -24,7 +26,7 @@ use crate::run::{Mode, OpenRun, check_folder};
 use crate::schedule::LearningRate;
 use crate::stages::{epochs_of, stage_of, weight_decay};
 use crate::teacher::Teacher;
-use crate::{Event, Net, NetConfig, Recipe, Summary, TrainError, TrainOptions};
+use crate::{Event, Net, Recipe, Summary, TrainError, TrainOptions};
 
 /// Test images that a teacher is tried on before it teaches.
 const TEACHER_SAMPLE: usize = 512;
@@ -464,39 +466,4 @@ impl<'a> Session<'a> {
             checkpoint: self.newest.clone(),
         }
     }
-}
-
-fn new_net(
-    recipe: &Recipe,
-    graph: &Verified<Graph>,
-    stage: TrainingStage,
-) -> Result<Net, TrainError> {
-    let config = NetConfig {
-        batch: recipe.train.batch,
-        activation: recipe.train.activation_estimator,
-        weight: recipe.train.weight_estimator,
-        binarize_weights: stage == TrainingStage::BinaryWeights,
-    };
-    Net::new(graph.clone(), config, recipe.train.seed)
-}
-
-fn first_state(
-    recipe: &Recipe,
-    images: &Images,
-    teacher: Option<&Teacher>,
-) -> Result<State, TrainError> {
-    Ok(State {
-        epoch: 0,
-        step_in_epoch: 0,
-        global_step: 0,
-        stage: stage_of(recipe, 0),
-        seed: recipe.train.seed,
-        images: images.count(),
-        recipe_sha256: recipe.fingerprint()?,
-        epochs: Some(recipe.train.epochs),
-        init_sha256: None,
-        teacher_sha256: teacher.map(|teacher| teacher.sha256.clone()),
-        best: None,
-        sums: Sums::default(),
-    })
 }

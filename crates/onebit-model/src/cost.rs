@@ -126,7 +126,9 @@ fn layer(node: &Node, x: Option<Shape>, output: Shape) -> LayerCost {
     }
 }
 
-fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
+/// Multiply-accumulates of a node on one image, real and binary ones, padded taps included.
+#[must_use]
+pub fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
     match *op {
         Op::Conv { geometry } | Op::ConvI8 { geometry } => (geometry.macs(x, output), 0),
         Op::ConvBin { geometry, .. } => (0, geometry.macs(x, output)),

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use onebit_model::cost::macs;
 use onebit_model::op::{INPUT_OFFSET, INPUT_SCALE};
 use onebit_model::{
     Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified,
@@ -449,43 +450,18 @@ impl Planner<'_> {
             fused.members().into_iter().filter(|id| !siblings.contains(id)).collect();
         firsts.sort_unstable();
         let (x, y) = (self.input_shape(producer.root), self.shapes[producer.root]);
-        let isa = self.kernels.isa;
-        let (kernel, flops, bops) = match root.op {
-            Op::Conv { geometry } => {
-                let op = if Winograd::suits(&geometry) { "conv_winograd" } else { "conv" };
-                (window_name(op, &geometry), geometry.macs(x, y), 0)
-            }
-            Op::ConvI8 { geometry } => (window_name("conv_i8", &geometry), geometry.macs(x, y), 0),
-            Op::ConvBin { geometry, .. } => {
-                let geometry = both(geometry, producer);
-                let y = Shape { channels: geometry.out_channels, ..y };
-                (window_name("conv_bin", &geometry), 0, geometry.macs(x, y))
-            }
-            Op::Linear { out_features } => {
-                (String::from("linear"), (x.len() * out_features) as u64, 0)
-            }
-            Op::LinearI8 { out_features } => {
-                (String::from("linear_i8"), (x.len() * out_features) as u64, 0)
-            }
-            Op::HyperTrunk { statistics, hidden, .. } => {
-                let macs = statistics.count() * x.channels * hidden;
-                (String::from("hyper_trunk"), macs as u64, 0)
-            }
-            Op::HyperHead { outputs, .. } => {
-                (String::from("hyper_head"), (x.len() * outputs) as u64, 0)
-            }
-            Op::Input { .. }
-            | Op::BatchNorm
-            | Op::Affine
-            | Op::Sign { .. }
-            | Op::Prelu { .. }
-            | Op::Add
-            | Op::Concat
-            | Op::ChannelShuffle { .. }
-            | Op::AvgPool { .. }
-            | Op::MaxPool { .. }
-            | Op::GlobalAvgPool => (String::from(root.op.name()), 0, 0),
+        let filters = if siblings.is_empty() { 1 } else { 2 };
+        let (flops, bops) = macs(&root.op, x, Shape { channels: filters * y.channels, ..y });
+        let kernel = if let Op::Conv { geometry }
+        | Op::ConvI8 { geometry }
+        | Op::ConvBin { geometry, .. } = root.op
+        {
+            let transforms = matches!(root.op, Op::Conv { .. }) && Winograd::suits(&geometry);
+            window_name(if transforms { "conv_winograd" } else { root.op.name() }, &geometry)
+        } else {
+            String::from(root.op.name())
         };
+        let isa = self.kernels.isa;
         StepInfo {
             name: root.name.clone(),
             ops: firsts.iter().map(|&id| self.node(id).op.name()).collect(),

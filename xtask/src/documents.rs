@@ -155,6 +155,35 @@ fn unsafe_code_is_where_the_documents_say() {
     }
 }
 
+/// Rooms of the engine, each of which names only those before it.
+const ENGINE_ROOMS: [&str; 10] =
+    ["error", "aligned", "arena", "map", "packed", "kernel", "exec", "fuse", "plan", "engine"];
+
+#[test]
+fn the_engine_depends_in_one_direction() {
+    let sources = files().into_iter().filter_map(|file| {
+        let room = file.strip_prefix("crates/onebit-engine/src/")?;
+        let room = room.split(['/', '.']).next()?.to_owned();
+        Some((room, file))
+    });
+    let mut found = BTreeSet::new();
+    for (room, file) in sources {
+        let Some(own) = ENGINE_ROOMS.iter().position(|name| *name == room) else { continue };
+        let text = read(&file);
+        for name in text.split("crate::").skip(1) {
+            let name: String =
+                name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if let Some(other) = ENGINE_ROOMS.iter().position(|room| *room == name) {
+                assert!(other <= own, "{file} names `{name}`, which stands on `{room}`");
+            }
+        }
+        found.insert(room);
+    }
+    assert_eq!(found.len(), ENGINE_ROOMS.len(), "{found:?}");
+    let order = ENGINE_ROOMS[3..].join("`, `");
+    assert!(read("docs/adding.md").contains(&order), "docs/adding.md does not name them: {order}");
+}
+
 #[test]
 fn attacks_have_the_tests_that_are_named() {
     let rows = table(&read("SECURITY.md"), "| attack | verdict | test |");

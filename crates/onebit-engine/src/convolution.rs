@@ -4,7 +4,8 @@ use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
 use crate::aligned::{Aligned, BumpAllocator, product};
 use crate::kernel::{Filters, Kernels, select};
-use crate::op::{BitMap, ConvBin, Layout, RowTile};
+use crate::map::{BitMap, RowTile};
+use crate::packed::{ConvBin, Layout};
 use crate::{EngineError, Isa};
 
 /// One binary convolution by itself, for a trainer's forward pass and for measurements.

@@ -8,8 +8,9 @@ use onebit_model::{Model, Verified};
 
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
+use crate::exec::{Buffers, Location, MAX_PARTS, Outputs, ParallelFor, Read, Temp, Work};
 use crate::kernel::{self, Kernels};
-use crate::op::{Buffers, Location, MAX_PARTS, Outputs, ParallelFor, Read, Temp, Work, stride};
+use crate::map::stride;
 use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 

@@ -11,9 +11,11 @@ mod arena;
 mod convolution;
 mod engine;
 mod error;
+mod exec;
 mod fuse;
 mod kernel;
-mod op;
+mod map;
+mod packed;
 mod plan;
 #[cfg(feature = "std")]
 mod thread_pool;

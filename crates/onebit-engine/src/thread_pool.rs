@@ -17,7 +17,7 @@ use std::io;
 use std::sync::{Condvar, Mutex, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 
-use crate::op::MAX_PARTS;
+use crate::exec::MAX_PARTS;
 
 /// How often a thread looks for work before it sleeps: for some 50 microseconds.
 const SPIN_LIMIT: u32 = 2000;

@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 
 use onebit_model::{Graph, Node, Op, Shift, Statistics, Threshold};
 
-use crate::op::{CHANNEL_ALIGN, MAX_STAGES};
+use crate::map::{CHANNEL_ALIGN, MAX_STAGES};
 
 /// The nodes that one step of the plan computes, by their position in the graph. The step does, for each pixel:
 ///

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use onebit_model::{Graph, NodeId, Op};
 
 use super::{FusedOp, is_dynamic, is_elementwise, pooling, reads_sums_only};
-use crate::op::MAX_STAGES;
+use crate::map::MAX_STAGES;
 
 /// Checks fused ops in the order in which they run.
 pub(super) fn is_sound(graph: &Graph, fused_ops: &[FusedOp]) -> bool {

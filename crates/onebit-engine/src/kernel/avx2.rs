@@ -21,7 +21,8 @@ use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
-use crate::op::{BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8, RowTile};
+use crate::map::{BitMap, FloatMap, RowTile};
+use crate::packed::{Conv, ConvBin, Layout, LayoutI8};
 
 x86_kernels! {
     Isa::Avx2,

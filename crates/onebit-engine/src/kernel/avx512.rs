@@ -16,7 +16,8 @@ use super::popcount::Popcount;
 use super::vector::{Counter, Vector};
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, real, winograd};
-use crate::op::{BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8, RowTile};
+use crate::map::{BitMap, FloatMap, RowTile};
+use crate::packed::{Conv, ConvBin, Layout, LayoutI8};
 
 x86_kernels! {
     Isa::Avx512,

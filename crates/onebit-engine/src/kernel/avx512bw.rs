@@ -17,7 +17,8 @@ use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
-use crate::op::{BitMap, Conv, ConvBin, FloatMap, Layout, LayoutI8, RowTile};
+use crate::map::{BitMap, FloatMap, RowTile};
+use crate::packed::{Conv, ConvBin, Layout, LayoutI8};
 
 x86_kernels! {
     Isa::Avx512Bw,

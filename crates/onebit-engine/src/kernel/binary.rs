@@ -6,7 +6,8 @@ use bytemuck::Pod;
 use super::epilogue::Epilogue;
 use super::tile::{Edges, Tiling};
 use super::vector::Vector;
-use crate::op::{BitMap, ConvBin, RowTile, Window};
+use crate::map::{BitMap, RowTile};
+use crate::packed::{ConvBin, Window};
 
 /// Bytes of weights that stay in the first-level cache while the rows of a map go by.
 const CACHED_WEIGHTS: usize = 20 << 10;

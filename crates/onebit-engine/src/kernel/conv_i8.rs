@@ -6,8 +6,9 @@ use bytemuck::Pod;
 
 use super::epilogue::Epilogue;
 use super::vector::Vector;
-use crate::op::conv_i8::MOVED;
-use crate::op::{ConvI8, FloatMap, RowTile};
+use crate::map::{FloatMap, RowTile};
+use crate::packed::ConvI8;
+use crate::packed::conv_i8::MOVED;
 
 /// Rounds a float between 0 and 255 to the nearest integer, of two the even one: the sum's last bits.
 const TO_NEAREST: f32 = 12_582_912.0;

@@ -4,7 +4,7 @@
 use onebit_model::bits;
 
 use super::vector::Vector;
-use crate::op::{CHANNEL_ALIGN, PreluVectors, RowTile, StageView};
+use crate::map::{CHANNEL_ALIGN, PreluVectors, RowTile, StageView};
 
 /// Channels at once.
 type Chunk = [f32; CHANNEL_ALIGN];

@@ -9,7 +9,7 @@ use core::slice;
 use onebit_model::bits;
 
 use super::vector::Vector;
-use crate::op::{MAX_STAGES, RowTile, StageView};
+use crate::map::{MAX_STAGES, RowTile, StageView};
 
 /// Where the values of a row tile go. All lengths are checked once, so that a tile costs no more than its arithmetic.
 pub(super) struct Epilogue<'a> {

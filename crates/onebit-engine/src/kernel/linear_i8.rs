@@ -1,7 +1,7 @@
 //! Layers with 8-bit weights, for every instruction set; inlined into functions that enable it.
 
 use super::vector::Vector;
-use crate::op::LinearI8;
+use crate::packed::LinearI8;
 
 /// Inputs whose nonzero ones are collected at once.
 const CHUNK: usize = 256;

@@ -46,9 +46,8 @@ use core::fmt;
 use onebit_model::Geometry;
 
 use crate::EngineError;
-use crate::op::{
-    BitMap, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool, RowTile, Winograd,
-};
+use crate::map::{BitMap, FloatMap, RowTile};
+use crate::packed::{Conv, ConvBin, ConvI8, Layout, LayoutI8, LinearI8, Pool, Winograd};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,7 +15,7 @@ use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::{Counter, Vector};
 use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
-use crate::op::{Layout, LayoutI8};
+use crate::packed::{Layout, LayoutI8};
 
 /// Largest number of products in a sum: the counters have 16 bits.
 const MAX_PRODUCTS: usize = u16::MAX as usize;

@@ -5,7 +5,7 @@ use core::array;
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
-use crate::op::{Layout, LayoutI8};
+use crate::packed::{Layout, LayoutI8};
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,

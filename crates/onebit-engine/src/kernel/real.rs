@@ -7,7 +7,8 @@ use super::epilogue::Epilogue;
 use super::tile::Tiling;
 use super::vector::Vector;
 use super::{Moment, dynamic};
-use crate::op::{Conv, FloatMap, Pool, PoolKind, RowTile, Window, stride};
+use crate::map::{FloatMap, RowTile, stride};
+use crate::packed::{Conv, Pool, PoolKind, Window};
 
 /// Widths of tiles of a real convolution, with 32 registers and with 16.
 const WIDTHS: &[usize] = &[8, 7, 4, 2];

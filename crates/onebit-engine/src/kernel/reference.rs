@@ -3,10 +3,10 @@
 use onebit_model::bits;
 
 use super::{Isa, Kernels, Moment};
-use crate::op::winograd::{INPUT, OUTPUTS, POINTS, phases};
-use crate::op::{
-    BitMap, CHANNEL_ALIGN, Conv, ConvBin, ConvI8, FloatMap, Layout, LayoutI8, LinearI8, Pool,
-    PoolKind, RowTile, StageView, Window, Winograd,
+use crate::map::{BitMap, CHANNEL_ALIGN, FloatMap, RowTile, StageView};
+use crate::packed::winograd::{INPUT, OUTPUTS, POINTS, phases};
+use crate::packed::{
+    Conv, ConvBin, ConvI8, Layout, LayoutI8, LinearI8, Pool, PoolKind, Window, Winograd,
 };
 
 static KERNELS: Kernels = Kernels {

@@ -15,7 +15,7 @@ use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::vector::Vector;
 use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
-use crate::op::{Layout, LayoutI8};
+use crate::packed::{Layout, LayoutI8};
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Simd128,

@@ -1,6 +1,6 @@
 //! How a row of outputs is cut into tiles.
 
-use crate::op::Window;
+use crate::packed::Window;
 
 /// Tiles of a row of `outputs` of inputs of width `extent`.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,9 @@
 
 use super::epilogue::Epilogue;
 use super::vector::Vector;
-use crate::op::winograd::{EVEN_ONLY, INPUT, OUTPUTS, POINTS, phases};
-use crate::op::{FloatMap, RowTile, Winograd};
+use crate::map::{FloatMap, RowTile};
+use crate::packed::Winograd;
+use crate::packed::winograd::{EVEN_ONLY, INPUT, OUTPUTS, POINTS, phases};
 
 /// Widest tile, in groups of outputs.
 const WIDEST: usize = 14;

@@ -63,7 +63,7 @@ macro_rules! x86_kernels {
 
         $(#[target_feature(enable = $feature)])*
         fn conv_i8(
-            $dot: &$crate::op::ConvI8,
+            $dot: &$crate::packed::ConvI8,
             $map: FloatMap<'_>,
             $memory: &mut [u64],
             $row: &mut usize,
@@ -74,7 +74,7 @@ macro_rules! x86_kernels {
 
         $(#[target_feature(enable = $feature)])*
         fn winograd(
-            $stem: &$crate::op::Winograd,
+            $stem: &$crate::packed::Winograd,
             $image: FloatMap<'_>,
             $work: &mut [f32],
             $next_row: &mut usize,
@@ -85,7 +85,7 @@ macro_rules! x86_kernels {
 
         $(#[target_feature(enable = $feature)])*
         fn pool(
-            pool: $crate::op::Pool,
+            pool: $crate::packed::Pool,
             x: FloatMap<'_>,
             first: usize,
             row: &mut [f32],
@@ -126,7 +126,7 @@ macro_rules! x86_kernels {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn linear_i8(layer: &$crate::op::LinearI8, x: &[f32], out: &mut [f32]) {
+        fn linear_i8(layer: &$crate::packed::LinearI8, x: &[f32], out: &mut [f32]) {
             $crate::kernel::linear_i8::linear_i8::<$vector>(layer, x, out);
         }
 

@@ -10,8 +10,9 @@ use onebit_model::{Model, Op, Shape, Verified, bits};
 use super::Sign;
 use super::planner::Planner;
 use crate::arena::{Area, Span};
+use crate::exec::Location;
 use crate::fuse::FusedOp;
-use crate::op::{Location, stride};
+use crate::map::stride;
 
 /// Places of what a step gives.
 pub(super) struct Reserved {

@@ -14,9 +14,9 @@ use self::planner::Planner;
 use crate::EngineError;
 use crate::aligned::BumpAllocator;
 use crate::arena::Span;
+use crate::exec::{Location, Work};
 use crate::fuse::fused_ops;
 use crate::kernel::Kernels;
-use crate::op::{Location, Work};
 
 /// Most bytes of working memory for one image, and for all threads that have some.
 pub(crate) const MAX_SCRATCH_BYTES: usize = 1 << 31;

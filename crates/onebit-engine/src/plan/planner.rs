@@ -18,13 +18,14 @@ use super::StepInfo;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator};
 use crate::arena::Span;
+use crate::exec::{
+    Affine, Channels, FusedMap, HyperHead, HyperTrunk, Linear, LinearWeights, Location, Offsets,
+    Prelu, Producer, SignStage, Stage, Work,
+};
 use crate::fuse::FusedOp;
 use crate::kernel::{Filters, Kernels};
-use crate::op::{
-    Affine, Channels, Conv, ConvBin, ConvI8, FusedMap, HyperHead, HyperTrunk, Linear, LinearI8,
-    LinearWeights, Location, Offsets, Pool, PoolKind, Prelu, Producer, SignStage, Stage, TensorsI8,
-    Window, Winograd, Work, stride,
-};
+use crate::map::stride;
+use crate::packed::{Conv, ConvBin, ConvI8, LinearI8, Pool, PoolKind, TensorsI8, Window, Winograd};
 
 /// Turns fused ops into work, with the parameters in the kernels' order.
 pub(super) struct Planner<'a> {

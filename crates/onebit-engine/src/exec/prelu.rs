@@ -2,6 +2,7 @@
 
 use super::{Offsets, Read};
 use crate::aligned::Aligned;
+use crate::map::PreluVectors;
 
 /// `y = f(x - shift_x) + shift_y`, `f(v) = slope_pos * v` above zero and `slope_neg * v` below, per channel.
 #[derive(Debug)]
@@ -13,15 +14,6 @@ pub(crate) struct Prelu {
     pub(crate) shift_y: Aligned<f32>,
     /// What is added to both shifts for each image, those of `shift_x` first.
     pub(crate) offsets: Option<Offsets>,
-}
-
-/// The four vectors that hold for the current image.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PreluVectors<'a> {
-    pub(crate) slope_pos: &'a [f32],
-    pub(crate) slope_neg: &'a [f32],
-    pub(crate) shift_x: &'a [f32],
-    pub(crate) shift_y: &'a [f32],
 }
 
 impl Prelu {

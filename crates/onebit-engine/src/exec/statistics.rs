@@ -1,8 +1,9 @@
 //! Means and other moments of the channels of a map.
 
-use super::{Location, Read, stride};
+use super::{Location, Read};
 use crate::arena::Span;
 use crate::kernel::{Kernels, Moment};
+use crate::map::stride;
 
 /// A map whose channels are averaged.
 #[derive(Clone, Copy, Debug)]

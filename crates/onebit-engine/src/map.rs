@@ -4,8 +4,6 @@ use core::ops::Range;
 
 use onebit_model::bits;
 
-use super::PreluVectors;
-
 /// Channels of a pixel are followed by unused ones up to a multiple of this, so that registers of every
 /// instruction set are loaded and stored whole.
 pub(crate) const CHANNEL_ALIGN: usize = 16;
@@ -41,6 +39,15 @@ pub(crate) enum StageView<'a> {
     /// Adds what [`RowTile::floats`] holds.
     Accumulate,
     Prelu(PreluVectors<'a>),
+}
+
+/// The four vectors of a rectifier that hold for the current image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PreluVectors<'a> {
+    pub(crate) slope_pos: &'a [f32],
+    pub(crate) slope_neg: &'a [f32],
+    pub(crate) shift_x: &'a [f32],
+    pub(crate) shift_y: &'a [f32],
 }
 
 /// Rows of a map that are to be computed, and what becomes of them. The slices begin with the first row.

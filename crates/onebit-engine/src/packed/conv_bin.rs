@@ -3,9 +3,10 @@
 use bytemuck::Pod;
 use onebit_model::{Geometry, PadValue, bits};
 
-use super::{Window, row_tile::sums_stride};
+use super::Window;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator, product};
+use crate::map::sums_stride;
 
 /// How a kernel wants the weights of binary convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

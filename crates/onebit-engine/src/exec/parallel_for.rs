@@ -13,7 +13,7 @@ use super::Buffers;
 use super::fused_map::Producer;
 use super::fused_map::{Context, FusedMap, Outputs};
 #[cfg(feature = "std")]
-use super::stride;
+use crate::map::stride;
 
 /// A parallel for: `parallel_for(n, body)` calls `body` with every number below `n`, some at the same time, and returns
 /// when all calls have.

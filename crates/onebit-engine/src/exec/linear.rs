@@ -1,8 +1,10 @@
 //! Linear layers, of real or 8-bit weights.
 
-use super::{Conv, ConvI8, FloatMap, LinearI8, Location, Read, RowTile, StageView, stride};
+use super::{Location, Read};
 use crate::aligned::Aligned;
 use crate::kernel::Kernels;
+use crate::map::{FloatMap, RowTile, StageView, stride};
+use crate::packed::{Conv, ConvI8, LinearI8};
 
 /// `y = W x + b`.
 #[derive(Debug)]

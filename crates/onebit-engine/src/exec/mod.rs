@@ -1,45 +1,28 @@
-//! The operations: their parameters as the kernels read them, and how a step runs.
+//! How a step runs: which kernels compute what of its values, with which memory.
 
 mod affine;
-mod conv;
-mod conv_bin;
-pub(crate) mod conv_i8;
 mod fused_map;
 mod hyper;
 mod linear;
-mod linear_i8;
 mod parallel_for;
-mod pool;
 mod prelu;
-mod row_tile;
 mod sign;
 mod statistics;
-mod window;
-pub(crate) mod winograd;
 
 pub(crate) use affine::Affine;
-pub(crate) use conv::Conv;
-pub(crate) use conv_bin::{ConvBin, Layout};
-pub(crate) use conv_i8::{ConvI8, LayoutI8, TensorsI8};
 pub(crate) use fused_map::{FusedMap, Outputs, Producer, Stage};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Linear, LinearWeights};
-pub(crate) use linear_i8::LinearI8;
 pub(crate) use parallel_for::{MAX_PARTS, ParallelFor};
-pub(crate) use pool::{Pool, PoolKind};
-pub(crate) use prelu::{Prelu, PreluVectors};
-pub(crate) use row_tile::{
-    BitMap, CHANNEL_ALIGN, FloatMap, MAX_STAGES, RowTile, StageView, stride,
-};
+pub(crate) use prelu::Prelu;
 pub(crate) use sign::SignStage;
 pub(crate) use statistics::Channels;
-pub(crate) use window::Window;
-pub(crate) use winograd::Winograd;
 
 use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
 use crate::arena::{Around, Span};
+use crate::map::stride;
 
 /// Where a value lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use onebit_model::Geometry;
 
-use super::{Window, row_tile::sums_stride};
+use super::Window;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator, product};
+use crate::map::sums_stride;
 
 /// Weights of a filter that are repacked before those of the next: a cache line.
 const TOGETHER: usize = 16;

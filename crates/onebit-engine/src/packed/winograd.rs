@@ -3,9 +3,9 @@
 use onebit_model::Geometry;
 
 use super::Window;
-use super::row_tile::stride;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator, product};
+use crate::map::stride;
 
 /// Taps of a row of the window.
 const KERNEL: usize = 7;

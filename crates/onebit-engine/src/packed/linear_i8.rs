@@ -1,8 +1,8 @@
 //! Linear layers of 8-bit weights and real inputs: weights in the kernels' order.
 
-use super::CHANNEL_ALIGN;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator, product};
+use crate::map::CHANNEL_ALIGN;
 
 /// `y = W x + b` with 8-bit weights in the kernels' order: `[block of outputs][input][lane]`. A weight is its integer
 /// times the factor of its output, rounded once; inputs that are 0 take no part.

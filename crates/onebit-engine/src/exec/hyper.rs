@@ -4,8 +4,9 @@ use onebit_model::op::HYPER_STD_EPS;
 use onebit_model::{HyperRange, Statistics};
 
 use super::statistics::Channels;
-use super::{Linear, Read, stride};
+use super::{Linear, Read};
 use crate::kernel::{Kernels, Moment};
+use crate::map::stride;
 
 /// First half of DyBNN's hyper function: statistics of the map, a hidden layer with ReLU.
 #[derive(Debug)]

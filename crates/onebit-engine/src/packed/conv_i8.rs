@@ -2,9 +2,10 @@
 
 use onebit_model::{Geometry, int8};
 
-use super::{CHANNEL_ALIGN, Window};
+use super::Window;
 use crate::EngineError;
 use crate::aligned::{Aligned, BumpAllocator, product};
+use crate::map::CHANNEL_ALIGN;
 
 /// Inputs that are moved at once; behind every row there is room for so many.
 pub(crate) const MOVED: usize = 32;

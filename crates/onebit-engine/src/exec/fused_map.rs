@@ -7,12 +7,11 @@ use core::ops::Range;
 
 use onebit_model::bits;
 
-use super::{
-    Affine, BitMap, Buffers, Conv, ConvBin, ConvI8, FloatMap, Location, MAX_STAGES, ParallelFor,
-    Pool, Prelu, Read, RowTile, SignStage, StageView, Temp, Window, Winograd, stride,
-};
+use super::{Affine, Buffers, Location, ParallelFor, Prelu, Read, SignStage, Temp};
 use crate::aligned::product;
 use crate::kernel::Kernels;
+use crate::map::{BitMap, FloatMap, MAX_STAGES, RowTile, StageView, stride};
+use crate::packed::{Conv, ConvBin, ConvI8, Pool, Window, Winograd};
 
 /// Floats of the rows that are computed at once where a pooling reads them, so that they stay in the second-level
 /// cache, and most rows of the pooling that they are for.

@@ -53,7 +53,10 @@ pub(crate) fn read_named(folder: &Path, split: Split, name: String) -> Result<In
         classes,
         labels,
         pixels,
-        Some(Normalization::new(&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616])),
+        Some(Normalization {
+            mean: vec![0.4914, 0.4822, 0.4465],
+            std: vec![0.2470, 0.2435, 0.2616],
+        }),
     )
 }
 

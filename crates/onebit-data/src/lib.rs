@@ -55,8 +55,8 @@ mod window;
 pub use decode::{DecodeLimits, Image, decode_image};
 pub use error::Error;
 pub use images::{ImageList, list_images};
-pub use normalization::Normalization;
 pub use onebit_files::ErrorKind;
+pub use onebit_model::Normalization;
 pub use preprocess::{Preprocessing, load_for_network};
 pub use window::Window;
 
@@ -74,6 +74,7 @@ pub use self::{
     list::{Listing, SetState, list},
     loader::{Batch, Batches, Loader, LoaderConfig},
     memory::InMemory,
+    normalization::measure_normalization,
     npy::{read_npy_f32, write_npy_f32},
     registry::{open, path},
     sample::sample_idx,

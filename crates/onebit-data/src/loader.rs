@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::augment::place;
 use crate::buffer::{check_thread, room, zeros};
-use crate::normalization::Tables;
+use crate::normalization::{Tables, tables};
 use crate::random::shuffle;
 use crate::{Augment, Dataset, Error, Normalization, ReadCost};
 
@@ -69,7 +69,7 @@ impl Loader {
     /// or a standard deviation that is not positive, or the crop padding exceeds the image.
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
         let [channels, height, width] = dataset.shape();
-        config.normalization.check(channels)?;
+        let tables = tables(&config.normalization, channels)?;
         if let Some(augment) = &config.augment {
             augment.check(height, width)?;
         }
@@ -84,7 +84,6 @@ impl Loader {
                 format!("{least} to {}", u32::MAX),
             ));
         }
-        let tables = config.normalization.tables();
         Ok(Self { work: Arc::new(Work { dataset, config, tables }) })
     }
 

@@ -1,5 +1,6 @@
 //! A data set whose images are all in memory.
 
+use crate::normalization::{check, measure_normalization};
 use crate::{Dataset, Error, Normalization};
 
 /// A data set whose images are all in memory, as bytes.
@@ -49,8 +50,8 @@ impl InMemory {
             ));
         }
         let normalization =
-            normalization.unwrap_or_else(|| Normalization::measure(&pixels, shape[0]));
-        normalization.check(shape[0])?;
+            normalization.unwrap_or_else(|| measure_normalization(&pixels, shape[0]));
+        check(&normalization, shape[0])?;
         Ok(Self { name, shape, classes, labels, pixels, normalization })
     }
 }

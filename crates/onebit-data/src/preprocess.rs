@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::buffer::zeros;
 use crate::decode::{DecodeLimits, check_size, decode_image};
-use crate::normalization::{Tables, normalize};
+use crate::normalization::{Tables, normalize, tables};
 use crate::{Error, Image, Normalization};
 
 /// How photographs become the input of a network.
@@ -29,8 +29,7 @@ impl Preprocessing {
             return Err(Error::setting("number of image channels", channels, "1 or 3"));
         }
         check_size(height, width)?;
-        normalization.check(channels)?;
-        Ok(Self { shape, tables: normalization.tables() })
+        Ok(Self { shape, tables: tables(normalization, channels)? })
     }
 
     /// The input for an image: height x width x channels values, channels innermost.

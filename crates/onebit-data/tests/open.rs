@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use common::{idx, write_idx_set};
 use onebit_data::{
     Dataset, Normalization, OpenOptions, SetState, Split, decode_image, list, load_for_network,
-    open, path, sample_idx,
+    measure_normalization, open, path, sample_idx,
 };
 
 fn open_or_panic(spec: &str, options: &OpenOptions) -> Box<dyn Dataset> {
@@ -42,7 +42,7 @@ fn the_bundled_sample_is_balanced() {
         assert_eq!(set.classes()[9], "Ankle boot");
         assert_eq!(set.normalization(), Normalization { mean: vec![0.2860], std: vec![0.3530] });
         let pixels: Vec<u8> = (0..len).flat_map(|i| read(set.as_ref(), i)).collect();
-        let measured = Normalization::measure(&pixels, 1);
+        let measured = measure_normalization(&pixels, 1);
         assert!((measured.mean[0] - 0.2860).abs() < 0.003, "{measured:?}");
         assert!((measured.std[0] - 0.3530).abs() < 0.003, "{measured:?}");
     }

@@ -46,6 +46,22 @@ pub struct Normalization {
     pub std: Vec<f32>,
 }
 
+impl Normalization {
+    /// The published statistics of ImageNet's training images, for any set of photographs.
+    #[must_use]
+    pub fn imagenet() -> Self {
+        Normalization { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
+    }
+
+    /// Whether it has a finite mean and a finite, positive standard deviation for each of `channels`.
+    #[must_use]
+    pub fn fits(&self, channels: usize) -> bool {
+        let means = self.mean.len() == channels && self.mean.iter().all(|mean| mean.is_finite());
+        let positive = |&std: &f32| std.is_finite() && std > 0.0;
+        means && self.std.len() == channels && self.std.iter().all(positive)
+    }
+}
+
 impl Node {
     /// Full name of one of its parameters.
     #[must_use]

@@ -105,8 +105,8 @@ fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
 
 fn check_normalization(graph: &Graph) -> Result<(), GraphError> {
     let channels = graph.input_shape()[0];
-    let norm = &graph.normalization;
-    let means = norm.mean.len() == channels && norm.mean.iter().all(|m| m.is_finite());
-    let stds = norm.std.len() == channels && norm.std.iter().all(|s| s.is_finite() && *s > 0.0);
-    if means && stds { Ok(()) } else { Err(GraphError::Normalization(channels)) }
+    match graph.normalization.fits(channels) {
+        true => Ok(()),
+        false => Err(GraphError::Normalization(channels)),
+    }
 }

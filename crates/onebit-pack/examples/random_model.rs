@@ -58,8 +58,7 @@ fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
 
 /// Classes named by their numbers, and the normalization that is customary for ImageNet.
 fn task(input: [usize; 3], classes: usize) -> Task {
-    let (mean, std) = (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]);
-    Task { normalization: Normalization { mean, std }, ..Task::unnamed(input, classes) }
+    Task { normalization: Normalization::imagenet(), ..Task::unnamed(input, classes) }
 }
 
 fn images_nhwc(path: &Path, [channels, height, width]: [usize; 3]) -> Vec<Vec<f32>> {

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, Subset, open, same_images};
-use onebit_model::Normalization;
 use onebit_model::arch::Task;
 
 use crate::{Recipe, TrainError};
@@ -42,10 +41,7 @@ impl Images {
         let task = Task {
             input: train.shape(),
             classes: train.classes().to_vec(),
-            normalization: Normalization {
-                mean: normalization.mean.clone(),
-                std: normalization.std.clone(),
-            },
+            normalization: normalization.clone(),
         };
         let test_config = LoaderConfig {
             batch: recipe.train.batch,

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use onebit_data::{Image, Normalization, Preprocessing};
-use onebit_model::Graph;
+use onebit_data::{Image, Preprocessing};
 use rayon::prelude::*;
 
 use crate::{Classification, Error, Session, memory};
@@ -56,13 +55,6 @@ impl Session {
     /// # Errors
     /// A network that takes no photographs: neither 1 nor 3 channels.
     pub fn preprocessing(&self) -> Result<Preprocessing, Error> {
-        let normalization = normalization(self.model().graph());
-        Ok(Preprocessing::new(self.engine().input_shape(), &normalization)?)
+        Ok(Preprocessing::new(self.engine().input_shape(), self.model().normalization())?)
     }
-}
-
-/// Mean and standard deviation that the network's images are normalised with.
-pub(crate) fn normalization(graph: &Graph) -> Normalization {
-    let onebit_model::Normalization { mean, std } = graph.normalization.clone();
-    Normalization { mean, std }
 }

@@ -6,7 +6,6 @@ use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split};
 use onebit_model::Graph;
 
 use crate::Error;
-use crate::classify::normalization;
 use crate::labels::{self, Renamed};
 
 /// Images of the size that a network takes, with labels of their own.
@@ -89,7 +88,7 @@ impl Labelled {
 pub fn loader(graph: &Graph, images: Arc<dyn Dataset>, batch: usize) -> Result<Loader, Error> {
     let config = LoaderConfig {
         batch,
-        normalization: normalization(graph),
+        normalization: graph.normalization.clone(),
         augment: None,
         seed: 0,
         shuffle: false,

@@ -66,19 +66,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Mean of each channel of the training images, whose pixels are 0 to 1; ImageNet's unless given
-    #[arg(long, value_name = "M,M,M", value_delimiter = ',', default_values_t = MEAN)]
+    #[arg(long, value_name = "M,M,M", value_delimiter = ',', default_values_t = Normalization::imagenet().mean)]
     mean: Vec<f32>,
     /// Standard deviation of each channel; ImageNet's unless given
-    #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = STD)]
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = Normalization::imagenet().std)]
     std: Vec<f32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
-
-/// Mean and standard deviation of ImageNet's channels, in the official code and in most other.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// What importing made.
 #[derive(Serialize)]

@@ -75,5 +75,5 @@ pub(crate) const SET: Set = Set {
 };
 
 pub(crate) fn normalization() -> Normalization {
-    Normalization::new(&[0.2860], &[0.3530])
+    Normalization { mean: vec![0.2860], std: vec![0.3530] }
 }

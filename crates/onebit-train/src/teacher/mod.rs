@@ -19,9 +19,6 @@ use crate::images::Images;
 use crate::recipe::{self, Layout, Outputs};
 use crate::{Net, NetConfig, TrainError};
 
-const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
 /// Test images whose outputs say whether a teacher gives logits or probabilities.
 const SAMPLE: usize = 64;
 /// How far the sum of an image's probabilities may lie from 1.
@@ -171,10 +168,10 @@ const NOT_ONNX: &str = "the file is no ONNX model: it does not begin with a fiel
 fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError> {
     let path = section.path.clone();
     let channels = task.input[0];
-    let (mean, std) = (section.mean.as_deref(), section.std.as_deref());
+    let Normalization { mean, std } = Normalization::imagenet();
     let normalization = Normalization {
-        mean: mean.unwrap_or(&IMAGENET_MEAN).to_vec(),
-        std: std.unwrap_or(&IMAGENET_STD).to_vec(),
+        mean: section.mean.clone().unwrap_or(mean),
+        std: section.std.clone().unwrap_or(std),
     };
     for (key, values) in
         [("train.teacher.mean", &normalization.mean), ("train.teacher.std", &normalization.std)]

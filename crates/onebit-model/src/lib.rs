@@ -15,6 +15,7 @@ pub mod infer;
 pub mod int8;
 mod json;
 pub mod limits;
+pub mod logits;
 mod model;
 pub mod op;
 pub mod quote;

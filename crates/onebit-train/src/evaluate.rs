@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use onebit_data::{Batch, Loader};
+use onebit_model::logits::argmax;
 
-use crate::loss::{argmax, cross_entropy};
+use crate::loss::cross_entropy;
 use crate::teacher::Teacher;
 use crate::{Net, TrainError};
 

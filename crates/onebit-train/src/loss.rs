@@ -1,5 +1,7 @@
 //! Losses of a batch of logits: value, gradient and number of correct answers.
 
+use onebit_model::logits::argmax;
+
 /// What a loss says about a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
@@ -68,21 +70,6 @@ pub fn distillation(
     }
     loss.value /= labels.len() as f64;
     loss
-}
-
-/// Position of the largest value, the first of equal ones; `None` if a value is not finite.
-#[must_use]
-pub fn argmax(row: &[f32]) -> Option<usize> {
-    let mut best: Option<(usize, f32)> = None;
-    for (i, &value) in row.iter().enumerate() {
-        if !value.is_finite() {
-            return None;
-        }
-        if best.is_none_or(|(_, largest)| value > largest) {
-            best = Some((i, value));
-        }
-    }
-    best.map(|(i, _)| i)
 }
 
 fn check(logits: &[f32], images: usize, classes: usize, gradient: &[f32]) {

@@ -1,6 +1,7 @@
 //! What a network says about an image: logits, probabilities, classes in order.
 
 use onebit_engine::EngineError;
+use onebit_model::logits::ranking;
 
 use crate::{Error, Model};
 
@@ -47,19 +48,12 @@ impl Classification {
     /// The `n` most likely classes, the most likely one first; of equal ones the lower number first.
     pub fn top(&self, n: usize) -> impl Iterator<Item = Guess<'_>> {
         let probabilities = softmax(&self.logits);
-        ranking(&self.logits).take(n).map(move |index| Guess {
+        ranking(&self.logits).into_iter().take(n).map(move |index| Guess {
             index,
             label: &self.model.classes()[index],
             probability: probabilities[index],
         })
     }
-}
-
-/// The classes, largest logit first; of equal ones the lower class first. The logits are finite.
-pub fn ranking(logits: &[f32]) -> impl Iterator<Item = usize> + use<> {
-    let mut classes: Vec<usize> = (0..logits.len()).collect();
-    classes.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-    classes.into_iter()
 }
 
 /// Probabilities: exponentials of the logits, scaled to the sum 1.
@@ -82,11 +76,6 @@ pub fn not_finite(logits: &[f32], classes: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_equal_logits_the_lower_class_comes_first() {
-        assert_eq!(ranking(&[0.5, 2.0, 0.5]).collect::<Vec<_>>(), [1, 0, 2]);
-    }
 
     #[test]
     fn probabilities_sum_to_one() {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use onebit_data::Dataset;
+use onebit_model::logits::ranking;
 use serde::Serialize;
 
 use crate::data::{check_logits, loader};
-use crate::{Error, Labelled, Session, memory, ranking};
+use crate::{Error, Labelled, Session, memory};
 
 /// How many labels were among the best one and the best five.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Accuracy {
     pub fn add(&mut self, labels: &[u32], logits: &[f32]) {
         let classes = logits.len() / labels.len().max(1);
         for (&label, logits) in labels.iter().zip(logits.chunks_exact(classes.max(1))) {
-            let rank = ranking(logits).position(|class| class == label as usize);
+            let rank = ranking(logits).iter().position(|&class| class == label as usize);
             self.first += u64::from(rank == Some(0));
             self.among_five += u64::from(rank.is_some_and(|rank| rank < 5));
             self.images += 1;

@@ -22,7 +22,7 @@ mod threads;
 #[cfg(feature = "train")]
 pub mod trained;
 
-pub use classification::{Classification, Guess, not_finite, ranking, softmax};
+pub use classification::{Classification, Guess, not_finite, softmax};
 #[cfg(feature = "data")]
 pub use data::{Labelled, Unlabelled, check_logits, loader};
 pub use error::Error;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use onebit_model::logits::argmax;
 use onebit_data::{InMemory, OpenOptions, Split, Subset};
-use onebit::{Session, ranking, softmax};
+use onebit::{Session, softmax};
 use onebit_train::{Recipe, RunPaths, check_folder, metrics};
 use serde::Serialize;
 
@@ -178,7 +179,7 @@ fn answers(session: &mut Session) -> anyhow::Result<Vec<Picture>> {
     session.run_all(std::sync::Arc::new(set), &mut |labels, logits| {
         for logits in logits.chunks_exact(logits.len() / labels.len()) {
             let (pixels, label) = kept[pictures.len()].clone();
-            let best = ranking(logits).next().unwrap_or(0);
+            let best = argmax(logits).unwrap_or(0);
             pictures.push(Picture {
                 pixels,
                 shape,

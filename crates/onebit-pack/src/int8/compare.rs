@@ -1,5 +1,6 @@
 //! What 8-bit layers change: predictions and logits, over any number of images.
 
+use onebit_model::logits::argmax;
 use serde::Serialize;
 
 use crate::PackError;
@@ -36,9 +37,9 @@ pub struct Changes {
 }
 
 impl Comparison {
-    /// Takes in the label of an image and its logits.
+    /// Takes in the label of an image and its logits, which are finite.
     pub fn image(&mut self, label: u32, float: &[f32], int8: &[f32]) {
-        let classes = [float, int8].map(largest);
+        let classes = [float, int8].map(argmax);
         self.images += 1;
         self.changed += u64::from(classes[0] != classes[1]);
         for (right, class) in self.right.iter_mut().zip(classes) {
@@ -79,10 +80,4 @@ impl Comparison {
         }
         Ok(changes)
     }
-}
-
-/// The class of the largest logit, the first of equal ones.
-fn largest(logits: &[f32]) -> Option<usize> {
-    let order = |a: &(usize, &f32), b: &(usize, &f32)| a.1.total_cmp(b.1).then(b.0.cmp(&a.0));
-    logits.iter().enumerate().max_by(order).map(|(class, _)| class)
 }

@@ -39,9 +39,9 @@ pub fn tail_mask(channels: usize) -> u64 {
     }
 }
 
-/// Scale of one filter's binary weights: the mean of their absolute values, summed in f64.
+/// Scale of one filter's binary weights: the mean of their absolute values.
 #[must_use]
-pub fn mean_abs(filter: &[f32]) -> f32 {
+pub fn mean_abs(filter: &[f32]) -> f64 {
     let sum: f64 = filter.iter().map(|w| f64::from(w.abs())).sum();
-    (sum / filter.len() as f64) as f32
+    sum / filter.len() as f64
 }

@@ -1,5 +1,6 @@
 //! Constants folded in f64: batch normalization and weight scale become one factor and one shift per channel.
 
+use onebit_model::bits;
 use onebit_model::op::BATCH_NORM_EPS;
 
 /// Parameters and statistics of a batch normalization, one element for each channel.
@@ -48,12 +49,11 @@ pub fn weight_scale(alpha: &[f64]) -> Affine {
     Affine { scale: alpha.iter().map(|&a| a as f32).collect(), shift: vec![0.0; alpha.len()] }
 }
 
-/// Mean of `|W|` over the weights of each of `out_channels` output channels (OHWI), summed in f64.
+/// Mean of `|W|` over the weights of each of `out_channels` output channels (OHWI).
 #[must_use]
 pub fn mean_abs(weights: &[f32], out_channels: usize) -> Vec<f64> {
     let per_channel = (weights.len() / out_channels.max(1)).max(1);
-    let channels = weights.chunks(per_channel);
-    channels.map(|w| w.iter().map(|w| f64::from(w.abs())).sum::<f64>() / w.len() as f64).collect()
+    weights.chunks(per_channel).map(bits::mean_abs).collect()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) fn forward(kind: WeightScale, latent: &[f32], learned: &[f32], scales
         WeightScale::Learned => scales.copy_from_slice(learned),
         WeightScale::L1Detached | WeightScale::L1Grad => {
             for (scale, filter) in scales.iter_mut().zip(latent.chunks_exact(filter)) {
-                *scale = bits::mean_abs(filter);
+                *scale = bits::mean_abs(filter) as f32;
             }
         }
     }

@@ -110,8 +110,11 @@ fn arguments() {
         (&["summary", "resnet20", "--classes", "0"], "'--classes <N>': expected 1 to 65536"),
         (
             &["summary", "resnet20", "--set", "groups=1e308"],
-            "--set groups=1e308: invalid type: number `1e308`",
+            "--set groups=1e308: groups: invalid type: number `1e308`",
         ),
+        (&["summary", "resnet20", "--set", "groups"], "'--set <KEY=VALUE>': expected KEY=VALUE"),
+        (&["train", recipe, "--set", "train.lr"], "'--set <KEY=VALUE>': expected KEY=VALUE"),
+        (&["summary", "resnet20", "--set", "method=xnor"], "method is `xnor`, expected `bireal`, "),
         (&["predict", "x", "y", "--top", "0"], "expected 1 or more"),
         (&["import", "x", "--arch", "reactnet-a", "-o", "y", "--std", "a"], "expected a number"),
     ] {

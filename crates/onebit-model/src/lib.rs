@@ -8,6 +8,7 @@ pub mod arch;
 pub mod bits;
 pub mod cost;
 mod error;
+pub mod explain;
 pub mod file;
 mod graph;
 mod hex;

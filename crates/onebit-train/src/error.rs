@@ -12,23 +12,13 @@ use onebit_model::{GraphError, ModelError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A recipe that is not TOML, lacks a key, or has a value of another type.
+    /// A recipe that is not TOML, lacks a key or has an unknown one, or has a value of another type.
     #[error("{origin}: {reason}")]
     Recipe {
         /// The recipe's file, or the override.
         origin: String,
         /// What is wrong.
         reason: String,
-    },
-    /// A key that recipes do not have.
-    #[error("{origin}: unknown key `{key}`; {hint}")]
-    UnknownKey {
-        /// The recipe's file, or the override.
-        origin: String,
-        /// The dotted key.
-        key: String,
-        /// The nearest known key, or all of them.
-        hint: String,
     },
     /// A value outside its range.
     #[error("{origin}: {key} is {value}, expected {expected}")]
@@ -298,7 +288,6 @@ impl TrainError {
             | Self::NotARun { .. }
             | Self::InUse { .. } => ErrorKind::Usage,
             Self::Recipe { .. }
-            | Self::UnknownKey { .. }
             | Self::Setting { .. }
             | Self::SplitsDiffer { .. }
             | Self::OneValue { .. }

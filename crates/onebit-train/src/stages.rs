@@ -42,6 +42,7 @@ mod tests {
     use onebit_model::arch::{Task, build};
 
     use super::*;
+    use crate::recipe::{Stages, Train};
     use crate::{Net, NetConfig};
 
     const RECIPE: &str = r#"
@@ -64,9 +65,9 @@ weight_decay = 1e-5
 "#;
 
     /// The suffixes of the decayed parameters, and those of the others, binary weights apart.
-    fn groups(overrides: &[&str], stage: TrainingStage) -> (Vec<String>, Vec<String>) {
+    fn groups(change: impl Fn(&mut Train), stage: TrainingStage) -> (Vec<String>, Vec<String>) {
         let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
-        recipe.apply_sets(overrides).unwrap();
+        change(&mut recipe.train);
         let graph = build(&recipe.network, &Task::unnamed([1, 28, 28], 10)).unwrap();
         let net = Net::new(graph, NetConfig::new(1), 0).unwrap();
         let (mut decayed, mut others) = (Vec::new(), Vec::new());
@@ -91,22 +92,25 @@ weight_decay = 1e-5
 
     #[test]
     fn the_first_stage_decays_convolutions_or_what_reactnets_code_decays() {
-        let (decayed, others) = groups(&[], TrainingStage::RealWeights);
+        let (decayed, others) = groups(|_| {}, TrainingStage::RealWeights);
         assert_eq!(decayed, ["binary", "real"]);
         assert!(["threshold", "shift_x", "shift_y"].iter().all(|s| others.contains(&(*s).into())));
-        let reactnet = ["train.weight_decay_on=reactnet"];
-        let (decayed, others) = groups(&reactnet, TrainingStage::RealWeights);
+        let reactnet = |train: &mut Train| train.weight_decay_on = Decayed::Reactnet;
+        let (decayed, others) = groups(reactnet, TrainingStage::RealWeights);
         assert_eq!(decayed, ["binary", "real", "shift_x", "shift_y", "threshold"]);
         assert_eq!(others.iter().filter(|s| s.starts_with("slope")).count(), 2);
         assert!(["bias", "weight", "hyper"].iter().all(|s| others.contains(&(*s).into())));
-        assert!(groups(&reactnet, TrainingStage::BinaryWeights).0.is_empty(), "the second stage");
+        assert!(groups(reactnet, TrainingStage::BinaryWeights).0.is_empty(), "the second stage");
     }
 
     #[test]
     fn binary_weights_are_never_decayed() {
-        let one =
-            ["train.stages=one", "train.real_weight_epochs=0", "train.weight_decay_on=reactnet"];
-        let (decayed, others) = groups(&one, TrainingStage::BinaryWeights);
+        let one = |train: &mut Train| {
+            train.stages = Stages::One;
+            train.real_weight_epochs = 0;
+            train.weight_decay_on = Decayed::Reactnet;
+        };
+        let (decayed, others) = groups(one, TrainingStage::BinaryWeights);
         assert_eq!(decayed, ["real", "shift_x", "shift_y", "threshold"]);
         assert!(others.contains(&"binary".into()));
     }

@@ -13,12 +13,13 @@ use onebit_model::file::{Weights, write_weights};
 use onebit_model::{Data, Verified};
 use onebit_train::checkpoint::load_weights;
 use onebit_train::{Event, Net, NetConfig, Recipe, RunPaths};
+use runs::overrides::apply;
 use runs::{RECIPE, run};
 use tempfile::tempdir;
 
 fn recipe(overrides: &[&str], init: Option<&Path>) -> Recipe {
     let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
-    recipe.apply_sets(overrides).unwrap();
+    apply(&mut recipe, overrides).unwrap();
     recipe.train.init = init.map(Path::to_owned);
     recipe
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "runs/overrides.rs"]
+mod overrides;
+
 use std::fs;
 use std::path::Path;
 
 use onebit_train::recipe::{Key, Recipe, Section, schema, sections};
+use overrides::apply;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
@@ -33,7 +37,7 @@ fn smallest() -> Recipe {
 
 /// The error of one override, if any.
 fn refused(key: &str, value: &str) -> Option<String> {
-    smallest().apply_set(&format!("{key}={value}")).err().map(|error| error.to_string())
+    apply(&mut smallest(), &[&format!("{key}={value}")]).err().map(|error| error.to_string())
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn every_default_is_what_the_parser_gives() {
             // A table with one field, `{ clip = { bound = 1 } }`.
             (Some(Value::Table(_)), Some(expected)) => {
                 let mut again = smallest();
-                again.apply_set(&format!("{path}={expected}")).unwrap();
+                apply(&mut again, &[&format!("{path}={expected}")]).unwrap();
                 assert_eq!(again, recipe, "{path}");
             }
             _ => assert_eq!(value, expected, "{path}"),
@@ -78,7 +82,7 @@ fn every_choice_is_accepted_and_others_are_not() {
             let set = format!("{path}={value}");
             let sets =
                 if teacher { vec!["train.teacher.path=t", &set] } else { vec![set.as_str()] };
-            let error = recipe.apply_sets(&sets).err().map(|error| error.to_string());
+            let error = apply(&mut recipe, &sets).err().map(|error| error.to_string());
             let depends =
                 error.as_ref().is_some_and(|error| error.contains("where train.stages is"));
             assert!(error.is_none() || depends, "{path} = {value}: {error:?}");

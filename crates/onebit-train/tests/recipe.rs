@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "runs/overrides.rs"]
+mod overrides;
+
 use std::path::Path;
 
 use onebit_data::ErrorKind;
 use onebit_train::TrainError;
 use onebit_train::binarize::{ClipWeight, Ede, Estimator, WeightEstimator};
 use onebit_train::recipe::{Override, Recipe, Stages};
+use overrides::apply;
 
 const SMALLEST: &str = r#"
 [data]
@@ -51,7 +55,7 @@ fn a_recipe_equals_what_it_is_written_as() {
         "train.weight_decay=1e-5",
     ];
     for assignment in all {
-        recipe.apply_set(assignment).unwrap();
+        apply(&mut recipe, &[assignment]).unwrap();
     }
     assert_eq!(recipe.train.activation_estimator, Estimator::Ede(Ede { k: 1.5, t: 0.3 }));
     assert_eq!(recipe.train.weight_estimator, WeightEstimator::Clip(ClipWeight { bound: 1.2 }));
@@ -164,7 +168,7 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
         ),
     ];
     for (assignment, expected) in cases {
-        let error = smallest().apply_set(assignment).unwrap_err();
+        let error = apply(&mut smallest(), &[assignment]).unwrap_err();
         assert_eq!(error.to_string(), format!("{assignment}: {expected}"));
         assert_eq!(error.kind(), ErrorKind::BadData);
     }
@@ -173,8 +177,8 @@ fn every_value_out_of_range_is_named_with_its_value_and_what_is_expected() {
 #[test]
 fn a_linear_schedule_per_epoch_needs_two_epochs() {
     let mut recipe = smallest();
-    recipe.apply_set("train.granularity=epoch").unwrap();
-    let error = recipe.apply_set("train.epochs=1").unwrap_err().to_string();
+    apply(&mut recipe, &["train.granularity=epoch"]).unwrap();
+    let error = apply(&mut recipe, &["train.epochs=1"]).unwrap_err().to_string();
     assert!(error.contains("train.epochs is 1, expected 2 to 100000"), "{error}");
 }
 
@@ -193,7 +197,7 @@ fn values_of_another_type_are_named() {
         ),
     ];
     for (assignment, expected) in cases {
-        let error = smallest().apply_set(assignment).unwrap_err().to_string();
+        let error = apply(&mut smallest(), &[assignment]).unwrap_err().to_string();
         assert_eq!(error, format!("{assignment}: {expected}"));
     }
 }
@@ -223,13 +227,13 @@ fn a_missing_file_is_a_missing_input() {
 #[test]
 fn overrides_change_one_value_and_a_refused_one_changes_nothing() {
     let mut recipe = smallest();
-    recipe.apply_set("train.epochs=5").unwrap();
-    recipe.apply_set("data.train=folder:/tmp/a b").unwrap();
+    apply(&mut recipe, &["train.epochs=5"]).unwrap();
+    apply(&mut recipe, &["data.train=folder:/tmp/a b"]).unwrap();
     assert_eq!(recipe.train.epochs, 5);
     assert_eq!(recipe.data.train, "folder:/tmp/a b");
     let before = recipe.clone();
-    for bad in ["train.epochs", "trian.epochs=5", "epochs=5", "train.epochs.x=5", "=", "train=5"] {
-        let error = recipe.apply_set(bad).unwrap_err().to_string();
+    for bad in ["trian.epochs=5", "epochs=5", "train.epochs.x=5", "=", "train=5"] {
+        let error = apply(&mut recipe, &[bad]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{bad}: ")), "{error}");
         assert_eq!(recipe, before);
     }
@@ -238,9 +242,9 @@ fn overrides_change_one_value_and_a_refused_one_changes_nothing() {
 #[test]
 fn overrides_need_to_be_allowed_only_together() {
     let mut recipe = smallest();
-    recipe.apply_sets(&["train.stages=two", "train.real_weight_epochs=2"]).unwrap();
+    apply(&mut recipe, &["train.stages=two", "train.real_weight_epochs=2"]).unwrap();
     assert_eq!(recipe.total_epochs(), 5);
-    let error = recipe.apply_sets(&["train.stages=one", "train.epochs=4"]).unwrap_err();
+    let error = apply(&mut recipe, &["train.stages=one", "train.epochs=4"]).unwrap_err();
     let start = "train.stages=one: train.real_weight_epochs is 2, ";
     assert!(error.to_string().starts_with(start), "{error}");
 }
@@ -250,7 +254,7 @@ fn a_section_that_a_file_lacks_is_no_fault_of_overrides() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recipe.toml");
     std::fs::write(&path, "").unwrap();
-    let overrides = [Override::set("train.epochs=5", "--epochs 5").unwrap()];
+    let overrides = [Override::set("train.epochs", 5, "--epochs 5")];
     let error = Recipe::load_with(&path, &overrides).unwrap_err().to_string();
     assert_eq!(error, format!("{}: the section [data] is missing", path.display()));
 }
@@ -289,17 +293,17 @@ fn the_fingerprint_ignores_where_the_images_are_and_nothing_else() {
 #[test]
 fn a_teacher_leaves_no_labels_to_smooth() {
     let both = ["train.teacher.path=t.onnx", "train.label_smoothing=0.1"];
-    let error = smallest().apply_sets(&both).unwrap_err().to_string();
+    let error = apply(&mut smallest(), &both).unwrap_err().to_string();
     let expected = "train.label_smoothing is 0.1, expected 0 where [train.teacher] takes the place of the labels";
     assert!(error.ends_with(expected), "{error}");
-    smallest().apply_sets(&both[..1]).unwrap();
+    apply(&mut smallest(), &both[..1]).unwrap();
 }
 
 #[test]
 fn the_places_of_weights_and_images_do_not_make_another_run_but_their_presence_does() {
     let with = |assignments: &[&str]| {
         let mut recipe = smallest();
-        recipe.apply_sets(assignments).unwrap();
+        apply(&mut recipe, assignments).unwrap();
         recipe.fingerprint().unwrap()
     };
     let here = ["train.init=a", "train.teacher.path=t.onnx", "data.train=folder:a:train"];

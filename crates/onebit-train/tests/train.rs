@@ -12,6 +12,7 @@ use onebit_data::ErrorKind;
 use onebit_train::checkpoint::{TrainingStage, latest, load_weights, of_epochs};
 use onebit_train::{Event, Recipe, RunPaths, Summary, TrainError, TrainOptions, metrics, train};
 use rayon::ThreadPoolBuilder;
+use runs::overrides::apply;
 use runs::{RECIPE, run};
 use tempfile::tempdir;
 
@@ -31,8 +32,8 @@ const OWN: [&str; 8] = [
 
 fn recipe(overrides: &[&str]) -> Recipe {
     let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
-    recipe.apply_sets(&OWN).unwrap();
-    recipe.apply_sets(overrides).unwrap();
+    apply(&mut recipe, &OWN).unwrap();
+    apply(&mut recipe, overrides).unwrap();
     recipe
 }
 

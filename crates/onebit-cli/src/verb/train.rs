@@ -13,6 +13,7 @@ use crate::output::{self, bytes, count, thousands};
 use crate::recipe_keys;
 use crate::run_training::{self, best_text, duration};
 use crate::arguments::parse_threads;
+use crate::set::Set;
 use crate::size::show;
 
 const EXAMPLES: &str = "\
@@ -53,17 +54,17 @@ pub(crate) struct Args {
     #[arg(long)]
     resume: bool,
     /// Another seed than the recipe's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    seed: Option<i64>,
     /// Another number of epochs (with binary weights) than the recipe's or, with --resume, than the run's
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    epochs: Option<i64>,
     /// Where to train: this program does it on the cpu
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: String,
     /// Another value of the recipe, such as train.lr=1e-3; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    set: Vec<Set>,
     /// Threads [default: all]; the result does not depend on it
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     threads: Option<usize>,
@@ -220,14 +221,14 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<Override>> {
     if let Some(spec) = &args.data {
         overrides.push(Override::data(spec, format!("--data {spec}"))?);
     }
-    for assignment in &args.set {
-        overrides.push(Override::set(assignment, format!("--set {assignment}"))?);
+    for Set { text, key, value } in &args.set {
+        overrides.push(Override::set(key, value.clone(), format!("--set {text}")));
     }
     if let Some(seed) = args.seed {
-        overrides.push(Override::set(&format!("train.seed={seed}"), format!("--seed {seed}"))?);
+        overrides.push(Override::set("train.seed", seed, format!("--seed {seed}")));
     }
     if let Some(n) = args.epochs {
-        overrides.push(Override::set(&format!("train.epochs={n}"), format!("--epochs {n}"))?);
+        overrides.push(Override::set("train.epochs", n, format!("--epochs {n}")));
     }
     Ok(overrides)
 }

@@ -18,20 +18,10 @@ pub struct Override {
 }
 
 impl Override {
-    /// One value: `assignment` is `section.key=value`, the value TOML or, where it is none, a string. `origin` is what
-    /// errors call it.
-    ///
-    /// # Errors
-    /// No `=`.
-    pub fn set(assignment: &str, origin: impl Into<String>) -> Result<Self, TrainError> {
-        let origin = shown(&origin.into());
-        match parse::assignment(assignment) {
-            Some(value) => Ok(Override { origin, values: vec![value] }),
-            None => Err(TrainError::Recipe {
-                origin,
-                reason: "expected KEY=VALUE, such as train.epochs=5".into(),
-            }),
-        }
+    /// One value, of a dotted key such as `train.epochs`. `origin` is what errors call it.
+    #[must_use]
+    pub fn set(key: &str, value: impl Into<Value>, origin: impl Into<String>) -> Self {
+        Override { origin: shown(&origin.into()), values: vec![(key.to_owned(), value.into())] }
     }
 
     /// The two splits of another data set. `origin` is what errors call it.
@@ -73,24 +63,6 @@ impl Recipe {
         let origin = path.display().to_string();
         let text = text::read(path, MAX_RECIPE_BYTES)?;
         changed(&parse::table(&text, &origin)?, overrides, &origin)
-    }
-
-    /// Overrides one value: `assignment` is `section.key=value`, the value TOML or, where it is none, a string.
-    ///
-    /// # Errors
-    /// No `=`, an unknown key, or a value that is not allowed.
-    pub fn apply_set(&mut self, assignment: &str) -> Result<(), TrainError> {
-        self.apply_sets(&[assignment])
-    }
-
-    /// Overrides several values, which only together need to be allowed; see [`Recipe::apply_set`].
-    ///
-    /// # Errors
-    /// As [`Recipe::apply_set`]; then nothing is changed.
-    pub fn apply_sets(&mut self, assignments: &[impl AsRef<str>]) -> Result<(), TrainError> {
-        let set = |assignment: &str| Override::set(assignment, assignment);
-        let overrides: Result<Vec<_>, _> = assignments.iter().map(|a| set(a.as_ref())).collect();
-        self.apply(&overrides?)
     }
 
     /// Changes several values, which only together need to be allowed.

@@ -1,6 +1,8 @@
 //! Short trainings.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod overrides;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,9 +70,9 @@ pub(crate) fn run_with(
 }
 
 /// [`RECIPE`] with some changes.
-pub(crate) fn recipe(overrides: &[&str]) -> Recipe {
+pub(crate) fn recipe(changes: &[&str]) -> Recipe {
     let mut recipe = Recipe::from_toml(RECIPE, "test").unwrap();
-    recipe.apply_sets(overrides).unwrap();
+    overrides::apply(&mut recipe, changes).unwrap();
     recipe
 }
 

@@ -4,7 +4,8 @@ use onebit_model::arch::{self, ARCHITECTURES, Architecture, Config, Task};
 use onebit_model::cost::Cost;
 use serde::Serialize;
 
-use crate::output::{self, Align, Table, thousands};
+use crate::arguments::Format;
+use crate::output::{Align, Table, thousands};
 use crate::size::show;
 
 const HOW_TO_GO_ON: &str = "
@@ -31,10 +32,10 @@ struct Entry {
 }
 
 /// Prints all architectures, each for the images that it is made for.
-pub(crate) fn list(json: bool) -> anyhow::Result<()> {
+pub(crate) fn list(format: Format) -> anyhow::Result<()> {
     let entries: anyhow::Result<Vec<Entry>> = ARCHITECTURES.iter().map(Entry::new).collect();
     let list = List { architectures: entries? };
-    if json { output::json(&list) } else { output::text(&(list.table() + HOW_TO_GO_ON)) }
+    format.print(&list, |list| list.table() + HOW_TO_GO_ON)
 }
 
 impl Entry {

@@ -1,18 +1,55 @@
-//! Threads and instruction sets on the command line, and the sessions that they make.
+//! Options that several verbs have, and the sessions that they make.
 
 use std::path::Path;
 
 use anyhow::Context;
 use onebit::{Error, Isa, Model, Session, SessionBuilder, hardware_threads};
+use serde::Serialize;
 
-/// Prepares to run a model that came from the file `path`, on all hardware threads unless it is said how many.
+use crate::output;
+
+/// How the result is printed.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Format {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Format {
+    /// Prints a result as one JSON value, or as the text that says it.
+    pub(crate) fn print<R: Serialize>(
+        self,
+        result: &R,
+        text: impl FnOnce(&R) -> String,
+    ) -> anyhow::Result<()> {
+        if self.json { output::json(result) } else { output::text(&text(result)) }
+    }
+}
+
+/// How many threads compute.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Threads {
+    /// Threads [default: all]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    threads: Option<usize>,
+}
+
+impl Threads {
+    /// As many as were asked for, else as the hardware has.
+    pub(crate) fn count(self) -> usize {
+        self.threads.unwrap_or_else(hardware_threads)
+    }
+}
+
+/// Prepares to run a model that came from the file `path`.
 pub(crate) fn session(
     path: &Path,
     model: &Model,
-    threads: Option<usize>,
+    threads: usize,
     isa: Option<Isa>,
 ) -> anyhow::Result<Session> {
-    let mut session = model.session().threads(threads.unwrap_or_else(hardware_threads));
+    let mut session = model.session().threads(threads);
     if let Some(isa) = isa {
         session = session.isa(isa);
     }

@@ -31,12 +31,12 @@ pub(crate) fn run(
     recipe: Recipe,
     out: &Path,
     mode: Mode,
-    threads: Option<usize>,
+    threads: usize,
 ) -> anyhow::Result<Summary> {
     onebit::check_thread()?;
     stop_on_signal()?;
     onebit::start_shared_pool()?;
-    let pool = onebit::thread_pool(threads.unwrap_or_else(onebit::hardware_threads))?;
+    let pool = onebit::thread_pool(threads)?;
     let (out, data_dir) = (out.to_path_buf(), None);
     let Mode { resume, change_epochs } = mode;
     let mut reporter = Reporter { out: out.clone(), ..Reporter::default() };

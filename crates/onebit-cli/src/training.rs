@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use onebit::{Error, Evaluation, Model, hardware_threads, thread_pool, trained};
+use onebit::{Error, Evaluation, Model, thread_pool, trained};
 use onebit_model::Verified;
 use onebit_model::file::Weights;
 use onebit_pack::agreement::Report;
@@ -21,12 +21,11 @@ pub(crate) fn eval(
     path: &Path,
     spec: &str,
     limit: Option<usize>,
-    threads: Option<usize>,
+    threads: usize,
 ) -> anyhow::Result<Evaluation> {
     let weights = model_file::load_weights(path)?.weights;
     let data = dataset::open_labelled(&weights.graph, spec, limit)?;
     let mut progress = Progress::new("images", data.images.len() as u64);
-    let threads = threads.unwrap_or_else(hardware_threads);
     let seen = trained::evaluate(&weights, &data, threads, &mut |accuracy| {
         progress.at(accuracy.images(), "");
     });

@@ -10,12 +10,7 @@ use onebit_pack::agreement::Report;
 use crate::failure::{Code, Failure};
 
 /// Accuracy of a run, by the trainer.
-pub(crate) fn eval(
-    _: &Path,
-    _: &str,
-    _: Option<usize>,
-    _: Option<usize>,
-) -> anyhow::Result<Evaluation> {
+pub(crate) fn eval(_: &Path, _: &str, _: Option<usize>, _: usize) -> anyhow::Result<Evaluation> {
     Err(missing("eval of a run"))
 }
 

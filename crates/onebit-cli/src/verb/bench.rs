@@ -5,16 +5,16 @@ use std::iter;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use onebit::{Isa, Session};
+use onebit::{Isa, Model, Session};
 use onebit_engine::Engine;
 use serde::Serialize;
 
-use crate::arguments::{self, parse_isa, parse_threads};
+use crate::arguments::{self, Format, parse_isa, parse_threads};
 use crate::failure::{Code, Failure};
 use crate::finite;
 use crate::memory;
 use crate::model_file::{self, Packed};
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{Align, Table, bytes, thousands};
 use crate::profile::Profile;
 use crate::size::show;
 
@@ -68,9 +68,8 @@ pub(crate) struct Args {
     /// Show the time of each step and of each kind of operation, one image on one thread
     #[arg(long)]
     profile: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// What `bench` measures.
@@ -111,7 +110,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return run_in_turns(&args);
     }
     let Packed { model, bytes: file_bytes } = model_file::read(&args.file)?;
-    let mut session = arguments::session(&args.file, &model, Some(args.threads), args.isa)?;
+    let mut session = arguments::session(&args.file, &model, args.threads, args.isa)?;
     let mut times = measure(&args.file, &mut session, args.batch, args.runs)?;
     times.file_bytes = file_bytes;
     if args.profile {
@@ -119,9 +118,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let image = made_up_images(session.engine(), 1)?;
         times.profile = Some(Profile::measure(session.engine(), &image, runs)?);
     }
-    if args.json {
-        return output::json(&times);
-    }
+    args.format.print(&times, |times| text(times, &model, &session))
+}
+
+/// The times, sizes, and the profile if there is one.
+fn text(times: &Times, model: &Model, session: &Session) -> String {
     let shape = show(session.engine().input_shape());
     let memory = session.engine().memory();
     let mut text = times.table();
@@ -135,7 +136,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         text += "\n";
         text += &profile.text();
     }
-    output::text(&text)
+    text
 }
 
 fn run_in_turns(args: &Args) -> anyhow::Result<()> {
@@ -143,7 +144,7 @@ fn run_in_turns(args: &Args) -> anyhow::Result<()> {
     let (mut sessions, mut sizes) = (Vec::new(), Vec::new());
     for file in &files {
         let Packed { model, bytes } = model_file::read(file)?;
-        sessions.push((*file, arguments::session(file, &model, Some(args.threads), args.isa)?));
+        sessions.push((*file, arguments::session(file, &model, args.threads, args.isa)?));
         sizes.push(bytes);
     }
     let courses = take_turns(sessions.iter_mut().map(|(file, session)| (file.as_path(), session)), args.batch, args.runs)?;
@@ -157,7 +158,7 @@ fn run_in_turns(args: &Args) -> anyhow::Result<()> {
     let against =
         others.map(|((file, &ratio), times)| Against { file: file.clone(), ratio, times });
     let turns = Turns { first, against: against.collect() };
-    if args.json { output::json(&turns) } else { output::text(&turns.table(&args.file)) }
+    args.format.print(&turns, |turns| turns.table(&args.file))
 }
 
 /// Times runs of `batch` made-up images: `runs` of them, or two seconds.

@@ -9,8 +9,9 @@ use onebit_data::{Checked, Listing, SetState, Source, Split};
 use onebit::quoted_names;
 use serde::Serialize;
 
+use crate::arguments::Format;
 use crate::failure::Failure;
-use crate::output::{self, Align, Table, bytes, count, thousands};
+use crate::output::{Align, Table, bytes, count, thousands};
 use crate::progress::Progress;
 use crate::size::show;
 
@@ -40,9 +41,8 @@ pub(crate) struct Args {
 enum Action {
     /// Shows the known data sets, and which are here
     List {
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: Format,
     },
     /// Brings a data set into the data folder and checks its content
     Fetch {
@@ -51,9 +51,8 @@ enum Action {
         /// A folder that holds the set's files, or another http address
         #[arg(long, value_name = "DIR|URL")]
         from: Option<String>,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: Format,
     },
     /// Decodes every image of a data set and lists those that cannot be read
     ///
@@ -62,17 +61,15 @@ enum Action {
     Check {
         /// NAME, folder:PATH, cifar:PATH or idx:PATH, with :train or :test at the end for one split
         spec: String,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: Format,
     },
     /// Prints the folder of a data set
     Path {
         /// Name of the set
         name: String,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: Format,
     },
 }
 
@@ -102,25 +99,23 @@ struct Place<'a> {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
-        Action::List { json } => list(json),
-        Action::Fetch { name, from, json } => fetch(&name, from, json),
-        Action::Check { spec, json } => check(&spec, json),
-        Action::Path { name, json } => {
+        Action::List { format } => list(format),
+        Action::Fetch { name, from, format } => fetch(&name, from, format),
+        Action::Check { spec, format } => check(&spec, format),
+        Action::Path { name, format } => {
             let path = onebit_data::path(&name)?;
-            print_place(Place { name: &name, path }, json)
+            format.print(&Place { name: &name, path }, Place::text)
         }
     }
 }
 
-fn list(json: bool) -> anyhow::Result<()> {
+fn list(format: Format) -> anyhow::Result<()> {
     let folder = onebit_data::data_dir()?;
     let listings = onebit_data::list(&folder);
-    if json {
-        return output::json(&List { folder, sets: listings.iter().map(Set::new).collect() });
-    }
-    let mut text = table(&listings);
-    text += &format!("\ndata folder: {}\n", folder.display());
-    output::text(&text)
+    let list = List { folder, sets: listings.iter().map(Set::new).collect() };
+    format.print(&list, |list| {
+        format!("{}\ndata folder: {}\n", table(&listings), list.folder.display())
+    })
 }
 
 fn table(listings: &[Listing]) -> String {
@@ -179,7 +174,7 @@ pub(super) fn state_name(state: &SetState) -> &'static str {
     }
 }
 
-fn fetch(name: &str, from: Option<String>, json: bool) -> anyhow::Result<()> {
+fn fetch(name: &str, from: Option<String>, format: Format) -> anyhow::Result<()> {
     let source = match from {
         None => Source::Official,
         Some(place) if place.is_empty() => {
@@ -198,7 +193,7 @@ fn fetch(name: &str, from: Option<String>, json: bool) -> anyhow::Result<()> {
         }
     })?;
     drop(shown);
-    print_place(Place { name, path }, json)
+    format.print(&Place { name, path }, Place::text)
 }
 
 #[derive(Serialize)]
@@ -234,7 +229,7 @@ struct Bad {
     error: String,
 }
 
-fn check(spec: &str, json: bool) -> anyhow::Result<()> {
+fn check(spec: &str, format: Format) -> anyhow::Result<()> {
     onebit::start_shared_pool()?;
     let shown: Mutex<Option<(Split, Progress)>> = Mutex::new(None);
     let checked = onebit_data::check(spec, None, &|split, done, total| {
@@ -259,13 +254,8 @@ fn check(spec: &str, json: bool) -> anyhow::Result<()> {
     let differing = differing_classes(&splits);
     let classes_differ = differing.is_some();
     let faults: Vec<String> = differing.into_iter().chain(unreadable).collect();
-    if json {
-        output::json(&Report { spec, images, bad, classes_differ, splits })?;
-    } else {
-        for split in &splits {
-            output::text(&split.text())?;
-        }
-    }
+    let report = Report { spec, images, bad, classes_differ, splits };
+    format.print(&report, |report| report.splits.iter().map(CheckedSplit::text).collect())?;
     if faults.is_empty() {
         return Ok(());
     }
@@ -336,6 +326,8 @@ impl CheckedSplit {
     }
 }
 
-fn print_place(place: Place<'_>, json: bool) -> anyhow::Result<()> {
-    if json { output::json(&place) } else { output::text(&format!("{}\n", place.path.display())) }
+impl Place<'_> {
+    fn text(&self) -> String {
+        format!("{}\n", self.path.display())
+    }
 }

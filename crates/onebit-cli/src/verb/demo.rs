@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use onebit_model::logits::argmax;
 use onebit_data::{InMemory, OpenOptions, Split, Subset};
-use onebit::{Session, softmax};
+use onebit::{Session, hardware_threads, softmax};
 use onebit_train::{Recipe, RunPaths, check_folder, metrics};
 use serde::Serialize;
 
 use super::bench;
-use crate::arguments;
+use crate::arguments::{self, Format};
 use crate::dataset;
 use crate::model_file;
 use crate::output::{self, Align, Table, thousands};
@@ -39,9 +39,8 @@ pub(crate) struct Args {
     /// Folder for everything that is made; goes on with an interrupted demo in it [default: runs/demo, or runs/demo-2 and so on if it exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -80,10 +79,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     onebit_pack::write_atomic(&packed_file, &content)?;
     output::note("packed and verified; timing one image on one thread");
 
-    let mut session = arguments::session(&packed_file, &model, Some(1), None)?;
+    let mut session = arguments::session(&packed_file, &model, 1, None)?;
     let times = bench::measure(&packed_file, &mut session, 1, None)?;
     let trainer = Side {
-        top1: training::eval(&run, DATA, None, None)?.top1,
+        top1: training::eval(&run, DATA, None, hardware_threads())?.top1,
         bytes: fs::metadata(&loaded.path)?.len(),
         ms: training::milliseconds(&loaded.weights)?,
     };
@@ -102,7 +101,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         seconds: started.elapsed().as_secs_f64(),
         files,
     };
-    if args.json { output::json(&done) } else { output::text(&done.text()) }
+    args.format.print(&done, Done::text)
 }
 
 /// `runs/demo`, or the first of `runs/demo-2`, `runs/demo-3`, ... that does not exist.
@@ -117,7 +116,7 @@ fn train(out: &Path, run: &Path) -> anyhow::Result<()> {
     let recipe = Recipe::from_toml(RECIPE, "recipes/demo.toml")?;
     let resume = RunPaths::new(run).recipe().exists();
     let mode = run_training::Mode { resume, change_epochs: false };
-    let summary = run_training::run(recipe, run, mode, None)?;
+    let summary = run_training::run(recipe, run, mode, hardware_threads())?;
     if summary.interrupted {
         let how = format!("go on with: onebit demo --out {}", out.display());
         return Err(run_training::interrupted(&summary, &how));

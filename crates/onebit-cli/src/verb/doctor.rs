@@ -6,9 +6,10 @@ use onebit_engine::Isa;
 use serde::Serialize;
 
 use super::data::state_name;
+use crate::arguments::Format;
 use crate::kernel_speed::{self, Speed};
 use crate::machine;
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{Align, Table, bytes, thousands};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,9 +28,8 @@ const NEARLY_AS_FAST: f64 = 0.8;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -70,7 +70,7 @@ struct Part {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let report = report()?;
-    if args.json { output::json(&report) } else { output::text(&report.text()) }
+    args.format.print(&report, Report::text)
 }
 
 fn report() -> anyhow::Result<Report> {

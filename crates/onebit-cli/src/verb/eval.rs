@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::Context;
 use onebit::{Error, Evaluation};
 
-use crate::arguments::{self, parse_threads};
+use crate::arguments::{self, Format, Threads};
 use crate::dataset;
 use crate::model_file::{self, Packed};
-use crate::output::{self, Align, Table, thousands};
+use crate::output::{Align, Table, thousands};
 use crate::progress::Progress;
 use crate::training;
 
@@ -40,29 +40,27 @@ pub(crate) struct Args {
     /// Use only N images, spread evenly over the set
     #[arg(long, value_name = "N", value_parser = dataset::parse_limit)]
     limit: Option<usize>,
-    /// Threads [default: all]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    threads: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    format: Format,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let measured = match args.network.is_dir() {
-        true => training::eval(&args.network, &args.data, args.limit, args.threads)?,
+        true => training::eval(&args.network, &args.data, args.limit, args.threads.count())?,
         false => eval_file(&args.network, &args)?,
     };
     let measured = Evaluation { seconds: started.elapsed().as_secs_f64(), ..measured };
-    if args.json { output::json(&measured) } else { output::text(&table(&measured)) }
+    args.format.print(&measured, table)
 }
 
 /// Accuracy of a packed file.
 fn eval_file(path: &Path, args: &Args) -> anyhow::Result<Evaluation> {
     let Packed { model, .. } = model_file::read(path)?;
     let data = dataset::open_labelled(model.graph(), &args.data, args.limit)?;
-    let mut session = arguments::session(path, &model, args.threads, None)?;
+    let mut session = arguments::session(path, &model, args.threads.count(), None)?;
     let mut progress = Progress::new("images", data.images.len() as u64);
     let measured = onebit::evaluate(&mut session, &data, &mut |accuracy| {
         progress.at(accuracy.images(), "");

@@ -6,8 +6,9 @@ use anyhow::Context;
 use onebit_pack::export::{OPSET, to_onnx};
 use serde::Serialize;
 
+use crate::arguments::Format;
 use crate::model_file::{self, Packed};
-use crate::output::{self, Align, Table, count, thousands};
+use crate::output::{Align, Table, count, thousands};
 use crate::size::InputSize;
 use crate::target::Target;
 
@@ -35,9 +36,8 @@ pub(crate) struct Args {
     /// Channels, height and width of the images [default: those of the model]
     #[arg(long, value_name = "CxHxW")]
     input: Option<InputSize>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -59,21 +59,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let replaced = target.write(&onnx.bytes)?;
     let (output, nodes) = (args.output, onnx.nodes);
     let done = Done { output, replaced, bytes: onnx.bytes.len() as u64, opset: OPSET, nodes };
-    if args.json {
-        return output::json(&done);
-    }
-    let mut table = Table::new([("", Align::Left), ("bytes", Align::Right), ("file", Align::Left)]);
-    for (name, size, path) in
-        [("packed", bytes, &args.file), ("ONNX", done.bytes, &done.output)]
-    {
-        table.row([name.to_owned(), thousands(size), path.display().to_string()]);
-    }
-    let (path, [c, h, w]) = (done.output.display(), onnx.input);
-    output::text(&format!(
-        "{}{} of opset {OPSET}, float32: input [N, {c}, {h}, {w}], logits [N, {classes}]\n\
-         run it: onnxruntime.InferenceSession(\"{path}\").run(None, {{\"input\": x}}) with the x of `onebit run`\n",
-        table.render(),
-        count(nodes as u64, "node"),
-        classes = model.classes().len(),
-    ))
+    args.format.print(&done, |done| {
+        let header = [("", Align::Left), ("bytes", Align::Right), ("file", Align::Left)];
+        let mut table = Table::new(header);
+        for (name, size, path) in [("packed", bytes, &args.file), ("ONNX", done.bytes, &done.output)] {
+            table.row([name.to_owned(), thousands(size), path.display().to_string()]);
+        }
+        let (path, [c, h, w]) = (done.output.display(), onnx.input);
+        format!(
+            "{}{} of opset {OPSET}, float32: input [N, {c}, {h}, {w}], logits [N, {classes}]\n\
+             run it: onnxruntime.InferenceSession(\"{path}\").run(None, {{\"input\": x}}) with the x of `onebit run`\n",
+            table.render(),
+            count(nodes as u64, "node"),
+            classes = model.classes().len(),
+        )
+    })
 }

@@ -13,6 +13,7 @@ use onebit_pack::PackError;
 use onebit_pack::import::{Checkpoint, Imported};
 use serde::Serialize;
 
+use crate::arguments::Format;
 use crate::failure::Failure;
 use crate::output::{self, Align, Table, bytes, count, thousands};
 use crate::set::{self, Set};
@@ -71,9 +72,8 @@ pub(crate) struct Args {
     /// Standard deviation of each channel; ImageNet's unless given
     #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = Normalization::imagenet().std)]
     std: Vec<f32>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// What importing made.
@@ -112,7 +112,7 @@ struct Ignored {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let json = args.json;
+    let format = args.format;
     let done = import(args)?;
     if done.ties > 0 {
         output::note(&format!(
@@ -124,7 +124,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             }
         ));
     }
-    if json { output::json(&done) } else { output::text(&done.table()) }
+    format.print(&done, Done::table)
 }
 
 fn import(args: Args) -> anyhow::Result<Done> {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use onebit_pack::Inspection;
 
+use crate::arguments::Format;
 use crate::model_file;
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{Align, Table, bytes, thousands};
 use crate::size::show;
 
 const EXAMPLES: &str = "\
@@ -23,19 +24,16 @@ const NAMES_SHOWN: usize = 20;
 pub(crate) struct Args {
     /// Packed model
     file: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let packed = model_file::read(&args.file)?;
     let inspection = Inspection::of(packed.model.verified(), packed.bytes as usize)?;
-    if args.json {
-        return output::json(&inspection);
-    }
     let name = args.file.display().to_string();
-    output::text(&(facts(&name, &inspection) + "\n" + &layers(&inspection)))
+    let text = |inside: &Inspection| facts(&name, inside) + "\n" + &layers(inside);
+    args.format.print(&inspection, text)
 }
 
 fn facts(name: &str, inside: &Inspection) -> String {

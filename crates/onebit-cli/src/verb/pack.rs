@@ -8,10 +8,11 @@ use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
 use onebit_pack::agreement::Report;
 use serde::Serialize;
 
+use crate::arguments::Format;
 use crate::failure::Failure;
 use crate::int8;
 use crate::model_file::{self, Packed, is_packed};
-use crate::output::{self, Align, Table, bytes, count, thousands};
+use crate::output::{Align, Table, bytes, count, thousands};
 use crate::target::Target;
 use crate::training;
 
@@ -56,9 +57,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE", requires = "int8", default_value_t = MAX_CHANGED_SHARE)]
     #[arg(value_parser = int8::parse_share)]
     int8_max_changed: f64,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// What packing made.
@@ -84,9 +84,9 @@ struct PackInput {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let json = args.json;
+    let format = args.format;
     let done = pack(args)?;
-    if json { output::json(&done) } else { output::text(&done.table()) }
+    format.print(&done, Done::table)
 }
 
 fn pack(args: Args) -> anyhow::Result<Done> {

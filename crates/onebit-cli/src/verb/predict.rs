@@ -6,7 +6,7 @@ use anyhow::Context;
 use onebit::{Guess, Session};
 use serde::Serialize;
 
-use crate::arguments::{self, parse_threads};
+use crate::arguments::{self, Format, Threads};
 use crate::failure::{self, Failure};
 use crate::model_file::{self, Packed, is_packed};
 use crate::output::{self, Align, Table, count, thousands};
@@ -28,6 +28,7 @@ and the exit code is 65.";
 /// Says what is in images
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("json", |json| json.help("Print one JSON array")))]
 pub(crate) struct Args {
     /// Packed model
     file: PathBuf,
@@ -37,12 +38,10 @@ pub(crate) struct Args {
     /// Classes to show for each image
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
-    /// Threads [default: all]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    threads: Option<usize>,
-    /// Print one JSON array
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// What a network says about an image, or why it says nothing.
@@ -63,11 +62,11 @@ struct Choice {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Packed { model, .. } = model_file::read(&args.file)?;
     let images = images(&args.images)?;
-    let mut session = arguments::session(&args.file, &model, args.threads, None)?;
+    let mut session = arguments::session(&args.file, &model, args.threads.count(), None)?;
     let top = args.top as usize;
     if images.len() == 1 && images == args.images {
         let predictions: anyhow::Result<Vec<_>> = predict(&mut session, &images, top)?.into_iter().collect();
-        return print(&predictions?, args.json);
+        return args.format.print(&predictions?, |all| table(all));
     }
     let mut progress = Progress::new("images", images.len() as u64);
     let mut predictions = Vec::new();
@@ -78,7 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         progress.at(predictions.len() as u64, "");
     }
     drop(progress);
-    print(&predictions, args.json)?;
+    args.format.print(&predictions, |all| table(all))?;
     let failed = |prediction: &&Prediction| matches!(prediction, Prediction::Failed { .. });
     match predictions.iter().filter(failed).count() {
         0 => Ok(()),
@@ -151,10 +150,6 @@ impl Choice {
         let Guess { index, label, probability } = guess;
         Choice { class: index, label: label.to_owned(), probability }
     }
-}
-
-fn print(predictions: &[Prediction], json: bool) -> anyhow::Result<()> {
-    if json { output::json(&predictions) } else { output::text(&table(predictions)) }
 }
 
 /// The predictions there are; nothing where there are none.

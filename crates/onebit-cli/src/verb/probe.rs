@@ -21,7 +21,7 @@ use crate::plain;
 use crate::probed::{Means, Probed, csv, means_table};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::arguments::parse_threads;
+use crate::arguments::{Format, Threads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +50,7 @@ const FIT_PIXELS: usize = 10;
 /// Measures how linear binary convolutions and blocks are, and their quantization error
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("threads", |threads| threads.help("Threads [default: all]; the result does not depend on it")))]
 pub(crate) struct Args {
     /// Run folder, checkpoint folder or weights.safetensors
     #[arg(value_name = "RUN|CHECKPOINT")]
@@ -66,12 +67,10 @@ pub(crate) struct Args {
     /// Folder for probe.csv, probe.svg and probe.png [default: RUN/probe, without a run: probe]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Threads [default: all]; the result does not depend on it
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    threads: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -107,7 +106,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     check_folder(&out)?;
     let mut done = measure(&args, &files)?;
     done.files = write(&done, &out)?;
-    if args.json { output::json(&done) } else { output::text(&done.text()) }
+    args.format.print(&done, Done::text)
 }
 
 /// The checkpoints to measure, oldest first.
@@ -140,7 +139,7 @@ fn checkpoints_to_probe(args: &Args) -> anyhow::Result<Vec<CheckpointFile>> {
 }
 
 fn measure(args: &Args, files: &[CheckpointFile]) -> anyhow::Result<Done> {
-    let pool = onebit::thread_pool(args.threads.unwrap_or_else(onebit::hardware_threads))?;
+    let pool = onebit::thread_pool(args.threads.count())?;
     let (mut arch, mut images, mut checkpoints) = (String::new(), 0, Vec::new());
     let mut damaged = Vec::new();
     for CheckpointFile { path, of_run } in files {

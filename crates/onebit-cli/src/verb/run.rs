@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use onebit::{Isa, Session, hardware_threads};
+use onebit::{Isa, Session};
 use serde::Serialize;
 
-use crate::arguments::{self, parse_isa, parse_threads};
+use crate::arguments::{self, Format, Threads, parse_isa};
 use crate::failure::Failure;
 use crate::finite;
 use crate::memory;
 use crate::model_file::{self, Packed};
-use crate::output::{self, count};
+use crate::output::count;
 use crate::progress::Progress;
 use crate::target::Target;
 
@@ -36,12 +36,10 @@ pub(crate) struct Args {
     /// Kernels to use [default: the fastest that this CPU has]
     #[arg(long, value_name = "NAME", value_parser = parse_isa)]
     isa: Option<Isa>,
-    /// Threads [default: all]
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    threads: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -66,7 +64,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return Err(wrong_shape(&args, &shape, channels));
     }
     let mut session = model.session().input_size([height, width]);
-    session = session.threads(args.threads.unwrap_or_else(hardware_threads));
+    session = session.threads(args.threads.count());
     if let Some(isa) = args.isa {
         session = session.isa(isa);
     }
@@ -77,14 +75,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let write = |path: &Path| Ok(onebit_data::write_npy_f32(path, &[n, classes], &logits)?);
     let replaced = target.write_by(write)?;
     let done = Done { n, classes, isa, output: args.output, replaced };
-    if args.json {
-        return output::json(&done);
-    }
-    output::text(&format!(
-        "{} -> {}: logits [{n}, {classes}] ({isa} kernels)\n",
-        count(n as u64, "image"),
-        done.output.display()
-    ))
+    args.format.print(&done, |done| {
+        format!(
+            "{} -> {}: logits [{n}, {classes}] ({isa} kernels)\n",
+            count(n as u64, "image"),
+            done.output.display()
+        )
+    })
 }
 
 fn wrong_shape(args: &Args, shape: &[usize], channels: usize) -> anyhow::Error {

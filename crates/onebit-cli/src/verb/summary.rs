@@ -8,10 +8,11 @@ use onebit_model::Graph;
 use serde::Serialize;
 
 use crate::architectures;
+use crate::arguments::Format;
 use crate::failure::Failure;
 use crate::layers::real_layers_table;
 use crate::model_file;
-use crate::output::{self, Align, Table, bytes, thousands};
+use crate::output::{Align, Table, bytes, thousands};
 use crate::set::{self, Set};
 use crate::size::{InputSize, show};
 
@@ -42,9 +43,8 @@ pub(crate) struct Args {
     /// A network option, as in the network section of a recipe; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "network")]
     set: Vec<Set>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -78,16 +78,14 @@ struct SummarizedLayer {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let Some(network) = &args.network else { return architectures::list(args.json) };
+    let Some(network) = &args.network else { return architectures::list(args.format) };
     let graph = graph(network, &args)?;
     let input = args.input.map_or(graph.input_shape(), |size| size.0);
     let cost = Cost::of(&graph, input).map_err(|e| Failure::usage(e.to_string()))?;
     let summary = Summary::new(&graph, input, &cost);
-    if args.json {
-        output::json(&summary)
-    } else {
-        output::text(&(summary.table() + &summary.totals() + "\n" + &real_layers_table(&cost)))
-    }
+    args.format.print(&summary, |summary| {
+        summary.table() + &summary.totals() + "\n" + &real_layers_table(&cost)
+    })
 }
 
 fn graph(network: &str, args: &Args) -> anyhow::Result<Graph> {

@@ -12,7 +12,7 @@ use crate::failure::{self, Failure};
 use crate::output::{self, bytes, count, thousands};
 use crate::recipe_keys;
 use crate::run_training::{self, best_text, duration};
-use crate::arguments::parse_threads;
+use crate::arguments::{Format, Threads};
 use crate::set::Set;
 use crate::size::show;
 
@@ -40,6 +40,7 @@ only by better ones. All overrides are applied before the recipe is checked.";
 /// Trains a network from a recipe
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("threads", |threads| threads.help("Threads [default: all]; the result does not depend on it")))]
 pub(crate) struct Args {
     /// Recipe: data, network and training in TOML; with --resume that of the run if left out
     #[arg(value_name = "RECIPE.toml", required_unless_present_any = ["resume", "keys"])]
@@ -65,9 +66,8 @@ pub(crate) struct Args {
     /// Another value of the recipe, such as train.lr=1e-3; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Set>,
-    /// Threads [default: all]; the result does not depend on it
-    #[arg(long, value_name = "N", value_parser = parse_threads)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: Threads,
     /// Check the recipe, with its overrides, and train nothing
     #[arg(long, conflicts_with_all = ["resume", "keys"])]
     check: bool,
@@ -80,9 +80,8 @@ pub(crate) struct Args {
     /// With --keys: print the page docs/recipes.md
     #[arg(long, requires = "keys", conflicts_with_all = ["json", "json_schema"])]
     markdown: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -139,7 +138,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let method = recipe.network.method.map_or_else(String::new, |method| format!(" {method:?}"));
     let title = format!("{}{method}", recipe.network.arch).to_lowercase();
     let mode = run_training::Mode { resume: args.resume, change_epochs };
-    let summary = run_training::run(recipe, &out, mode, args.threads)?;
+    let summary = run_training::run(recipe, &out, mode, args.threads.count())?;
     let curves = run_training::draw_curves(&out, &title)?;
     if summary.interrupted {
         let how = format!("go on with: onebit train --resume --out {}", out.display());
@@ -153,7 +152,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         curves,
         seconds: summary.seconds,
     };
-    if args.json { output::json(&done) } else { output::text(&done.text()) }
+    args.format.print(&done, Done::text)
 }
 
 fn keys(args: &Args) -> anyhow::Result<()> {
@@ -161,11 +160,8 @@ fn keys(args: &Args) -> anyhow::Result<()> {
         return output::text(&(serde_json::to_string_pretty(&recipe::schema())? + "\n"));
     }
     let sections = recipe::sections();
-    match (args.json, args.markdown) {
-        (true, _) => output::json(&Keys { sections }),
-        (false, true) => output::text(&recipe_keys::markdown(&sections)),
-        (false, false) => output::text(&recipe_keys::text(&sections)),
-    }
+    let text = if args.markdown { recipe_keys::markdown } else { recipe_keys::text };
+    args.format.print(&Keys { sections }, |keys| text(&keys.sections))
 }
 
 fn check(args: &Args, path: PathBuf, recipe: &Recipe) -> anyhow::Result<()> {
@@ -178,7 +174,7 @@ fn check(args: &Args, path: PathBuf, recipe: &Recipe) -> anyhow::Result<()> {
     for missing in &valid.missing {
         output::note(&format!("not checked: {missing}"));
     }
-    if args.json { output::json(&valid) } else { output::text(&valid.text()) }
+    args.format.print(&valid, Valid::text)
 }
 
 fn check_device(device: &str) -> anyhow::Result<()> {

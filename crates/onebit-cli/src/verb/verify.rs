@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use onebit_model::file;
 use serde::Serialize;
 
+use crate::arguments::Format;
 use crate::model_file;
-use crate::output::{self, bytes, count};
+use crate::output::{bytes, count};
 use crate::size::show;
 
 const EXAMPLES: &str = "\
@@ -22,9 +23,8 @@ graph. Nothing is run. Exit code 65 if anything is wrong.";
 pub(crate) struct Args {
     /// Packed model
     file: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -54,15 +54,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         tensors: packed.model.verified().tensors.len(),
         file_bytes: packed.bytes,
     };
-    if args.json {
-        return output::json(&verified);
+    args.format.print(&verified, Verified::text)
+}
+
+impl Verified {
+    fn text(&self) -> String {
+        let Verified { path, version, arch, input, .. } = self;
+        let [classes, nodes, tensors] =
+            [(self.classes, "class"), (self.nodes, "node"), (self.tensors, "tensor")]
+                .map(|(n, of)| count(n as u64, of));
+        let size = bytes(self.file_bytes);
+        format!(
+            "{path}: ok\n{arch} for images of {input} and {classes}, {nodes}, {tensors}, \
+             {size}, format version {version}\n"
+        )
     }
-    let Verified { path, version, arch, input, classes, nodes, tensors, .. } = verified;
-    let [classes, nodes, tensors] =
-        [(classes, "class"), (nodes, "node"), (tensors, "tensor")].map(|(n, of)| count(n as u64, of));
-    let size = bytes(packed.bytes);
-    output::text(&format!(
-        "{path}: ok\n{arch} for images of {input} and {classes}, {nodes}, {tensors}, \
-         {size}, format version {version}\n"
-    ))
 }

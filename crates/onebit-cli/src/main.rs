@@ -7,7 +7,7 @@ mod arguments;
 mod dataset;
 mod failure;
 mod finite;
-mod int8;
+mod int8_option;
 mod kernel_speed;
 mod layers;
 mod machine;

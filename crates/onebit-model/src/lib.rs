@@ -13,12 +13,12 @@ pub mod file;
 mod graph;
 mod hex;
 pub mod infer;
-pub mod int8;
 mod json;
 pub mod limits;
 pub mod logits;
 mod model;
 pub mod op;
+pub mod quantization;
 pub mod quote;
 mod verify;
 

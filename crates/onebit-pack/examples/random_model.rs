@@ -14,7 +14,7 @@ use onebit_data::read_npy_f32;
 use onebit_engine::{Engine, Options};
 use onebit_model::arch::{self, Config, Task};
 use onebit_model::{Data, Model, Normalization, Verified, file, infer};
-use onebit_pack::int8::{self, Layers, Ranges};
+use onebit_pack::int8_layers::{self, Layers, Ranges};
 use onebit_pack::{lower, write_atomic};
 use onebit_testing::{Random, balance_signs, balanced_weights};
 
@@ -45,7 +45,7 @@ fn main() {
 
 /// The network with 8-bit layers, for classifiers that read a vector.
 fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
-    let front = int8::features(model).unwrap().unwrap();
+    let front = int8_layers::features(model).unwrap().unwrap();
     let mut ranges = Ranges::new(front.graph.classes.len());
     let engine = Engine::new(&front, Options::default()).unwrap();
     let (mut scratch, mut values) = (engine.scratch().unwrap(), vec![0.0; engine.classes()]);
@@ -53,7 +53,7 @@ fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
         engine.run(image, &mut values, &mut scratch).unwrap();
         ranges.add(&values);
     }
-    int8::quantize(model, Layers::All, Some(&ranges)).unwrap().model
+    int8_layers::quantize(model, Layers::All, Some(&ranges)).unwrap().model
 }
 
 /// Classes named by their numbers, and the normalization that is customary for ImageNet.

@@ -7,7 +7,7 @@ pub mod export;
 pub mod fold;
 pub mod import;
 mod inspect;
-pub mod int8;
+pub mod int8_layers;
 mod io;
 mod lower;
 mod pack;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use onebit_model::file::Weights;
 use onebit_model::op::Role;
 use onebit_model::{
-    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer, int8,
-    row_scale,
+    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer,
+    quantization, row_scale,
 };
 
 use crate::{PackError, fold, pack_weights};
@@ -75,7 +75,7 @@ impl Lowering<'_> {
             let values = self.weights.floats(node, param.suffix);
             let data = match param.role {
                 Role::Int8 => {
-                    let rows = int8::quantize(values, param.shape[1]);
+                    let rows = quantization::quantize(values, param.shape[1]);
                     let shape = vec![rows.scale.len()];
                     let scale = Tensor { shape, data: Data::F32(rows.scale) };
                     self.tensors.insert(row_scale(&name), scale);

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "pack")]
+pub mod calibration;
 mod classification;
 #[cfg(feature = "decode")]
 mod classify;
@@ -9,8 +11,6 @@ mod data;
 mod error;
 #[cfg(feature = "data")]
 mod evaluate;
-#[cfg(feature = "pack")]
-pub mod int8;
 #[cfg(feature = "data")]
 mod labels;
 mod memory;

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use onebit::Model;
-use onebit_pack::int8::{Layers, MAX_CHANGED_SHARE};
+use onebit_pack::int8_layers::{Layers, MAX_CHANGED_SHARE};
 use onebit_pack::agreement::Report;
 use serde::Serialize;
 
 use crate::arguments::Format;
 use crate::failure::Failure;
-use crate::int8;
+use crate::int8_option;
 use crate::model_file::{self, Packed, is_packed};
 use crate::output::{Align, Table, bytes, count, thousands};
 use crate::target::Target;
@@ -51,11 +51,11 @@ pub(crate) struct Args {
     int8: Option<String>,
     /// Which of them: all, first (convolutions of the image) or last (the classifier)
     #[arg(long, value_name = "LAYERS", requires = "int8", default_value = "all")]
-    #[arg(value_parser = int8::parse_layers)]
+    #[arg(value_parser = int8_option::parse_layers)]
     int8_layers: Layers,
     /// Share of the predictions that 8-bit layers may change
     #[arg(long, value_name = "SHARE", requires = "int8", default_value_t = MAX_CHANGED_SHARE)]
-    #[arg(value_parser = int8::parse_share)]
+    #[arg(value_parser = int8_option::parse_share)]
     int8_max_changed: f64,
     #[command(flatten)]
     format: Format,
@@ -71,7 +71,7 @@ pub(crate) struct Done {
     pub(crate) weights_bytes: u64,
     pub(crate) file_bytes: u64,
     pub(crate) agreement: Option<Report>,
-    pub(crate) int8: Option<int8::Saved>,
+    pub(crate) int8: Option<int8_option::Saved>,
 }
 
 /// A network to pack, as it was read.
@@ -108,10 +108,10 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     if let Some(spec) = &args.int8 {
         let (layers, max_changed) = (args.int8_layers, args.int8_max_changed);
         let (model, report) =
-            int8::quantize(&input.path, &input.model, spec, layers, max_changed)?;
+            int8_option::quantize(&input.path, &input.model, spec, layers, max_changed)?;
         let float = std::mem::replace(&mut content, model.to_bytes()?);
         let bytes_saved = float.len() as i64 - content.len() as i64;
-        int8 = Some(int8::Saved { report, bytes_saved });
+        int8 = Some(int8_option::Saved { report, bytes_saved });
     }
     let replaced = target.write(&content)?;
     Ok(Done {

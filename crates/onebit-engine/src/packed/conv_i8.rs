@@ -1,6 +1,6 @@
 //! 8-bit convolutions: weights in the kernels' order, and how inputs are rounded.
 
-use onebit_model::{Geometry, int8};
+use onebit_model::{Geometry, quantization};
 
 use super::Window;
 use crate::EngineError;
@@ -96,7 +96,7 @@ impl ConvI8 {
             conv.offset[i] = tensors.input_offset[i % inputs % channels];
         }
         for (zero, &offset) in conv.zeros.iter_mut().zip(conv.offset.iter()) {
-            *zero = int8::zero_point(offset);
+            *zero = quantization::zero_point(offset);
         }
         conv.weights = memory.take(product(&[conv.first.len(), conv.groups(), layout.together]))?;
         let products = kernel * kernel * inputs;
@@ -107,7 +107,7 @@ impl ConvI8 {
             let (scale, bias) = (tensors.weight_scale[o], tensors.bias.get(o));
             let bias = bias.copied().unwrap_or(0.0);
             conv.scale[o] = scale;
-            conv.shift[o] = int8::shift(filter, scale, &conv.offset[..inputs], bias);
+            conv.shift[o] = quantization::shift(filter, scale, &conv.offset[..inputs], bias);
         }
         Ok(conv)
     }

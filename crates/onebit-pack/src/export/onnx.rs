@@ -6,7 +6,7 @@ use std::iter;
 use onebit_model::op::{HYPER_STD_EPS, INPUT_OFFSET, INPUT_SCALE};
 use onebit_model::{
     Geometry, HyperRange, Model, ModelError, Node, NodeId, Op, PadValue, Shape, Shift, Slope,
-    Statistics, Threshold, Verified, bits, infer, int8,
+    Statistics, Threshold, Verified, bits, infer, quantization,
 };
 use prost::Message;
 
@@ -335,7 +335,7 @@ impl<'a> Exporter<'a> {
         let dims = [cx.shape.channels, 1, 1];
         let scale = self.model.floats(cx.node, INPUT_SCALE);
         let offset = self.model.floats(cx.node, INPUT_OFFSET);
-        let zeros = offset.iter().map(|&offset| f32::from(int8::zero_point(offset)));
+        let zeros = offset.iter().map(|&offset| f32::from(quantization::zero_point(offset)));
         let inverse = self.onnx.floats(cx.part("inverse"), &dims, scale.iter().map(|s| 1.0 / s));
         let offset = self.onnx.floats(cx.part(INPUT_OFFSET), &dims, offset.iter().copied());
         let zeros = self.onnx.floats(cx.part("zeros"), &dims, zeros);
@@ -354,7 +354,8 @@ impl<'a> Exporter<'a> {
         let offset = self.model.floats(cx.node, INPUT_OFFSET);
         let bias = self.model.floats(cx.node, "bias").iter().copied().chain(iter::repeat(0.0));
         let filters = integers.chunks(integers.len() / scale.len()).zip(scale).zip(bias);
-        let shift = filters.map(|((filter, &s), bias)| int8::shift(filter, s, offset, bias));
+        let shift =
+            filters.map(|((filter, &s), bias)| quantization::shift(filter, s, offset, bias));
         let dims = [scale.len(), 1, 1];
         let shift = self.onnx.floats(cx.part("shift"), &dims, shift);
         let scale = self.onnx.floats(cx.part("scale"), &dims, scale.iter().copied());

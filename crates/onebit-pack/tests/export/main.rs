@@ -14,7 +14,7 @@ use onebit_model::{
 };
 use onebit_pack::agreement::Report;
 use onebit_pack::export::to_onnx;
-use onebit_pack::int8::{self, Layers, Quantized, Ranges};
+use onebit_pack::int8_layers::{self, Layers, Quantized, Ranges};
 use onebit_pack::{Agreement, Disagreement, Observed, lower};
 use onebit_testing::{Random, balance_signs, balanced_weights, random_seed};
 use rten::{ModelOptions, Value};
@@ -87,12 +87,12 @@ fn eight_bit_layers_compute_the_same_elsewhere() {
     for stem in [Stem::Full, Stem::Small] {
         let config = Config { stem: Some(stem), ..Config::new("resnet20", Method::Reactnet) };
         let model = balanced(&config, &mut random);
-        let front = int8::features(&model).unwrap().unwrap();
+        let front = int8_layers::features(&model).unwrap().unwrap();
         let engine = Engine::new(&front, Options::default()).unwrap();
         let mut ranges = Ranges::new(engine.classes());
         ranges.add(&run(&engine, &image(INPUT, &mut random)).logits);
         let Quantized { model, nodes } =
-            int8::quantize(&model, Layers::All, Some(&ranges)).unwrap();
+            int8_layers::quantize(&model, Layers::All, Some(&ranges)).unwrap();
         assert_eq!(nodes.len(), 2, "{nodes:?}");
         compare_rounded(&model, &mut random);
     }

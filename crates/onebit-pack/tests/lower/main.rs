@@ -6,10 +6,10 @@ mod engine;
 mod networks;
 
 use onebit_model::file::Weights;
-use onebit_model::int8::Rows;
+use onebit_model::quantization::Rows;
 use onebit_model::{
     Data, Geometry, Graph, Model, ModelError, Node, NodeId, Normalization, Op, PadValue, Precision,
-    Tensor, Threshold, Verified, WeightScale, int8,
+    Tensor, Threshold, Verified, WeightScale, quantization,
 };
 use onebit_pack::{Inspection, PackError, lower};
 use onebit_testing::{Random, Signs, forward, packed_params, random_seed};
@@ -75,7 +75,7 @@ fn acting_weights(weights: &Verified<Weights>, node: &Node, suffix: &str) -> Vec
     | (Op::HyperHead { precision: Precision::I8, .. }, "weight") = (&node.op, suffix)
     {
         let shape = &weights.tensors[&node.param_name(suffix)].shape;
-        let Rows { integers, scale } = int8::quantize(values, shape[1]);
+        let Rows { integers, scale } = quantization::quantize(values, shape[1]);
         let columns = shape[1];
         let weight = |(i, &q): (usize, &i8)| f64::from(q) * f64::from(scale[i / columns]);
         return integers.iter().enumerate().map(weight).collect();

@@ -2,7 +2,7 @@
 //! a scaled tanh.
 
 use onebit_model::op::HYPER_STD_EPS;
-use onebit_model::{HyperRange, Precision, Shape, Statistics, int8};
+use onebit_model::{HyperRange, Precision, Shape, Statistics, quantization};
 
 use super::{Backward, Forward, Layer, Pass};
 use crate::params::Params;
@@ -27,8 +27,8 @@ impl Stored {
 
     fn prepare(&mut self, params: &Params) {
         if self.precision == Precision::I8 {
-            let rows = int8::quantize(params.value(self.param), self.inputs);
-            self.rounded = int8::expand(&rows.integers, &rows.scale);
+            let rows = quantization::quantize(params.value(self.param), self.inputs);
+            self.rounded = quantization::expand(&rows.integers, &rows.scale);
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use onebit_model::op::Role;
 use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Precision, Shape, Shift, Slope, Statistics, Threshold,
-    WeightScale, int8,
+    WeightScale, quantization,
 };
 use safetensors::SafeTensors;
 
@@ -318,8 +318,8 @@ fn eight_bit_hyper_functions_act_and_send_gradients_as_the_rounded_weights_do() 
         let mut rounded = params.clone();
         for (index, columns) in [(0, statistics.count() * x.channels), (2, hidden.channels)] {
             let weight = &mut rounded.entries[index].value;
-            let rows = int8::quantize(weight, columns);
-            *weight = int8::expand(&rows.integers, &rows.scale);
+            let rows = quantization::quantize(weight, columns);
+            *weight = quantization::expand(&rows.integers, &rows.scale);
         }
         assert_ne!(params, rounded, "{}", f.name);
         let inputs = simple(&f, images);

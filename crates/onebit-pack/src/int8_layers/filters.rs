@@ -1,6 +1,6 @@
 //! Filters of the image rounded to 8 bits so that their sums hardly change.
 
-use onebit_model::int8::Rows;
+use onebit_model::quantization::Rows;
 
 /// Largest integer.
 const MAX_INTEGER: f64 = 127.0;

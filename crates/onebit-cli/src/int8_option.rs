@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context;
-use onebit::int8::{Phase, Report, Request, with_8_bit_layers};
+use onebit::calibration::{Phase, Report, Request, with_8_bit_layers};
 use onebit::{Error, Model, hardware_threads};
 use onebit_pack::PackError;
-use onebit_pack::int8::{Changes, Layers};
+use onebit_pack::int8_layers::{Changes, Layers};
 use serde::Serialize;
 
 use crate::dataset;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onebit_pack::PackError;
-use onebit_pack::int8::{Changes, Comparison, Layers, Ranges, features, quantize};
+use onebit_pack::int8_layers::{Changes, Comparison, Layers, Ranges, features, quantize};
 use serde::Serialize;
 
 use crate::data::{check_logits, loader};

@@ -13,8 +13,8 @@ mod ranges;
 
 use onebit_model::op::{INPUT_OFFSET, INPUT_SCALE};
 use onebit_model::{
-    Data, Model, Node, NodeId, Normalization, Op, Shape, Tensor, Verified, infer, int8, limits,
-    row_scale,
+    Data, Model, Node, NodeId, Normalization, Op, Shape, Tensor, Verified, infer, limits,
+    quantization, row_scale,
 };
 
 use crate::PackError;
@@ -174,7 +174,7 @@ fn replace(model: &mut Model, node: &Node, x: Shape, steps: &Steps) -> Result<bo
     let rows = if matches!(node.op, Op::Conv { .. }) {
         filters::round(&folded, products, x.channels)
     } else {
-        int8::quantize(&folded, products)
+        quantization::quantize(&folded, products)
     };
     let integers = Tensor { shape: shape.clone(), data: Data::I8(rows.integers) };
     let vector = |values: Vec<f32>| Tensor { shape: vec![values.len()], data: Data::F32(values) };

@@ -28,4 +28,4 @@ pub use onebit_model::file::{FileError, read_model};
 pub use onebit_model::{Model, Verified};
 pub use plan::StepInfo;
 #[cfg(feature = "std")]
-pub use thread_pool::ThreadPool;
+pub use thread_pool::{ThreadPool, check_thread, start_thread};

@@ -152,14 +152,24 @@ impl ThreadPool {
     }
 }
 
-/// Starts a thread, and waits until it has begun, so that the next one finds the memory that this one has left.
-fn start_thread(serve: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
-    // A thread that has begun and finds no memory ends the program.
+/// Refuses to start a thread for which there is no memory: one that has begun and finds none ends the program.
+///
+/// # Errors
+/// Less memory than a thread takes ([`io::ErrorKind::OutOfMemory`]).
+pub fn check_thread() -> io::Result<()> {
     let mut room = Vec::<u8>::new();
     let reserved = room.try_reserve_exact(THREAD_BYTES);
+    // Otherwise the compiler may leave the reservation out.
     hint::black_box(&mut room);
-    reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
-    drop(room);
+    reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+/// Starts a thread, and waits until it has begun, so that the next one finds the memory that this one has left.
+///
+/// # Errors
+/// As [`check_thread`], or the system gives no thread.
+pub fn start_thread(serve: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    check_thread()?;
     let (begun, has_begun) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().spawn(move || {
         // The allocator gives a thread its memory when it asks for some.

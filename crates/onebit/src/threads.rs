@@ -1,17 +1,12 @@
 //! Threads that are started only where there is memory for them.
 
-use std::hint::black_box;
-use std::io;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::Error;
-
-/// What starting a thread takes: the stack, and room for what the system and the allocator put beside it. So much the
-/// allocator of the C library has in no reserve of its own, but asks the system for.
-const THREAD_BYTES: usize = 65 << 20;
 
 /// Hardware threads that this process may use.
 #[must_use]
@@ -53,31 +48,21 @@ pub fn start_shared_pool() -> Result<(), Error> {
 /// # Errors
 /// Less memory than a thread takes.
 pub fn check_thread() -> Result<(), Error> {
-    let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(THREAD_BYTES);
-    // Otherwise the compiler may leave the reservation out.
-    black_box(&mut room);
-    reserved.map_err(|_| Error::Threads {
+    onebit_engine::check_thread().map_err(|_| Error::Threads {
         threads: 1,
         reason: "there is not enough memory for another thread".to_owned(),
     })
 }
 
-/// Starts a thread of a pool, and waits until it has begun, so that the next one finds the memory that this one has left.
+/// Starts a thread of a pool; `refused` is set where there is no memory for it.
 fn start_thread(thread: ThreadBuilder, refused: &mut bool) -> io::Result<()> {
-    if check_thread().is_err() {
-        *refused = true;
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    let (begun, has_begun) = mpsc::sync_channel(1);
-    thread::Builder::new().spawn(move || {
-        // The allocator gives a thread its memory when it asks for some.
-        drop(black_box(Box::new(0u8)));
-        if begun.send(()).is_ok() {
-            thread.run();
+    match onebit_engine::start_thread(Box::new(|| thread.run())) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            *refused |= error.kind() == ErrorKind::OutOfMemory;
+            Err(error)
         }
-    })?;
-    has_begun.recv().map_err(io::Error::other)
+    }
 }
 
 fn not_started(threads: usize, refused: bool, error: &ThreadPoolBuildError) -> Error {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use onebit::Model;
-use onebit_files::Loaded;
+use onebit_files::{Loaded, RunPaths};
 
 use crate::failure::Failure;
 use crate::output;
@@ -48,7 +48,7 @@ pub(crate) fn load_weights(path: &Path) -> anyhow::Result<Loaded> {
             skipped.reason
         ));
     }
-    let best = path.join("best");
+    let best = RunPaths::new(path).best();
     if loaded.skipped.iter().any(|skipped| skipped.folder == best) {
         output::note(&format!(
             "{} is used in its place; `onebit train --resume --out {}` restores the best of the run",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use onebit_train::Event;
-use onebit_train::checkpoint::Skipped;
+use onebit_train::checkpoint::SetAside;
 
 use crate::output::{count, thousands};
 
@@ -13,10 +13,10 @@ pub(crate) fn lines(out: &Path, epochs: usize, event: &Event) -> Vec<String> {
         Event::Resumed { path, epoch, step, skipped } => {
             let mut lines: Vec<String> = skipped
                 .iter()
-                .map(|Skipped { reason, kept_as, .. }| {
+                .map(|SetAside { reason, kept_as }| {
                     format!(
                         "warning: a damaged checkpoint is passed over: {reason}{}",
-                        aside(kept_as.as_deref())
+                        aside(Some(kept_as))
                     )
                 })
                 .collect();

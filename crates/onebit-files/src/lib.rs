@@ -9,6 +9,7 @@ mod kind;
 mod manifest;
 mod model;
 mod read;
+mod run_paths;
 mod weights;
 
 pub use atomic::{AtomicFile, rename, write_atomic};
@@ -23,10 +24,13 @@ pub use read::{
     Opened, Refused, open_regular, open_to_read, parse_limited, read_if, read_limited,
     read_regular, read_text,
 };
+pub use run_paths::RunPaths;
 pub use weights::{Loaded, MAX_WEIGHTS_FILE_BYTES, Skipped, load_weights, read_weights_file};
 
 /// A checkpoint's parameters and running statistics.
 pub const WEIGHTS: &str = "weights.safetensors";
+/// Where the run of a checkpoint stands.
+pub const STATE: &str = "state.json";
 /// Length and SHA-256 of the other files of a checkpoint.
 pub const MANIFEST: &str = "manifest.json";
 

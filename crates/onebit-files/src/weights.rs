@@ -7,10 +7,11 @@ use onebit_model::Verified;
 use onebit_model::file::{self, Weights};
 use serde_json::Value;
 
-use crate::{Error, MANIFEST, WEIGHTS, checkpoints, parse_limited, read_folder, read_regular};
+use crate::{
+    Error, MANIFEST, RunPaths, STATE, WEIGHTS, checkpoints, parse_limited, read_folder,
+    read_regular,
+};
 
-const BEST: &str = "best";
-const STATE: &str = "state.json";
 const MAX_STATE_BYTES: u64 = 1 << 20;
 
 /// Largest `weights.safetensors` that is read, in bytes.
@@ -52,10 +53,11 @@ pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
         return Ok(Loaded { weights, path: path.join(WEIGHTS), skipped: Vec::new() });
     }
     let mut skipped = Vec::new();
-    for folder in candidates(path)? {
+    let run = RunPaths::new(path);
+    for folder in candidates(&run)? {
         match load_checkpoint(&folder) {
             Ok(weights) => {
-                skipped.extend(missing_best(path, &folder));
+                skipped.extend(missing_best(&run, &folder));
                 return Ok(Loaded { weights, path: folder.join(WEIGHTS), skipped });
             }
             Err(error) => skipped.push(Skipped { folder, reason: error.to_string() }),
@@ -70,15 +72,15 @@ pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
 }
 
 /// `best/`, then `checkpoints/*` from the newest to the oldest.
-fn candidates(run: &Path) -> Result<Vec<PathBuf>, Error> {
-    let best = Some(run.join(BEST)).filter(|best| best.exists());
-    let checkpoints = checkpoints(&run.join("checkpoints"))?.into_iter().map(|(_, path)| path);
+fn candidates(run: &RunPaths) -> Result<Vec<PathBuf>, Error> {
+    let best = Some(run.best()).filter(|best| best.exists());
+    let checkpoints = checkpoints(&run.checkpoints())?.into_iter().map(|(_, path)| path);
     Ok(best.into_iter().chain(checkpoints).collect())
 }
 
 /// The best weights of `run`, if they are missing although its checkpoint in `folder` tells of them.
-fn missing_best(run: &Path, folder: &Path) -> Option<Skipped> {
-    let best = run.join(BEST);
+fn missing_best(run: &RunPaths, folder: &Path) -> Option<Skipped> {
+    let best = run.best();
     if best.exists() {
         return None;
     }

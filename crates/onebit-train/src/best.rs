@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use onebit_files::RunPaths;
 use onebit_model::Graph;
 
 use crate::checkpoint::{self, Best, State, TrainingStage};
 use crate::metrics::{self, Row};
 use crate::resume::network;
-use crate::run::RunPaths;
 use crate::{Recipe, TrainError};
 
 /// What the best weights of a run are.

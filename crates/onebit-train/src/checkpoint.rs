@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use onebit_files::recover;
-pub use onebit_files::{MANIFEST, WEIGHTS};
+pub use onebit_files::{MANIFEST, STATE, Skipped, WEIGHTS};
 use onebit_files::{Position, checkpoints, read_folder, remove_folder, set_aside, write_folder};
 use onebit_model::Verified;
 use onebit_model::file::{Weights, read_weights, write_weights};
@@ -27,8 +27,6 @@ use onebit_model::quote::{plain, shown_within};
 pub const CURRENT: &str = "current.safetensors";
 /// The optimizer's state.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
-/// Where the run stands.
-pub const STATE: &str = "state.json";
 
 /// Largest file of a checkpoint that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 30;
@@ -151,15 +149,13 @@ pub struct Latest {
     pub skipped: Vec<Skipped>,
 }
 
-/// A damaged checkpoint.
+/// A damaged checkpoint that has been given another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// Its folder.
-    pub path: PathBuf,
-    /// What is wrong with it, in one sentence that names the file.
+pub struct SetAside {
+    /// What is wrong with it, in one sentence that names the file as it was.
     pub reason: String,
-    /// Where it is now if it had to make way.
-    pub kept_as: Option<PathBuf>,
+    /// Where it is.
+    pub kept_as: PathBuf,
 }
 
 /// Writes a checkpoint into `folder` and removes those that are no longer needed: all but the newest `kept`, and
@@ -245,16 +241,16 @@ pub fn latest(folder: &Path) -> Result<Latest, TrainError> {
                     "{}: stands at {position}, expected {name}, the name of its folder",
                     state.display()
                 );
-                skipped.push(Skipped { path, reason, kept_as: None });
+                skipped.push(Skipped { folder: path, reason });
             }
             Err(error) if error.is_damage() => {
-                skipped.push(Skipped { path, reason: error.to_string(), kept_as: None });
+                skipped.push(Skipped { folder: path, reason: error.to_string() });
             }
             Err(error) => return Err(error),
         }
     }
     let checkpoint = match misnamed {
-        Some(number) => Some(load(&skipped.remove(number).path)?),
+        Some(number) => Some(load(&skipped.remove(number).folder)?),
         None => None,
     };
     Ok(Latest { checkpoint, skipped })
@@ -275,11 +271,10 @@ pub fn of_epochs(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
 ///
 /// # Errors
 /// A folder that cannot be renamed.
-pub fn keep_aside(skipped: &mut [Skipped]) -> Result<(), TrainError> {
-    for skipped in skipped {
-        skipped.kept_as = Some(set_aside(&skipped.path)?);
-    }
-    Ok(())
+pub fn keep_aside(skipped: Vec<Skipped>) -> Result<Vec<SetAside>, TrainError> {
+    let aside =
+        |Skipped { folder, reason }: Skipped| Ok(SetAside { reason, kept_as: set_aside(&folder)? });
+    skipped.into_iter().map(aside).collect()
 }
 
 /// Reads a checkpoint.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use crate::Recipe;
-use crate::checkpoint::{Best, Skipped, TrainingStage};
+use crate::checkpoint::{Best, SetAside, TrainingStage};
 use crate::metrics::Row;
 
 /// What to train, where, and how it can be stopped.
@@ -57,7 +57,7 @@ pub enum Event {
         /// Finished steps of the next epoch.
         step: usize,
         /// Newer checkpoints that are damaged and have been given another name.
-        skipped: Vec<Skipped>,
+        skipped: Vec<SetAside>,
     },
     /// A run is resumed that has nothing left to do.
     AlreadyFinished {

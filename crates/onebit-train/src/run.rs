@@ -1,74 +1,15 @@
-//! The folder of a run.
-//!
-//! ```text
-//! RUN/recipe.toml   the recipe, overrides and seed included
-//! RUN/metrics.csv   one row for each epoch
-//! RUN/checkpoints/  the newest checkpoints
-//! RUN/best/         the weights with the best test result of the stage with binary weights
-//! ```
+//! The folder of a run, which is begun, resumed or given up.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use onebit_files::checkpoints;
+use onebit_files::{RunPaths, checkpoints};
 
 use crate::checkpoint::{recover, write_file};
 use crate::{Recipe, TrainError, metrics};
 
 const LOCK: &str = ".lock";
-
-/// Paths of a run's files, without any claim that they exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunPaths {
-    root: PathBuf,
-}
-
-impl RunPaths {
-    /// Those of the run in the folder `root`.
-    #[must_use]
-    pub fn new(root: &Path) -> Self {
-        RunPaths { root: root.to_owned() }
-    }
-
-    /// The run's folder.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The recipe; a folder with this file is a run.
-    #[must_use]
-    pub fn recipe(&self) -> PathBuf {
-        self.root.join("recipe.toml")
-    }
-
-    /// One row for each epoch; see [`crate::metrics`].
-    #[must_use]
-    pub fn metrics(&self) -> PathBuf {
-        self.root.join("metrics.csv")
-    }
-
-    /// The checkpoints; see [`crate::checkpoint::latest`].
-    #[must_use]
-    pub fn checkpoints(&self) -> PathBuf {
-        self.root.join("checkpoints")
-    }
-
-    /// Whether there are checkpoints, but no recipe that says what they are of.
-    ///
-    /// # Errors
-    /// A folder that cannot be read.
-    pub fn recipe_is_lost(&self) -> Result<bool, TrainError> {
-        Ok(!self.recipe().exists() && !checkpoints(&self.checkpoints())?.is_empty())
-    }
-
-    /// The best weights; see [`crate::checkpoint::load_weights`].
-    #[must_use]
-    pub fn best(&self) -> PathBuf {
-        self.root.join("best")
-    }
-}
 
 /// A run's folder that this process alone writes to, until this is dropped.
 pub(crate) struct OpenRun {
@@ -153,7 +94,7 @@ impl OpenRun {
     /// The error that led here is the one to report: what cannot be removed stays, and a run of the same recipe can begin
     /// there.
     pub(crate) fn give_up(&self) {
-        let RunPaths { root } = &self.paths;
+        let root = self.paths.root();
         if self.made == Made::Nothing || !self.holds_nothing() {
             return;
         }
@@ -173,8 +114,7 @@ impl OpenRun {
         let is_own = |entry: io::Result<fs::DirEntry>| {
             let name = entry.ok().and_then(|entry| entry.file_name().into_string().ok());
             name.is_some_and(|name| {
-                name.starts_with('.')
-                    || ["recipe.toml", "metrics.csv", "checkpoints"].contains(&&*name)
+                name.starts_with('.') || RunPaths::BEFORE_FIRST_EPOCH.contains(&&*name)
             })
         };
         fs::read_dir(self.paths.root()).is_ok_and(|mut entries| entries.all(is_own))
@@ -189,7 +129,7 @@ impl OpenRun {
 }
 
 fn check_recipe(paths: &RunPaths, recipe: &Recipe, mode: Mode) -> Result<usize, TrainError> {
-    let path = paths.root.clone();
+    let path = paths.root().to_owned();
     let theirs = Recipe::load(&paths.recipe())?;
     let epochs = theirs.train.epochs;
     let mut comparable = recipe.clone();

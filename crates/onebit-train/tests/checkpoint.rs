@@ -128,7 +128,7 @@ fn any_damage_to_the_newest_checkpoint_falls_back_to_the_one_before() {
             assert_eq!(found.checkpoint.unwrap().state.epoch, 1, "{name} {damage}");
             assert_eq!(found.skipped.len(), 1, "{name} {damage}");
             let reason = &found.skipped[0].reason;
-            assert_eq!(found.skipped[0].path, folder.path().join("epoch-00002"));
+            assert_eq!(found.skipped[0].folder, folder.path().join("epoch-00002"));
             assert!(reason.contains("epoch-00002"), "{reason}");
             assert!(!reason.contains('\n'), "{reason}");
         }

@@ -246,7 +246,7 @@ fn a_damaged_checkpoint_and_what_a_killed_process_leaves_do_no_harm() {
     let reason = format!("{}: has SHA-256 ", weights.display());
     assert!(skipped.reason.starts_with(&reason));
     let aside = newest.with_file_name("damaged-epoch-00002-step-000002");
-    assert_eq!(skipped.kept_as.as_ref(), Some(&aside));
+    assert_eq!(skipped.kept_as, aside);
     assert!(fs::read(aside.join("weights.safetensors")).unwrap() == damaged, "something was lost");
     assert_same(&out, &expected, 3, "resumed from the checkpoint before the damaged one");
     assert!(!out.join("checkpoints/.tmp-epoch-00009").exists());

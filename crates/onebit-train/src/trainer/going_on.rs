@@ -13,8 +13,9 @@ impl Session<'_> {
     pub(super) fn resume(
         &mut self,
         checkpoint: Option<Checkpoint>,
-        mut skipped: Vec<Skipped>,
+        skipped: Vec<Skipped>,
     ) -> Result<(), TrainError> {
+        let mut aside = Vec::new();
         if let Some(Checkpoint { path, weights, current, optimizer, .. }) = checkpoint {
             self.net.load_weights(&weights)?;
             self.start_average();
@@ -27,11 +28,11 @@ impl Session<'_> {
                 optimizer.map_err(|e| TrainError::damaged(&path.join(OPTIMIZER), e))?;
             let steps = self.images.train.batches();
             check_optimizer(&self.optimizer, &path, &self.state, self.recipe, steps)?;
-            checkpoint::keep_aside(&mut skipped)?;
+            aside = checkpoint::keep_aside(skipped)?;
             self.newest = Some(path);
         }
         let (epoch, step) = (self.state.epoch, self.state.step_in_epoch);
-        (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped });
+        (self.events)(Event::Resumed { path: self.newest.clone(), epoch, step, skipped: aside });
         self.check_metrics()?;
         self.check_best()
     }

@@ -157,33 +157,42 @@ impl Microbatch {
         }
     }
 
-    /// Runs one level backwards; sums what the batch normalizations of this level need.
+    /// Runs one level backwards. A batch normalization sends its gradient only when the sums over the whole batch are
+    /// there: its own level takes the sums, and the level of its input sends.
     pub(crate) fn backward(&mut self, structure: &Structure, params: &Params, level: usize) {
         for &norm in structure.norms_in(level) {
             self.grad_sums[norm].clear(structure.norms[norm].channels());
         }
         for tile in self.tiles(structure.plan.tile[level]) {
             for &norm in structure.norms_reading(level) {
-                self.backward_norm(structure, params, norm, tile);
+                self.send_norm_gradient(structure, params, norm, tile);
             }
             for &id in structure.plan.levels[level].iter().rev() {
-                if let Some(norm) = structure.norm_index[id] {
-                    let mut sums = core::mem::take(&mut self.grad_sums[norm]);
-                    let planned = &structure.plan.nodes[id];
-                    let gy = span(planned.grad, planned.shape.len(), tile);
-                    let gy = &self.floats[planned.grad.slot][gy];
-                    let x = self.float_input(structure, id, 0, tile);
-                    structure.norms[norm].sum_gradient(x, gy, &mut sums);
-                    self.grad_sums[norm] = sums;
-                } else {
-                    self.backward_node(structure, params, id, tile);
+                match structure.norm_index[id] {
+                    Some(norm) => self.sum_norm_gradient(structure, norm, tile),
+                    None => self.backward_node(structure, params, id, tile),
                 }
             }
         }
     }
 
-    /// The part of a batch normalization's backward pass that follows the sums over the batch.
-    fn backward_norm(&mut self, structure: &Structure, params: &Params, norm: usize, tile: Tile) {
+    fn sum_norm_gradient(&mut self, structure: &Structure, norm: usize, tile: Tile) {
+        let id = structure.norms[norm].node;
+        let planned = &structure.plan.nodes[id];
+        let mut sums = core::mem::take(&mut self.grad_sums[norm]);
+        let gy = &self.floats[planned.grad.slot][span(planned.grad, planned.shape.len(), tile)];
+        let x = self.float_input(structure, id, 0, tile);
+        structure.norms[norm].sum_gradient(x, gy, &mut sums);
+        self.grad_sums[norm] = sums;
+    }
+
+    fn send_norm_gradient(
+        &mut self,
+        structure: &Structure,
+        params: &Params,
+        norm: usize,
+        tile: Tile,
+    ) {
         let id = structure.norms[norm].node;
         let planned = &structure.plan.nodes[id];
         let (input, send) = (planned.inputs[0], planned.sends[0]);

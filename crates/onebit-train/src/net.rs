@@ -217,16 +217,7 @@ impl Net {
         }
         for level in 0..structure.plan.levels.len() {
             if pass == Pass::Train {
-                for &n in &structure.norms_in[level] {
-                    let mut statistics = BatchStatistics::default();
-                    statistics.clear(structure.norms[n].channels());
-                    microbatches
-                        .iter()
-                        .filter(|m| m.images > 0)
-                        .for_each(|m| statistics.merge(&m.statistics[n]));
-                    assert!(statistics.count() > 1.0, "a batch of more than 1 value per channel");
-                    structure.norms[n].use_batch(&statistics, params);
-                }
+                use_statistics(structure, microbatches, params, level);
             }
             let (params, structure) = (&*params, &*structure);
             microbatches.par_iter_mut().for_each(|m| m.forward(structure, params, level, pass));
@@ -243,17 +234,12 @@ impl Net {
             target.copy_from_slice(own);
             rest = behind;
         }
-        let images: usize = microbatches.iter().map(|m| m.images).sum();
         for level in (0..structure.plan.levels.len()).rev() {
             {
                 let (params, structure) = (&*params, &*structure);
                 microbatches.par_iter_mut().for_each(|m| m.backward(structure, params, level));
             }
-            for &n in &structure.norms_in[level] {
-                let pixels = structure.plan.nodes[structure.norms[n].node].shape.pixels();
-                let sums = microbatches.iter().filter(|m| m.images > 0).map(|m| &m.grad_sums[n]);
-                structure.norms[n].finish_sums(sums, images * pixels, params);
-            }
+            finish_sums(structure, microbatches, params, level);
         }
         self.sum_grads();
     }
@@ -300,5 +286,37 @@ impl Net {
                 }
             }
         }
+    }
+}
+
+/// Gives the batch normalizations of a level the statistics of the whole batch, which the levels before have measured.
+fn use_statistics(
+    structure: &mut Structure,
+    microbatches: &[Microbatch],
+    params: &mut Params,
+    level: usize,
+) {
+    for &n in &structure.norms_in[level] {
+        let mut statistics = BatchStatistics::default();
+        statistics.clear(structure.norms[n].channels());
+        let used = microbatches.iter().filter(|m| m.images > 0);
+        used.for_each(|m| statistics.merge(&m.statistics[n]));
+        assert!(statistics.count() > 1.0, "a batch of more than 1 value per channel");
+        structure.norms[n].use_batch(&statistics, params);
+    }
+}
+
+/// Ends the backward sums of the batch normalizations of a level over the whole batch.
+fn finish_sums(
+    structure: &mut Structure,
+    microbatches: &[Microbatch],
+    params: &mut Params,
+    level: usize,
+) {
+    let images: usize = microbatches.iter().map(|m| m.images).sum();
+    for &n in &structure.norms_in[level] {
+        let pixels = structure.plan.nodes[structure.norms[n].node].shape.pixels();
+        let sums = microbatches.iter().filter(|m| m.images > 0).map(|m| &m.grad_sums[n]);
+        structure.norms[n].finish_sums(sums, images * pixels, params);
     }
 }

@@ -136,8 +136,10 @@ fn a_file_is_no_folder() {
     }
     let link = folder.path().join("link");
     symlink(folder.path().join("nothing"), &link).expect("a link");
-    let outcome = onebit(&["data", "check", &format!("folder:{}", text(&link))]);
-    assert!(outcome.failed(65).contains("link: is a link to nothing, expected a folder"));
+    for spec in ["folder", "cifar", "idx"].map(|scheme| format!("{scheme}:{}", text(&link))) {
+        let outcome = onebit(&["data", "check", &spec]);
+        assert!(outcome.failed(65).contains("link: is a link to nothing, expected a folder"));
+    }
     let below = file.join("a.onebit");
     assert!(onebit(&["verify", text(&below)]).failed(65).contains("file: is a file"));
 }

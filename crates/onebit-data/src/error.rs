@@ -9,15 +9,7 @@ use onebit_files::{Error as FileError, ErrorKind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder that is needed does not exist.
-    #[error("{}: not found; expected {expected}", path.display())]
-    Missing {
-        /// The path that was looked for.
-        path: PathBuf,
-        /// What should be there.
-        expected: String,
-    },
-    /// A file cannot be read or written, or is larger than what this crate agrees to load.
+    /// A file is not there, cannot be read or written, or is larger than what this crate agrees to load.
     #[error(transparent)]
     File(#[from] onebit_files::Error),
     /// A field of a file is not what the format asks for.
@@ -130,28 +122,18 @@ impl Error {
             | Self::Memory { .. }
             | Self::Thread { .. }
             | Self::Checksum { .. } => ErrorKind::BadData,
-            Self::Missing { .. } | Self::NotFetched { .. } => ErrorKind::MissingInput,
+            Self::NotFetched { .. } => ErrorKind::MissingInput,
         }
     }
 
     #[cfg(feature = "datasets")]
     pub(crate) fn read(path: &Path, source: io::Error, expected: &str) -> Self {
-        Self::expecting(FileError::read(path)(source), expected)
+        FileError::read(path)(source).expecting(expected).into()
     }
 
     /// The error for a folder that cannot be read.
     pub(crate) fn list(path: &Path, source: io::Error, expected: &str) -> Self {
-        Self::expecting(FileError::list(path)(source), expected)
-    }
-
-    /// The error, or what was expected where there is nothing.
-    pub(crate) fn expecting(error: FileError, expected: &str) -> Self {
-        match error {
-            FileError::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
-                Self::Missing { path, expected: expected.to_owned() }
-            }
-            error => error.into(),
-        }
+        FileError::list(path)(source).expecting(expected).into()
     }
 
     #[cfg(feature = "datasets")]

@@ -170,7 +170,9 @@ fn fetch_dir(
         );
         let found = find_plain_or_gz(from, content.file, &expected);
         let path = found.map_err(|error| match error {
-            Error::Missing { expected, .. } => Error::Missing { path: packed.clone(), expected },
+            Error::File(onebit_files::Error::Missing { expected, .. }) => {
+                onebit_files::Error::Missing { path: packed.clone(), expected }.into()
+            }
             error => error,
         })?;
         let single = Download {

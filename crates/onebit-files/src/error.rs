@@ -19,6 +19,14 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// A file or folder that is needed does not exist.
+    #[error("{}: not found; expected {expected}", path.display())]
+    Missing {
+        /// The path that was looked for.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+    },
     /// The operating system refused to write a file or folder. What was at its place before still is.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {
@@ -112,6 +120,7 @@ impl Error {
             ErrorKind::NotFound if path.is_symlink() => {
                 Self::NotRegular { path: path.to_owned(), found: LINK_TO_NOTHING }
             }
+            ErrorKind::NotFound => Self::not_found(path, source),
             ErrorKind::IsADirectory => {
                 Self::NotRegular { path: path.to_owned(), found: "a folder" }
             }
@@ -123,11 +132,28 @@ impl Error {
     /// The error for a folder that the system refuses to read; it tells where something else is at its place.
     pub fn list(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| match source.kind() {
-            ErrorKind::NotFound if path.is_symlink() => {
-                Self::NotFolder { path: path.to_owned(), found: LINK_TO_NOTHING }
-            }
+            ErrorKind::NotFound => Self::not_found(path, source),
             ErrorKind::NotADirectory => Self::below_file(path, source),
             _ => Self::Read { path: path.to_owned(), source },
+        }
+    }
+
+    /// The error, or what was expected where there is nothing.
+    #[must_use]
+    pub fn expecting(self, expected: &str) -> Self {
+        match self {
+            Self::Read { path, source } if source.kind() == ErrorKind::NotFound => {
+                Self::Missing { path, expected: expected.to_owned() }
+            }
+            error => error,
+        }
+    }
+
+    /// The error for a path that leads to nothing, perhaps because a folder in it is a link to nothing.
+    fn not_found(path: &Path, source: io::Error) -> Self {
+        match path.ancestors().find(|place| place.is_symlink() && !place.exists()) {
+            Some(link) => Self::NotFolder { path: link.to_owned(), found: LINK_TO_NOTHING },
+            None => Self::Read { path: path.to_owned(), source },
         }
     }
 

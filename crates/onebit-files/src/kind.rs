@@ -34,7 +34,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { source, .. } => source.into(),
-            Self::NoCheckpoint { .. } => ErrorKind::MissingInput,
+            Self::Missing { .. } | Self::NoCheckpoint { .. } => ErrorKind::MissingInput,
             Self::Write { .. } => ErrorKind::Io,
             Self::TooLarge { .. }
             | Self::NotRegular { .. }

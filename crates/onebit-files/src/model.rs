@@ -15,4 +15,5 @@ pub const MAX_MODEL_FILE_BYTES: u64 = 2 << 30;
 /// Unreadable, above [`MAX_MODEL_FILE_BYTES`], or refused; each names the file.
 pub fn read_model(path: &Path) -> Result<Verified<Model>, Error> {
     parse_limited(path, MAX_MODEL_FILE_BYTES, file::read_model_from)
+        .map_err(|error| error.expecting("a packed model (.onebit)"))
 }

@@ -12,6 +12,8 @@ use crate::{
     read_regular,
 };
 
+/// What trained weights are found in.
+const SOUGHT: &str = "a run folder, a checkpoint folder or a weights.safetensors file";
 const MAX_STATE_BYTES: u64 = 1 << 20;
 
 /// Largest `weights.safetensors` that is read, in bytes.
@@ -43,7 +45,7 @@ pub struct Skipped {
 /// # Errors
 /// Nothing there, nothing intact, or weights that are refused.
 pub fn load_weights(path: &Path) -> Result<Loaded, Error> {
-    let found = fs::metadata(path).map_err(Error::read(path))?;
+    let found = fs::metadata(path).map_err(|source| Error::read(path)(source).expecting(SOUGHT))?;
     if !found.is_dir() {
         let weights = read_weights_file(path)?;
         return Ok(Loaded { weights, path: path.to_path_buf(), skipped: Vec::new() });

@@ -66,6 +66,12 @@ fn what_is_at_the_place_of_a_file_or_folder_is_told() {
     assert_eq!(read(&link), "is a link to nothing, expected a regular file");
     let below = path.join("deep/b.txt");
     assert_eq!(read(&below), "is a file, expected a folder");
+    let error = read_text(&link.join("deep/b.txt"), 100).unwrap_err().expecting("a text");
+    assert_eq!(error.to_string(), format!("{}: is a link to nothing, expected a folder", link.display()));
+    let missing = folder.path().join("missing.txt");
+    let error = read_text(&missing, 100).unwrap_err().expecting("a text");
+    assert_eq!(error.to_string(), format!("{}: not found; expected a text", missing.display()));
+    assert_eq!(error.kind(), onebit_files::ErrorKind::MissingInput);
     assert_eq!(said(onebit_files::checkpoints(&path).unwrap_err()), "is a file, expected a folder");
     let refused = onebit_files::checkpoints(&link).unwrap_err();
     assert_eq!(said(refused), "is a link to nothing, expected a folder");

@@ -12,7 +12,8 @@ use crate::{PackError, import};
 /// Unreadable, above [`MAX_WEIGHTS_FILE_BYTES`], or no checkpoint by its first bytes, after which it is not read on; each
 /// names the file.
 pub fn read_checkpoint_file(path: &Path) -> Result<Vec<u8>, PackError> {
-    let read = read_if(path, MAX_WEIGHTS_FILE_BYTES, import::START_BYTES, import::is_start)?;
+    let read = read_if(path, MAX_WEIGHTS_FILE_BYTES, import::START_BYTES, import::is_start)
+        .map_err(|error| error.expecting("a checkpoint of PyTorch"))?;
     let source = import::ImportError::NotACheckpoint;
     read.ok_or_else(|| PackError::Import { path: path.to_owned(), source })
 }

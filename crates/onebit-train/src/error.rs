@@ -317,6 +317,16 @@ impl TrainError {
         move |source| Self::Read { path, source }
     }
 
+    /// The error, or what was expected where there is nothing.
+    pub(crate) fn expecting(self, expected: &str) -> Self {
+        match self {
+            Self::Read { path, source } => {
+                onebit_files::Error::Read { path, source }.expecting(expected).into()
+            }
+            error => error,
+        }
+    }
+
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Write { path, source }

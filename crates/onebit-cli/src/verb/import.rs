@@ -228,7 +228,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// One name on each line; empty lines at the end do not count.
 fn class_names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
-    let text = onebit_files::read_text(path, MAX_NAMES_BYTES)?;
+    let text = onebit_files::read_text(path, MAX_NAMES_BYTES)
+        .map_err(|error| error.expecting("the names of the classes, one on each line"))?;
     let names = text.trim_end().lines().map(|line| line.trim_start_matches(BYTE_ORDER_MARK).trim());
     let names: Vec<String> = names.map(str::to_owned).collect();
     if names.len() != classes {

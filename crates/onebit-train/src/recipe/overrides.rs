@@ -61,7 +61,8 @@ impl Recipe {
     /// As [`Recipe::load`]; what is wrong because of changes names those without which it would not be.
     pub fn load_with(path: &Path, overrides: &[Override]) -> Result<Self, TrainError> {
         let origin = path.display().to_string();
-        let text = text::read(path, MAX_RECIPE_BYTES)?;
+        let text = text::read(path, MAX_RECIPE_BYTES)
+            .map_err(|error| error.expecting("a recipe (TOML)"))?;
         changed(&parse::table(&text, &origin)?, overrides, &origin)
     }
 

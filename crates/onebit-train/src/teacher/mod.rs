@@ -185,7 +185,7 @@ fn read_onnx(section: &recipe::Teacher, task: &Task) -> Result<Read, TrainError>
     // Protocol Buffers number their fields from 1 on.
     let is_message = |start: &[u8]| start.iter().all(|&tag| tag >> 3 != 0);
     let bytes = onebit_files::read_if(&path, MAX_ONNX_BYTES, 1, is_message)
-        .map_err(|error| TrainError::TeacherFile(Box::new(error)))?
+        .map_err(|error| TrainError::TeacherFile(Box::new(error.expecting("an ONNX classifier"))))?
         .ok_or_else(|| refused(&path, NOT_ONNX.into()))?;
     let bytes = external::inline(&path, bytes).map_err(|problem| match problem {
         Problem::Refused(reason) => refused(&path, reason),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onebit_files::count;
+use onebit_files::{count, shown};
 
 use crate::files::read_limited;
 use crate::{Error, InMemory, Normalization, Split};
@@ -68,6 +68,13 @@ fn read_classes(path: &Path) -> Result<Vec<String>, Error> {
     let classes: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     if classes.is_empty() || classes.len() > 256 {
         return Err(Error::format(path, "number of classes", classes.len(), "1 to 256"));
+    }
+    let same = |(i, name): (usize, &String)| {
+        Some((i, classes[..i].iter().position(|earlier| earlier == name)?))
+    };
+    if let Some((second, first)) = classes.iter().enumerate().find_map(same) {
+        let found = format!("`{}`, as class {first} is", shown(&classes[second]));
+        return Err(Error::format(path, format!("class {second}"), found, "a name of its own"));
     }
     Ok(classes)
 }

@@ -140,6 +140,9 @@ fn damaged_cifar_files_are_refused() {
     assert_says(read(&[1; 3_072]), &["test_batch.bin: length is 3072 bytes", "multiple of 3073"]);
     assert_says(read(&[]), &["length is 0 bytes"]);
     assert_says(read(&[2; 3_073]), &["label 0 is 2, expected less than 2"]);
+    fs::write(&meta, "cat\ndog\nowl\ndog\n").unwrap();
+    let twice = "batches.meta.txt: class 3 is `dog`, as class 1 is, expected a name of its own";
+    assert_says(read(&[0; 3_073]), &[twice]);
     fs::write(&meta, "\n").unwrap();
     assert_says(read(&[0; 3_073]), &["batches.meta.txt: number of classes is 0"]);
     fs::write(&meta, [0xff, 0xfe]).unwrap();

@@ -68,6 +68,21 @@ fn a_check_lists_all_bad_images_and_what_else_is_to_be_known() {
     assert_eq!(check("fashion-mnist-sample:test").json()["images"], 2000);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_name_that_no_class_can_have_is_a_fault() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    for name in ["a/1.png", "b\tc/1.png"] {
+        colour(&root.join(name), 4, [0; 3]);
+    }
+    let outcome = onebit(&["data", "check", &spec(root)]);
+    assert_eq!(outcome.code, Some(65));
+    let expected = "`b\\tc` is not a valid name of a class: expected 1 to ";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("valid name").count(), 1, "{}", outcome.stderr);
+}
+
 #[test]
 fn splits_with_other_classes_are_a_fault() {
     let folder = tempfile::tempdir().expect("a folder");

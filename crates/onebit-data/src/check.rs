@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use onebit_files::count;
+use onebit_model::check_class_name;
 use rayon::prelude::*;
 
 use crate::registry::{ToCheck, open_to_check};
@@ -33,6 +34,8 @@ pub struct Checked {
     pub one_for_both: bool,
     /// The name of each class, the number of its images, and how many of them are bad.
     pub classes: Vec<(String, usize, usize)>,
+    /// What is wrong with the names of classes that no network can have, one sentence each.
+    pub refused_names: Vec<String>,
     /// The images that cannot be read, in the order of the set.
     pub bad: Vec<BadImage>,
     /// What the set is warned of; see [`Dataset::warnings`].
@@ -81,7 +84,9 @@ fn check_split(opened: &ToCheck, progress: &(dyn Fn(Split, u64, u64) + Sync)) ->
     }
     let mut warnings = dataset.warnings().to_vec();
     warnings.extend(opened.one_for_both.then(|| same_images(dataset, dataset)).flatten());
-    Checked { split, one_for_both: opened.one_for_both, classes, bad, warnings }
+    let refused = dataset.classes().iter().filter_map(|name| check_class_name(name).err());
+    let refused_names = refused.map(|error| error.to_string()).collect();
+    Checked { split, one_for_both: opened.one_for_both, classes, refused_names, bad, warnings }
 }
 
 /// Reads every image of a set on all threads; returns those that cannot be read, in the order of the set.

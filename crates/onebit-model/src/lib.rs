@@ -30,4 +30,4 @@ pub use model::{Data, Model, ModelError, Tensor, packed_shape, row_scale};
 pub use op::{
     Geometry, HyperRange, Op, PadValue, Precision, Shift, Slope, Statistics, Threshold, WeightScale,
 };
-pub use verify::Verified;
+pub use verify::{Verified, check_class_name};

@@ -94,12 +94,18 @@ fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
     if graph.classes.len() != outputs || outputs > limits::MAX_CLASSES {
         return Err(GraphError::Classes { classes: graph.classes.len(), outputs });
     }
-    let valid = |name: &&alloc::string::String| {
-        name.is_empty() || name.len() > limits::MAX_NAME_BYTES || name.chars().any(char::is_control)
-    };
-    match graph.classes.iter().find(valid) {
-        Some(name) => Err(GraphError::BadClassName(name.clone())),
-        None => Ok(()),
+    graph.classes.iter().try_for_each(|name| check_class_name(name))
+}
+
+/// Refuses a name that no class of a network can have.
+///
+/// # Errors
+/// [`GraphError::BadClassName`]: an empty name, a long one, or one with control characters.
+pub fn check_class_name(name: &str) -> Result<(), GraphError> {
+    let empty_or_long = !(1..=limits::MAX_NAME_BYTES).contains(&name.len());
+    match empty_or_long || name.chars().any(char::is_control) {
+        true => Err(GraphError::BadClassName(name.into())),
+        false => Ok(()),
     }
 }
 

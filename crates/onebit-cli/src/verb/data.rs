@@ -57,7 +57,8 @@ enum Action {
     /// Decodes every image of a data set and lists those that cannot be read
     ///
     /// Both splits are checked unless SPEC names one. The exit code is 65 if an image is bad, which training with
-    /// `data.skip_bad = true` leaves out, or if the splits have other classes, which cannot be trained.
+    /// `data.skip_bad = true` leaves out, or if the splits have other classes or a class has a name that no network can
+    /// have, which cannot be trained.
     Check {
         /// NAME, folder:PATH, cifar:PATH or idx:PATH, with :train or :test at the end for one split
         spec: String,
@@ -242,6 +243,9 @@ fn check(spec: &str, format: Format) -> anyhow::Result<()> {
         }
     })?;
     drop(shown);
+    // Both splits have the same classes, or that is a fault of its own.
+    let refused_names = checked.iter().map(|split| &split.refused_names).find(|names| !names.is_empty());
+    let refused_names = refused_names.cloned().unwrap_or_default();
     let splits: Vec<CheckedSplit> = checked.into_iter().map(CheckedSplit::new).collect();
     let images = splits.iter().map(|split| split.images).sum();
     let bad: usize = splits.iter().map(|split| split.bad.len()).sum();
@@ -253,7 +257,7 @@ fn check(spec: &str, format: Format) -> anyhow::Result<()> {
     });
     let differing = differing_classes(&splits);
     let classes_differ = differing.is_some();
-    let faults: Vec<String> = differing.into_iter().chain(unreadable).collect();
+    let faults: Vec<String> = differing.into_iter().chain(refused_names).chain(unreadable).collect();
     let report = Report { spec, images, bad, classes_differ, splits };
     format.print(&report, |report| report.splits.iter().map(CheckedSplit::text).collect())?;
     if faults.is_empty() {

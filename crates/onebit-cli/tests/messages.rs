@@ -75,9 +75,15 @@ fn settings_of_a_recipe() {
         ("data.image_size=[1,2,3]", "expected a shorter list"),
         ("data.skip_bad=1", "expected true or false"),
         ("train.seed=-1", "expected a whole number of 0 or more"),
-        ("train.activation_estimator=5", "expected one of its words in quotes"),
-        ("train.activation_estimator={clip=5}", "expected a group of keys"),
-        ("train.stages={a=1,b=2}", "expected one key, found more"),
+        (
+            "train.activation_estimator=5",
+            "train.activation_estimator is `5`, expected `approx_sign`, `{ clip = { bound = NUMBER } }` or `{ ede = ",
+        ),
+        (
+            "train.activation_estimator={clip=5}",
+            "train.activation_estimator is `{ clip = 5 }`, expected ",
+        ),
+        ("train.stages={a=1,b=2}", "train.stages is `{ a = 1, b = 2 }`, expected `one` or `two`"),
         (
             "train.batch=641",
             "recipe: train.batch is 641, expected 1 to 640, the number of training images",

@@ -157,7 +157,8 @@ fn weights_that_do_not_fit_are_refused_before_a_folder_is_made() {
     };
     let (kind, text) = refused(&[]);
     assert_eq!(kind, ErrorKind::MissingInput);
-    let expected = ": not found; expected a run folder, a checkpoint folder or a weights.safetensors file";
+    let expected =
+        ": not found; expected a run folder, a checkpoint folder or a weights.safetensors file";
     assert!(text.starts_with("train.init: ") && text.ends_with(expected), "{text}");
     untrained(&file, &[], 10);
     let cases = [

@@ -190,6 +190,19 @@ fn values_of_another_type_are_named() {
             "train.epochs: invalid type: text \"many\", expected a whole number of 0 or more",
         ),
         ("train.lr=[1]", "train.lr: invalid type: list, expected a number"),
+        (
+            "train.weight_estimator=clip",
+            "train.weight_estimator is `clip`, expected `{ clip = { bound = NUMBER } }` or `identity`",
+        ),
+        (
+            "train.weight_estimator={ clip = { limit = 1 } }",
+            "train.weight_estimator is `{ clip = { limit = 1 } }`, expected `{ clip = { bound = NUMBER } }` or `identity`",
+        ),
+        (
+            "train.weight_estimator={ bent = 1 }",
+            "train.weight_estimator is `{ bent = 1 }`, expected `{ clip = { bound = NUMBER } }` or `identity`",
+        ),
+        ("train.stages=2", "train.stages is `2`, expected `one` or `two`"),
         ("train.schedule=cosine", "train.schedule is `cosine`, expected `linear` or `constant`"),
         (
             "network.method=xnor",

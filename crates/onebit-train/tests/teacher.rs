@@ -89,7 +89,8 @@ fn a_run_of_our_own_can_be_the_teacher() {
     let (kind, said) = text(teacher(&folder.path().join("nothing")));
     assert_eq!(kind, ErrorKind::MissingInput);
     assert!(
-        said.starts_with("train.teacher.path: ") && said.contains(": not found; expected a run folder, "),
+        said.starts_with("train.teacher.path: ")
+            && said.contains(": not found; expected a run folder, "),
         "{said}"
     );
 }

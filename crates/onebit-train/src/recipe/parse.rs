@@ -2,9 +2,9 @@
 
 use toml::{Table, Value};
 
-use super::Recipe;
+use super::{Recipe, sections};
 use crate::TrainError;
-use onebit_model::explain::{key, refusal, sentence};
+use onebit_model::explain::{alternatives, key, refusal, sentence};
 use onebit_model::quote::{number, shown};
 
 /// Reads a text as TOML.
@@ -20,10 +20,28 @@ pub(super) fn table(text: &str, origin: &str) -> Result<Table, TrainError> {
 
 /// Reads a table as a recipe.
 pub(super) fn recipe(table: Table, origin: &str) -> Result<Recipe, TrainError> {
+    let given = Value::Table(table.clone());
     table.try_into().map_err(|error: toml::de::Error| {
-        let reason = refusal(error.message(), key(&error.to_string()));
+        let text = error.to_string();
+        let key = key(&text);
+        let reason = none_of_few(&given, key).unwrap_or_else(|| refusal(error.message(), key));
         TrainError::Recipe { origin: origin.to_owned(), reason }
     })
+}
+
+/// What is wrong with a value of `key` that is none of the few that the key takes.
+fn none_of_few(given: &Value, key: &str) -> Option<String> {
+    let (section, name) = key.rsplit_once('.')?;
+    let section = sections().into_iter().find(|known| known.name == section)?;
+    let known = section.keys.into_iter().find(|known| known.key == name)?;
+    let choices: Vec<&str> =
+        known.choices.iter().map(|choice| choice.value.trim_matches('"')).collect();
+    let found = match key.split('.').try_fold(given, |value, part| value.get(part))? {
+        Value::String(word) => shown(word),
+        value => worded(Some(value)),
+    };
+    let expected = alternatives(&choices);
+    (!choices.is_empty()).then(|| format!("{key} is `{found}`, expected {expected}"))
 }
 
 /// A recipe as a table.

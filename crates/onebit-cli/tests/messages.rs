@@ -73,6 +73,10 @@ fn settings_of_a_recipe() {
         ("train.betas=[1e308,0]", "train.betas is [1e308, 0], expected two numbers"),
         ("train.betas=[0.5]", "expected a list of length 2"),
         ("data.image_size=[1,2,3]", "expected a shorter list"),
+        (
+            "data.image_size=[16, 16]",
+            "recipe: data.image_size is [16, 16], expected [28, 28], the size of the images of `fashion-mnist-sample:train`",
+        ),
         ("data.skip_bad=1", "expected true or false"),
         ("train.seed=-1", "expected a whole number of 0 or more"),
         (

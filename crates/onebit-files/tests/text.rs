@@ -67,7 +67,10 @@ fn what_is_at_the_place_of_a_file_or_folder_is_told() {
     let below = path.join("deep/b.txt");
     assert_eq!(read(&below), "is a file, expected a folder");
     let error = read_text(&link.join("deep/b.txt"), 100).unwrap_err().expecting("a text");
-    assert_eq!(error.to_string(), format!("{}: is a link to nothing, expected a folder", link.display()));
+    assert_eq!(
+        error.to_string(),
+        format!("{}: is a link to nothing, expected a folder", link.display())
+    );
     let missing = folder.path().join("missing.txt");
     let error = read_text(&missing, 100).unwrap_err().expecting("a text");
     assert_eq!(error.to_string(), format!("{}: not found; expected a text", missing.display()));

@@ -33,6 +33,7 @@ impl Images {
         };
         let train = open(&data.train, Split::Train, &options(data.train_limit))?;
         let test = open(&data.test, Split::Test, &options(data.test_limit))?;
+        check_image_size(recipe, &*train)?;
         check(recipe, "images of", shape(&*train), shape(&*test))?;
         check(recipe, "the classes", train.classes().join(", "), test.classes().join(", "))?;
         check_sizes(recipe, &*train)?;
@@ -81,6 +82,24 @@ fn warnings(train: &dyn Dataset, test: &dyn Dataset) -> Vec<String> {
         }
     }
     all
+}
+
+/// Refuses a size for images that have another one of their own: only those of a folder are brought to a size.
+fn check_image_size(recipe: &Recipe, train: &dyn Dataset) -> Result<(), TrainError> {
+    let [_, height, width] = train.shape();
+    match recipe.data.image_size {
+        Some([h, w]) if [h, w] != [height, width] => Err(TrainError::Setting {
+            origin: "recipe".into(),
+            key: "data.image_size",
+            value: format!("[{h}, {w}]"),
+            expected: format!(
+                "[{height}, {width}], the size of the images of `{}`, or no such key: only images of a folder are \
+                 brought to another size",
+                recipe.data.train
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a batch with more images than there are, and a crop that can miss the image.

@@ -49,7 +49,8 @@ pub struct Data {
     /// The images to measure with after each epoch, as a data spec.
     #[schemars(length(min = 1))]
     pub test: String,
-    /// Height and width that the images of a folder are brought to; other sets have a size of their own.
+    /// Height and width that the images of a folder are brought to; other sets have a size of their own, and another one
+    /// is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 1, max = MAX_SIDE)))]
     pub image_size: Option<[usize; 2]>,

@@ -1,13 +1,10 @@
 //! Buffers whose size a file or a setting decides.
 
-use std::hint::black_box;
+#[cfg(feature = "datasets")]
+use onebit_model::memory::THREAD_BYTES;
+use onebit_model::memory::has_room;
 
 use crate::Error;
-
-#[cfg(feature = "datasets")]
-/// What starting a thread takes: the stack, and room for what the system and the allocator put beside it. So much the
-/// allocator of the C library has in no reserve of its own, but asks the system for.
-const THREAD: usize = 65 << 20;
 
 /// `len` zeros for `what`.
 pub(crate) fn zeros<T: Copy + Default>(len: usize, what: &str) -> Result<Vec<T>, Error> {
@@ -27,16 +24,16 @@ pub(crate) fn room<T>(len: usize, what: &str) -> Result<Vec<T>, Error> {
 
 /// Refuses what the system has no memory for, before it is asked for where that would end the program.
 pub(crate) fn check_room(bytes: usize, what: &str) -> Result<(), Error> {
-    let mut probe = room::<u8>(bytes, what)?;
-    // Otherwise the compiler may leave the reservation out.
-    black_box(&mut probe);
-    Ok(())
+    match has_room(bytes) {
+        true => Ok(()),
+        false => Err(Error::Memory { what: what.to_owned(), bytes: bytes as u64 }),
+    }
 }
 
 #[cfg(feature = "datasets")]
 /// Refuses to start a thread for `what` where there is no memory for one: one that has begun without ends the program.
 pub(crate) fn check_thread(what: &str) -> Result<(), Error> {
-    check_room(THREAD, what)
+    check_room(THREAD_BYTES, what)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use std::io;
 use std::sync::{Condvar, Mutex, PoisonError, TryLockError, mpsc};
 use std::thread::{self, JoinHandle};
 
+use onebit_model::memory::{THREAD_BYTES, has_room};
+
 use crate::exec::MAX_PARTS;
 
 /// How often a thread looks for work before it sleeps: for some 50 microseconds.
@@ -25,10 +27,6 @@ const SPIN_LIMIT: u32 = 2000;
 /// Most threads of a pool. Most of so many have nothing to do, and a program that asks for thousands is stopped by the
 /// system before it can be told.
 const MAX_POOL_THREADS: usize = 256;
-
-/// What starting a thread takes: the stack, and room for what the system and the allocator put beside it. So much the
-/// allocator of the C library has in no reserve of its own, but asks the system for.
-const THREAD_BYTES: usize = 65 << 20;
 
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
@@ -157,11 +155,7 @@ impl ThreadPool {
 /// # Errors
 /// Less memory than a thread takes ([`io::ErrorKind::OutOfMemory`]).
 pub fn check_thread() -> io::Result<()> {
-    let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(THREAD_BYTES);
-    // Otherwise the compiler may leave the reservation out.
-    hint::black_box(&mut room);
-    reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
+    if has_room(THREAD_BYTES) { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) }
 }
 
 /// Starts a thread, and waits until it has begun, so that the next one finds the memory that this one has left.

@@ -16,6 +16,7 @@ pub mod infer;
 mod json;
 pub mod limits;
 pub mod logits;
+pub mod memory;
 mod model;
 pub mod op;
 pub mod quantization;

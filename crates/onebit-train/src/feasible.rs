@@ -1,8 +1,8 @@
 //! Whether a network can be trained with batches of a size on this machine, before anything is allocated.
 
 use std::fs;
-use std::hint::black_box;
 
+use onebit_model::memory::has_room;
 use onebit_model::op::Role;
 use onebit_model::{Graph, Op, Verified, infer};
 
@@ -69,11 +69,10 @@ pub(crate) fn check_memory(needs: Needs, batch: usize) -> Result<(), TrainError>
 pub(crate) fn reserve(needs: Needs, batch: usize) -> Result<(), TrainError> {
     let all = needs.bytes();
     let with_spare = all.saturating_add(all / 4).saturating_add(SPARE);
-    let mut room: Vec<u8> = Vec::new();
-    let reserved = room.try_reserve_exact(usize::try_from(with_spare).unwrap_or(usize::MAX));
-    // Otherwise the compiler may leave the reservation out.
-    black_box(&mut room);
-    reserved.map_err(|_| no_memory(with_spare, batch))
+    match has_room(usize::try_from(with_spare).unwrap_or(usize::MAX)) {
+        true => Ok(()),
+        false => Err(no_memory(with_spare, batch)),
+    }
 }
 
 /// The error for `needed` bytes that the system does not give.

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Outcome;
-use onebit_model::{Graph, Model, Node, NodeId, Normalization, Op, Verified, file};
+use onebit_model::{
+    Data, Geometry, Graph, Model, Node, NodeId, Normalization, Op, PadValue, Tensor, Threshold,
+    Verified, WeightScale, file, packed_shape,
+};
 
 /// A packed file of 300 bytes that takes the mean of each channel of 12 MB images.
 fn means(folder: &Path) -> PathBuf {
@@ -24,6 +27,48 @@ fn means(folder: &Path) -> PathBuf {
     let path = folder.join("means.onebit");
     std::fs::write(&path, file::write_model(&model).expect("a file")).expect("written");
     path
+}
+
+/// A packed file of 9 MB whose weights take 302 MB as 32-bit floats.
+fn wide(folder: &Path) -> PathBuf {
+    let (channels, outputs) = (2048, 4096);
+    let input = Op::Input { channels, height: 1, width: 1 };
+    let geometry = Geometry { out_channels: outputs, kernel: 3, stride: 1, padding: 1, groups: 1 };
+    let conv = Op::ConvBin { geometry, pad: PadValue::Zero, scale: WeightScale::None };
+    let nodes = [
+        ("input", input, vec![]),
+        ("sign", Op::Sign { threshold: Threshold::Zero }, vec![NodeId(0)]),
+        ("conv", conv, vec![NodeId(1)]),
+        ("mean", Op::GlobalAvgPool, vec![NodeId(2)]),
+    ];
+    let nodes = nodes.map(|(name, op, inputs)| Node { name: name.to_owned(), op, inputs });
+    let graph = Graph {
+        arch: "wide".to_owned(),
+        normalization: Normalization { mean: vec![0.5; channels], std: vec![0.5; channels] },
+        classes: (0..outputs).map(|class| class.to_string()).collect(),
+        nodes: nodes.into(),
+    };
+    let shape = packed_shape(&[outputs, 3, 3, channels]);
+    let words = vec![0; shape.iter().product()];
+    let bits = Tensor { shape, data: Data::U64(words) };
+    let tensors = [("conv.weight".to_owned(), bits)].into();
+    let model = Verified::<Model>::new(Model { graph, tensors }).expect("a model");
+    let path = folder.join("wide.onebit");
+    std::fs::write(&path, file::write_model(&model).expect("a file")).expect("written");
+    path
+}
+
+#[test]
+fn a_network_whose_floats_do_not_fit_is_not_exported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = wide(folder.path()).display().to_string();
+    let onnx = folder.path().join("wide.onnx").display().to_string();
+    let export = ["export", &model, "-o", &onnx];
+    let outcome = limited_to(400_000, &export);
+    let sentence = outcome.failed(65);
+    assert!(sentence.contains("not enough memory for the network as 32-bit floats"), "{sentence}");
+    assert!(!Path::new(&onnx).exists());
+    limited(&export).succeeded();
 }
 
 /// The program with 2 GB of address space.

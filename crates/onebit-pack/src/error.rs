@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use onebit_model::memory::has_room;
 use onebit_model::quote::count;
 use onebit_model::{GraphError, ModelError};
 
@@ -21,6 +22,14 @@ pub enum PackError {
     /// The graph's shapes or costs cannot be computed.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// Less memory than is needed.
+    #[error("there is not enough memory for {what}: {bytes} bytes are needed")]
+    OutOfMemory {
+        /// What it is needed for.
+        what: &'static str,
+        /// How much is needed.
+        bytes: u64,
+    },
     /// A running variance below zero.
     #[error("tensor `{tensor}`: the variance of channel {channel} is {value}, expected 0 or more")]
     NegativeVariance {
@@ -90,4 +99,15 @@ pub enum PackError {
         /// How large the file would be.
         bytes: u64,
     },
+}
+
+/// Refuses what the system has no memory for, before it is asked for where that would end the program.
+///
+/// # Errors
+/// [`PackError::OutOfMemory`].
+pub(crate) fn check_room(bytes: u64, what: &'static str) -> Result<(), PackError> {
+    match has_room(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+        true => Ok(()),
+        false => Err(PackError::OutOfMemory { what, bytes }),
+    }
 }

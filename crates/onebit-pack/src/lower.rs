@@ -11,6 +11,7 @@ use onebit_model::{
     quantization, row_scale,
 };
 
+use crate::error::check_room;
 use crate::{PackError, fold, pack_weights};
 
 /// Turns a trained network into a packed one that computes the same.
@@ -21,9 +22,11 @@ use crate::{PackError, fold, pack_weights};
 /// names included.
 ///
 /// # Errors
-/// A negative variance, or a folded constant that 32-bit floats cannot hold.
+/// A negative variance, a folded constant that 32-bit floats cannot hold, or too little memory.
 pub fn lower(weights: &Verified<Weights>) -> Result<Verified<Model>, PackError> {
     let shapes = infer::shapes(&weights.graph)?;
+    let values: usize = weights.tensors.values().map(|tensor| tensor.data.len()).sum();
+    check_room(4 * values as u64, "the packed weights")?;
     let readers = weights.graph.readers();
     let mut lowering =
         Lowering { weights, shapes: &shapes, nodes: vec![], tensors: BTreeMap::new() };

@@ -13,6 +13,7 @@ use prost::Message;
 use super::builder::{Builder, int, ints};
 use super::proto::{AttributeProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use crate::PackError;
+use crate::error::check_room;
 
 /// Version of ONNX's operators that an exported network uses.
 pub const OPSET: i64 = 13;
@@ -43,12 +44,14 @@ pub struct Onnx {
 /// `input`. Architecture, normalization and class names are metadata. The same model gives the same bytes.
 ///
 /// # Errors
-/// The network does not take images of this size, or the file would exceed [`MAX_ONNX_BYTES`].
+/// The network does not take images of this size, the file would exceed [`MAX_ONNX_BYTES`], or there is too little memory.
 pub fn to_onnx(model: &Verified<Model>, size: Option<[usize; 3]>) -> Result<Onnx, PackError> {
     let input = size.unwrap_or_else(|| model.graph.input_shape());
     let shapes = infer::shapes_for(&model.graph, input)
         .map_err(|source| PackError::ExportInput { input, source })?;
-    check_bytes(parameter_bytes(model)?)?;
+    let bytes = parameter_bytes(model)?;
+    check_bytes(bytes)?;
+    check_room(2 * bytes, "the network as 32-bit floats and its file")?;
     let mut exporter = Exporter { model, input, shapes, onnx: Builder::default() };
     for id in model.graph.ids() {
         exporter.node(id)?;

@@ -1,15 +1,15 @@
 //! Every operation against what PyTorch computed (scripts/fixtures/ops.py).
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+#[path = "../../tests/common/mod.rs"]
+mod fixture;
 
 use onebit_model::op::Role;
 use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Precision, Shape, Shift, Slope, Statistics, Threshold,
     WeightScale, quantization,
 };
-use safetensors::SafeTensors;
 
+use self::fixture::Fixture;
 use super::batch_norm::BatchNorm;
 use super::hyper::{HyperHead, HyperTrunk};
 use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
@@ -20,46 +20,9 @@ use crate::params::{Parameter, Params};
 /// Largest difference to PyTorch's float64 results, relative to the largest value of a tensor.
 const TOLERANCE: f32 = 2e-5;
 
-struct Fixture {
-    name: String,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    metadata: BTreeMap<String, String>,
-}
-
 impl Fixture {
-    fn load(path: &Path) -> Self {
-        let bytes = std::fs::read(path).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let floats = |data: &[u8]| {
-            data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<_>>()
-        };
-        let tensors =
-            file.tensors().into_iter().map(|(n, t)| (n, (t.shape().to_vec(), floats(t.data()))));
-        Fixture {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            tensors: tensors.collect(),
-            metadata: header.metadata().clone().unwrap().into_iter().collect(),
-        }
-    }
-
-    fn all(prefix: &str) -> Vec<Self> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ops");
-        let mut paths: Vec<PathBuf> =
-            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-        paths.sort();
-        let matches = |p: &&PathBuf| p.file_name().unwrap().to_string_lossy().starts_with(prefix);
-        let found: Vec<Self> = paths.iter().filter(matches).map(|p| Fixture::load(p)).collect();
-        assert!(!found.is_empty(), "no fixtures named {prefix}*");
-        found
-    }
-
     fn get(&self, name: &str) -> &[f32] {
         self.tensors.get(name).map_or(&[], |t| &t.1)
-    }
-
-    fn attribute<T: std::str::FromStr<Err: std::fmt::Debug>>(&self, name: &str) -> T {
-        self.metadata[name].parse().unwrap()
     }
 
     /// Images and shape of an NHWC tensor (or `[N, C]`).
@@ -128,8 +91,8 @@ fn conv_bin_equals_pytorch() {
     for f in Fixture::all("conv_bin") {
         let (images, x) = f.map("x");
         let (_, y) = f.map("y");
-        let pad = if f.metadata["pad_value"] == "1" { PadValue::One } else { PadValue::Zero };
-        let scale = match f.metadata["scale"].as_str() {
+        let pad = if f.word("pad_value") == "1" { PadValue::One } else { PadValue::Zero };
+        let scale = match f.word("scale") {
             "l1" => WeightScale::L1Detached,
             "l1_grad" => WeightScale::L1Grad,
             "learned" => WeightScale::Learned,
@@ -156,13 +119,13 @@ fn conv_bin_equals_pytorch() {
 fn sign_equals_pytorch() {
     for f in Fixture::all("sign") {
         let (images, x) = f.map("x");
-        let estimator = match f.metadata["estimator"].as_str() {
+        let estimator = match f.word("estimator") {
             "approx_sign" => Estimator::ApproxSign,
             "clip" => Estimator::Clip(Clip { bound: f.attribute("bound") }),
             "ede" => Estimator::Ede(Ede { k: f.attribute("k"), t: f.attribute("t") }),
             other => panic!("estimator {other}"),
         };
-        let dynamic = f.metadata["threshold"] == "dynamic";
+        let dynamic = f.word("threshold") == "dynamic";
         let threshold = if dynamic { Threshold::Dynamic } else { Threshold::Static };
         let layer = super::sign::Sign::new(threshold, x, 0, estimator);
         let inputs =
@@ -179,13 +142,13 @@ fn sign_equals_pytorch() {
 fn prelu_equals_pytorch() {
     for f in Fixture::all("prelu") {
         let (images, x) = f.map("x");
-        let slope = match f.metadata["slope"].as_str() {
+        let slope = match f.word("slope") {
             "relu" => Slope::Relu,
             "prelu" => Slope::Negative,
             "fprelu" => Slope::Both,
             other => panic!("slope {other}"),
         };
-        let shift = match f.metadata["shift"].as_str() {
+        let shift = match f.word("shift") {
             "none" => Shift::None,
             "static" => Shift::Static,
             "dynamic" => Shift::Dynamic,
@@ -211,7 +174,7 @@ fn pooling_equals_pytorch() {
         let (images, x) = f.map("x");
         let (_, y) = f.map("y");
         let (kernel, stride) = (f.attribute("kernel"), f.attribute("stride"));
-        let out = if f.metadata["op"] == "max_pool" {
+        let out = if f.word("op") == "max_pool" {
             let layer = super::pool::MaxPool::new(kernel, stride, f.attribute("padding"), x, y);
             run(layer, Params::default(), &simple(&f, images))
         } else {
@@ -273,13 +236,13 @@ fn hyper_equals_pytorch() {
     for f in Fixture::all("hyper") {
         let (images, x) = f.map("x");
         let (_, y) = f.map("y");
-        let statistics = match f.metadata["statistics"].as_str() {
+        let statistics = match f.word("statistics") {
             "mean" => Statistics::Mean,
             "mean_std" => Statistics::MeanStd,
             "mean_third" => Statistics::MeanThird,
             other => panic!("statistics {other}"),
         };
-        let range = match f.metadata["output"].as_str() {
+        let range = match f.word("output") {
             "raw" => HyperRange::Raw,
             _ => HyperRange::Sigmoid { lambda: f.attribute("lambda") },
         };
@@ -305,7 +268,7 @@ fn eight_bit_hyper_functions_act_and_send_gradients_as_the_rounded_weights_do() 
         let (_, y) = f.map("y");
         let hidden = Shape::float(f.attribute("hidden"), 1, 1);
         let range = HyperRange::Sigmoid { lambda: 0.5 };
-        let statistics = match f.metadata["statistics"].as_str() {
+        let statistics = match f.word("statistics") {
             "mean" => Statistics::Mean,
             "mean_std" => Statistics::MeanStd,
             _ => Statistics::MeanThird,

@@ -3,7 +3,7 @@
 use onebit_model::{Geometry, PadValue, Shape, bits, packed_shape};
 
 use crate::aligned::{Aligned, BumpAllocator, product};
-use crate::kernel::{Filters, Kernels, select};
+use crate::kernel::{ConvBinTask, Filters, Kernels, select};
 use crate::map::{BitMap, RowTile};
 use crate::packed::{ConvBin, Layout};
 use crate::{EngineError, Isa};
@@ -99,8 +99,8 @@ impl BinaryConvolution {
         prepared.resize(self.conv.prepared_words(self.x.pixels()))?;
         self.conv.prepare(x, prepared);
         let words = self.conv.prepared(x, prepared);
-        let map = BitMap { words, height: self.x.height, width: self.x.width };
-        let mut row_tile = RowTile {
+        let x = BitMap { words, height: self.x.height, width: self.x.width };
+        let row_tile = RowTile {
             rows: 0..self.y.height,
             width: self.y.width,
             channels: self.y.channels,
@@ -110,7 +110,7 @@ impl BinaryConvolution {
             bits: None,
             sums: None,
         };
-        (self.kernels.conv_bin)(&self.conv, map, &mut row_tile);
+        (self.kernels.conv_bin)(ConvBinTask { conv: &self.conv, x, row_tile });
         Ok(())
     }
 }

@@ -9,7 +9,10 @@ use onebit_model::bits;
 
 use super::{Affine, Buffers, Location, ParallelFor, Prelu, Read, SignStage, Temp};
 use crate::aligned::product;
-use crate::kernel::Kernels;
+use crate::kernel::{
+    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, Kernels, PoolTask, Ring, ShuffleTask,
+    WinogradTask,
+};
 use crate::map::{BitMap, FloatMap, MAX_STAGES, RowTile, StageView, stride};
 use crate::packed::{Conv, ConvBin, ConvI8, Pool, Window, Winograd};
 
@@ -185,16 +188,16 @@ impl FusedMap {
         }
         let stride = self.sums_stride();
         if stride == row_tile.stride {
-            return self.produce(context, buffers, &mut row_tile);
+            return self.produce(context, buffers, row_tile);
         }
         let mut ragged = core::mem::take(&mut buffers.ragged);
         let row = self.width * stride;
         let floats = Some(&mut ragged[row_tile.rows.start * row..row_tile.rows.end * row]);
         let rows = row_tile.rows.clone();
-        let mut sums =
+        let sums =
             RowTile { rows, stride, stages: &[], floats, bits: None, sums: None, ..row_tile };
-        self.produce(context, buffers, &mut sums);
-        (kernels.copy)(self.map(&ragged, stride), &mut row_tile);
+        self.produce(context, buffers, sums);
+        (kernels.copy)(CopyTask { x: self.map(&ragged, stride), row_tile });
         buffers.ragged = ragged;
     }
 
@@ -262,9 +265,9 @@ impl FusedMap {
             };
             self.rows(context, start + kept..end, outputs, buffers);
             let computed = || self.map(&pooled[..(end - start) * row], stride(self.channels));
-            let (map, first_row) = there.map_or_else(|| (computed(), start), |map| (map, 0));
-            let row = &mut buffers.pool_row;
-            (context.kernels.pool)(pool, map, first_row, row, &mut row_tile.part(first..next));
+            let (x, first_row) = there.map_or_else(|| (computed(), start), |map| (map, 0));
+            let (row, row_tile) = (&mut buffers.pool_row, row_tile.part(first..next));
+            (context.kernels.pool)(PoolTask { pool, x, first_row, row, row_tile });
             have = start..end;
         }
         buffers.pooled = pooled;
@@ -317,7 +320,7 @@ impl FusedMap {
         FloatMap { values, height: self.height, width: self.width, stride }
     }
 
-    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, row_tile: &mut RowTile<'_>) {
+    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, row_tile: RowTile<'_>) {
         let Context { kernels, ref read, prepared, .. } = *context;
         let real = |x: Location, channels, height, width| FloatMap {
             values: read.floats(x),
@@ -327,37 +330,46 @@ impl FusedMap {
         };
         match &self.producer {
             Producer::Copy { x: Location::Image } => {
-                (kernels.copy)(self.map(read.image, self.channels), row_tile);
+                let x = self.map(read.image, self.channels);
+                (kernels.copy)(CopyTask { x, row_tile });
             }
             Producer::InPlace => (kernels.rectify)(row_tile),
-            Producer::Copy { x } => (kernels.copy)(self.like(read, *x), row_tile),
+            Producer::Copy { x } => {
+                (kernels.copy)(CopyTask { x: self.like(read, *x), row_tile });
+            }
             &Producer::ConvBin { x, height, width, ref conv } => {
                 let words = conv.prepared(read.bits(x), prepared);
-                (kernels.conv_bin)(conv, BitMap { words, height, width }, row_tile);
+                let x = BitMap { words, height, width };
+                (kernels.conv_bin)(ConvBinTask { conv, x, row_tile });
             }
             &Producer::Conv { x, channels, height, width, ref conv } => {
-                (kernels.conv)(conv, real(x, channels, height, width), row_tile);
+                let x = real(x, channels, height, width);
+                (kernels.conv)(ConvTask { conv, x, row_tile });
             }
             &Producer::ConvI8 { x, height, width, ref conv } => {
-                let map = real(x, conv.inputs, height, width);
-                let Buffers { rounded, next_row, .. } = buffers;
-                (kernels.conv_i8)(conv, map, rounded, next_row, row_tile);
+                let x = real(x, conv.inputs, height, width);
+                let Buffers { rounded: memory, next_row, .. } = buffers;
+                let ring = Ring { memory, next_row };
+                (kernels.conv_i8)(ConvI8Task { conv, x, ring, row_tile });
             }
             &Producer::Winograd { x, height, width, ref conv } => {
-                let map = real(x, conv.inputs, height, width);
-                let Buffers { transformed, next_row, .. } = buffers;
-                (kernels.winograd)(conv, map, transformed, next_row, row_tile);
+                let x = real(x, conv.inputs, height, width);
+                let Buffers { transformed: memory, next_row, .. } = buffers;
+                let ring = Ring { memory, next_row };
+                (kernels.winograd)(WinogradTask { conv, x, ring, row_tile });
             }
             &Producer::Pool { x, height, width, pool, .. } => {
-                let map = real(x, self.channels, height, width);
-                (kernels.pool)(pool, map, 0, &mut buffers.pool_row, row_tile);
+                let x = real(x, self.channels, height, width);
+                let row = &mut buffers.pool_row;
+                (kernels.pool)(PoolTask { pool, x, first_row: 0, row, row_tile });
             }
             Producer::Concat { x, channels } => {
-                let maps = [0, 1].map(|i| real(x[i], channels[i], self.height, self.width));
-                (kernels.concat)(maps, channels[0], row_tile);
+                let x = [0, 1].map(|i| real(x[i], channels[i], self.height, self.width));
+                (kernels.concat)(ConcatTask { x, first: channels[0], row_tile });
             }
             Producer::Shuffle { x, groups } => {
-                (kernels.shuffle)(self.like(read, *x), *groups, row_tile);
+                let (x, groups) = (self.like(read, *x), *groups);
+                (kernels.shuffle)(ShuffleTask { x, groups, row_tile });
             }
         }
     }

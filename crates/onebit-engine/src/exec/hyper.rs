@@ -5,7 +5,7 @@ use onebit_model::{HyperRange, Statistics};
 
 use super::statistics::Channels;
 use super::{Linear, Read};
-use crate::kernel::{Kernels, Moment};
+use crate::kernel::{Kernels, Moment, ScaledTanhTask};
 use crate::map::stride;
 
 /// First half of DyBNN's hyper function: statistics of the map, a hidden layer with ReLU.
@@ -83,7 +83,7 @@ impl HyperHead {
     ) {
         self.layer.run(kernels, read, vectors, out);
         if let HyperRange::Sigmoid { lambda } = self.range {
-            (kernels.scaled_tanh)(lambda, out);
+            (kernels.scaled_tanh)(ScaledTanhTask { lambda, values: out });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Location, Read};
 use crate::aligned::Aligned;
-use crate::kernel::Kernels;
+use crate::kernel::{ConvI8Task, ConvTask, Kernels, LinearI8Task, Ring};
 use crate::map::{FloatMap, RowTile, StageView, stride};
 use crate::packed::{Conv, ConvI8, LinearI8};
 
@@ -79,13 +79,15 @@ impl Linear {
             LinearWeights::F32 { weight, bias } => {
                 let stages = [StageView::Add { other: pixel(bias, stride(weight.outputs)) }];
                 let x = pixel(x, weight.inputs);
-                (kernels.conv)(weight, x, &mut row_tile(weight.outputs, &stages, out));
+                let row_tile = row_tile(weight.outputs, &stages, out);
+                (kernels.conv)(ConvTask { conv: weight, x, row_tile });
             }
-            LinearWeights::I8(layer) => (kernels.linear_i8)(layer, x, out),
+            LinearWeights::I8(layer) => (kernels.linear_i8)(LinearI8Task { layer, x, out }),
             LinearWeights::Dot(conv) => {
-                let memory = bytemuck::cast_slice_mut(rounded);
-                let row_tile = &mut row_tile(conv.outputs, &[], out);
-                (kernels.conv_i8)(conv, pixel(x, conv.inputs), memory, &mut 0, row_tile);
+                let x = pixel(x, conv.inputs);
+                let ring = Ring { memory: bytemuck::cast_slice_mut(rounded), next_row: &mut 0 };
+                let row_tile = row_tile(conv.outputs, &[], out);
+                (kernels.conv_i8)(ConvI8Task { conv, x, ring, row_tile });
             }
         }
     }

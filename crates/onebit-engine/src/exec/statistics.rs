@@ -2,7 +2,7 @@
 
 use super::{Location, Read};
 use crate::arena::Span;
-use crate::kernel::{Kernels, Moment};
+use crate::kernel::{Kernels, Moment, MomentTask};
 use crate::map::stride;
 
 /// A map whose channels are averaged.
@@ -32,7 +32,9 @@ impl Channels {
         let stride = stride(self.channels);
         let out = &mut out[..stride];
         out.fill(0.0);
-        (kernels.moment)(Moment::First, read.sums.get(sums), stride, &[], out);
+        let x = read.sums.get(sums);
+        let moment = Moment::First;
+        (kernels.moment)(MomentTask { moment, x, stride, mean: &[], sums: out });
         self.divide(out);
     }
 
@@ -49,9 +51,9 @@ impl Channels {
         let stride = stride(self.channels);
         let (row, out) = (&mut row[..stride], &mut out[..stride]);
         out.fill(0.0);
-        for pixels in read.floats(self.x).chunks_exact(self.width * stride) {
+        for x in read.floats(self.x).chunks_exact(self.width * stride) {
             row.fill(0.0);
-            (kernels.moment)(moment, pixels, stride, center, row);
+            (kernels.moment)(MomentTask { moment, x, stride, mean: center, sums: row });
             add(row, out);
         }
         self.divide(out);

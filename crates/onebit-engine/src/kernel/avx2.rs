@@ -18,50 +18,49 @@ use super::conv_i8::Dot;
 use super::epilogue::Epilogue;
 use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
+use super::table::kernels;
 use super::vector::Vector;
-use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
-use crate::map::{BitMap, FloatMap, RowTile};
-use crate::packed::{Conv, ConvBin, Layout, LayoutI8};
+use crate::packed::{Layout, LayoutI8};
 
-x86_kernels! {
-    Isa::Avx2,
+kernels! {
     ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
+    Isa::Avx2,
     [__m256; 2],
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MAX_PRODUCTS => Layout { lanes: 8, bits: 64 },
         0..=32 => Layout { lanes: 32, bits: 4 },
         _ => Layout { lanes: 64, bits: 4 },
     },
-    conv_bin: |conv, x, row_tile| match conv.lanes {
-        8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(conv, x, row_tile),
-        32 if conv.products() <= MAX_NARROW => {
-            binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(conv, x, row_tile);
-        }
-        32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(conv, x, row_tile),
-        _ if conv.products() <= MAX_NARROW => {
-            binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(conv, x, row_tile);
-        }
-        _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(conv, x, row_tile),
-    },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
-    linear_i8_lanes: 32,
-    conv: |conv, x, row_tile| match conv.lanes {
-        8 => real::conv::<__m256, 8, 1>(conv, x, row_tile),
-        _ => real::conv::<[__m256; 2], 16, 1>(conv, x, row_tile),
-    },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: if outputs <= 8 { 8 } else { 16 },
         together: 2,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(conv, x, workspace, next_row, row_tile),
-        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(conv, x, workspace, next_row, row_tile),
+    linear_i8_lanes: 32,
+    conv_bin: |task| match task.conv.lanes {
+        8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(task),
+        32 if task.conv.products() <= MAX_NARROW => {
+            binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(task);
+        }
+        32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(task),
+        _ if task.conv.products() <= MAX_NARROW => {
+            binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(task);
+        }
+        _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(task),
     },
-    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
-        8 => winograd::winograd::<__m256, 8, 1>(conv, x, workspace, next_row, row_tile),
-        _ => winograd::winograd::<__m256, 16, 2>(conv, x, workspace, next_row, row_tile),
+    conv: |task| match task.conv.lanes {
+        8 => real::conv::<__m256, 8, 1>(task),
+        _ => real::conv::<[__m256; 2], 16, 1>(task),
+    },
+    conv_i8: |task| match task.conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(task),
+        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(task),
+    },
+    winograd: |task| match task.conv.lanes {
+        8 => winograd::winograd::<__m256, 8, 1>(task),
+        _ => winograd::winograd::<__m256, 16, 2>(task),
     },
 }
 

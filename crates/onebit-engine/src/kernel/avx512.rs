@@ -13,30 +13,20 @@ use core::arch::x86_64::{
 use super::conv_i8::Dot;
 use super::epilogue::Epilogue;
 use super::popcount::Popcount;
+use super::table::kernels;
 use super::vector::{Counter, Vector};
-use super::x86::x86_kernels;
 use super::{Isa, binary, conv_i8, real, winograd};
-use crate::map::{BitMap, FloatMap, RowTile};
-use crate::packed::{Conv, ConvBin, Layout, LayoutI8};
+use crate::packed::{Layout, LayoutI8};
 
-x86_kernels! {
-    Isa::Avx512,
+kernels! {
     [
         "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vpopcntdq", "avx512vnni", "avx2", "fma", "popcnt",
         "bmi1", "bmi2"
     ],
+    Isa::Avx512,
     __m512,
     conv_bin_layout: |filters| Layout { lanes: if filters.outputs <= 16 { 16 } else { 32 }, bits: 32 },
-    conv_bin: |conv, x, row_tile| match conv.lanes {
-        16 => binary::conv_bin::<Popcount<__m512i, 1>, 16>(conv, x, row_tile),
-        _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(conv, x, row_tile),
-    },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
-    linear_i8_lanes: 128,
-    conv: |conv, x, row_tile| match conv.lanes {
-        16 => real::conv::<__m512, 16, 1>(conv, x, row_tile),
-        _ => real::conv::<__m512, 32, 2>(conv, x, row_tile),
-    },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: match outputs {
             0..=16 => 16,
@@ -46,14 +36,23 @@ x86_kernels! {
         together: 4,
         bytes: 1,
     },
-    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
-        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(conv, x, workspace, next_row, row_tile),
-        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(conv, x, workspace, next_row, row_tile),
-        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(conv, x, workspace, next_row, row_tile),
+    linear_i8_lanes: 128,
+    conv_bin: |task| match task.conv.lanes {
+        16 => binary::conv_bin::<Popcount<__m512i, 1>, 16>(task),
+        _ => binary::conv_bin::<Popcount<__m512i, 2>, 32>(task),
     },
-    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
-        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next_row, row_tile),
-        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next_row, row_tile),
+    conv: |task| match task.conv.lanes {
+        16 => real::conv::<__m512, 16, 1>(task),
+        _ => real::conv::<__m512, 32, 2>(task),
+    },
+    conv_i8: |task| match task.conv.layout.lanes {
+        16 => conv_i8::conv_i8::<__m512i, 16, 1, 8>(task),
+        32 => conv_i8::conv_i8::<__m512i, 32, 2, 8>(task),
+        _ => conv_i8::conv_i8::<__m512i, 64, 4, 6>(task),
+    },
+    winograd: |task| match task.conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(task),
+        _ => winograd::winograd::<__m512, 32, 2>(task),
     },
 }
 

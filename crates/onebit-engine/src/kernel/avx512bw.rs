@@ -15,49 +15,48 @@ use super::conv_i8::Dot;
 use super::epilogue::Epilogue;
 use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
-use super::x86::x86_kernels;
+use super::table::kernels;
 use super::{Isa, binary, conv_i8, lookup, real, winograd};
-use crate::map::{BitMap, FloatMap, RowTile};
-use crate::packed::{Conv, ConvBin, Layout, LayoutI8};
+use crate::packed::{Layout, LayoutI8};
 
-x86_kernels! {
-    Isa::Avx512Bw,
+kernels! {
     ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "popcnt", "bmi1", "bmi2"],
+    Isa::Avx512Bw,
     __m512,
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MAX_PRODUCTS => Layout { lanes: 16, bits: 64 },
         0..=64 => Layout { lanes: 64, bits: 4 },
         _ => Layout { lanes: 128, bits: 4 },
     },
-    conv_bin: |conv, x, row_tile| match conv.lanes {
-        16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(conv, x, row_tile),
-        64 if conv.products() <= MAX_NARROW => {
-            binary::conv_bin::<Lookup<__m512i, 1, false>, 64>(conv, x, row_tile);
-        }
-        64 => binary::conv_bin::<Lookup<__m512i, 1, true>, 64>(conv, x, row_tile),
-        _ if conv.products() <= MAX_NARROW => {
-            binary::conv_bin::<Lookup<__m512i, 2, false>, 128>(conv, x, row_tile);
-        }
-        _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(conv, x, row_tile),
-    },
     conv_lanes: |outputs| if outputs <= 16 { 16 } else { 32 },
-    linear_i8_lanes: 128,
-    conv: |conv, x, row_tile| match conv.lanes {
-        16 => real::conv::<__m512, 16, 1>(conv, x, row_tile),
-        _ => real::conv::<__m512, 32, 2>(conv, x, row_tile),
-    },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: if outputs <= 16 { 16 } else { 32 },
         together: 2,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
-        16 => conv_i8::conv_i8::<Pairs, 16, 1, 8>(conv, x, workspace, next_row, row_tile),
-        _ => conv_i8::conv_i8::<Pairs, 32, 2, 8>(conv, x, workspace, next_row, row_tile),
+    linear_i8_lanes: 128,
+    conv_bin: |task| match task.conv.lanes {
+        16 => binary::conv_bin::<Popcount<Words<__m512, 16>, 1>, 16>(task),
+        64 if task.conv.products() <= MAX_NARROW => {
+            binary::conv_bin::<Lookup<__m512i, 1, false>, 64>(task);
+        }
+        64 => binary::conv_bin::<Lookup<__m512i, 1, true>, 64>(task),
+        _ if task.conv.products() <= MAX_NARROW => {
+            binary::conv_bin::<Lookup<__m512i, 2, false>, 128>(task);
+        }
+        _ => binary::conv_bin::<Lookup<__m512i, 2, true>, 128>(task),
     },
-    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
-        16 => winograd::winograd::<__m512, 16, 1>(conv, x, workspace, next_row, row_tile),
-        _ => winograd::winograd::<__m512, 32, 2>(conv, x, workspace, next_row, row_tile),
+    conv: |task| match task.conv.lanes {
+        16 => real::conv::<__m512, 16, 1>(task),
+        _ => real::conv::<__m512, 32, 2>(task),
+    },
+    conv_i8: |task| match task.conv.layout.lanes {
+        16 => conv_i8::conv_i8::<Pairs, 16, 1, 8>(task),
+        _ => conv_i8::conv_i8::<Pairs, 32, 2, 8>(task),
+    },
+    winograd: |task| match task.conv.lanes {
+        16 => winograd::winograd::<__m512, 16, 1>(task),
+        _ => winograd::winograd::<__m512, 32, 2>(task),
     },
 }
 

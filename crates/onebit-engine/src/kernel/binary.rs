@@ -3,10 +3,11 @@
 
 use bytemuck::Pod;
 
+use super::ConvBinTask;
 use super::epilogue::Epilogue;
 use super::tile::{Edges, Tiling};
 use super::vector::Vector;
-use crate::map::{BitMap, RowTile};
+use crate::map::BitMap;
 use crate::packed::{ConvBin, Window};
 
 /// Bytes of weights that stay in the first-level cache while the rows of a map go by.
@@ -56,13 +57,11 @@ pub(super) trait Sums<V: Vector, const P: usize> {
 /// A row tile of a binary convolution, in blocks of `L` output channels.
 #[inline(always)]
 pub(super) fn conv_bin<S: DotAccumulator<L>, const L: usize>(
-    conv: &ConvBin,
-    x: BitMap<'_>,
-    row_tile: &mut RowTile<'_>,
+    ConvBinTask { conv, x, mut row_tile }: ConvBinTask<'_>,
 ) {
     const { assert!(L.is_multiple_of(S::Vector::LANES)) };
     let blocks = conv.groups * conv.outputs.div_ceil(L);
-    let mut out = Epilogue::new(row_tile);
+    let mut out = Epilogue::new(&mut row_tile);
     let (first, rows) = (out.rows().start, out.rows().len());
     let cached = conv.bytes() <= CACHED_WEIGHTS;
     for i in 0..blocks * rows {

@@ -6,7 +6,8 @@ use bytemuck::Pod;
 
 use super::epilogue::Epilogue;
 use super::vector::Vector;
-use crate::map::{FloatMap, RowTile};
+use super::{ConvI8Task, Ring};
+use crate::map::FloatMap;
 use crate::packed::ConvI8;
 use crate::packed::conv_i8::MOVED;
 
@@ -60,25 +61,20 @@ const fn together<D: Dot>() -> usize {
     size_of::<D::Group>() / size_of::<D::Input>()
 }
 
-/// A row tile: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels. The ring in
-/// `workspace` holds the rounded input rows before `next_row`, counted from the first of the padding: the row tile above
-/// has left them there.
+/// A row tile: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels.
 #[inline(always)]
 pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
-    conv: &ConvI8,
-    x: FloatMap<'_>,
-    workspace: &mut [u64],
-    next_row: &mut usize,
-    row_tile: &mut RowTile<'_>,
+    ConvI8Task { conv, x, ring, mut row_tile }: ConvI8Task<'_>,
 ) {
     const { assert!(L == N * D::LANES) };
     debug_assert_eq!(conv.layout.lanes, L, "the weights are packed for this kernel");
     debug_assert_eq!(conv.layout.together, together::<D>());
     let row = conv.row(x.width);
-    let inputs = bytemuck::cast_slice_mut::<u64, D::Input>(workspace);
+    let Ring { memory, next_row } = ring;
+    let inputs = bytemuck::cast_slice_mut::<u64, D::Input>(memory);
     let (ring, collected) = inputs.split_at_mut(conv.window.kernel * row);
     let step = conv.window.stride;
-    let mut out = Epilogue::new(row_tile);
+    let mut out = Epilogue::new(&mut row_tile);
     let width = out.width();
     for y in out.rows() {
         *next_row = (*next_row).max(y * step);

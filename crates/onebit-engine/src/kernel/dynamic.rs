@@ -18,7 +18,7 @@ const WIDEST_OF_SEVENS: usize = 7;
 
 /// Rectifies the values of a row tile, whose only stage is a rectifier.
 #[inline(always)]
-pub(super) fn rectify<V: Vector>(row_tile: &mut RowTile<'_>) {
+pub(super) fn rectify<V: Vector>(mut row_tile: RowTile<'_>) {
     let ([StageView::Prelu(prelu)], Some(floats)) = (row_tile.stages, &mut row_tile.floats) else {
         return;
     };

@@ -1,5 +1,6 @@
 //! Layers with 8-bit weights, for every instruction set; inlined into functions that enable it.
 
+use super::LinearI8Task;
 use super::vector::Vector;
 use crate::packed::LinearI8;
 
@@ -15,7 +16,7 @@ struct Input {
 
 /// `out = W x + b`.
 #[inline(always)]
-pub(super) fn linear_i8<V: Vector>(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
+pub(super) fn linear_i8<V: Vector>(LinearI8Task { layer, x, out }: LinearI8Task<'_>) {
     let out = &mut out[..layer.bias.len()];
     out.fill(0.0);
     for (chunk, x) in x.chunks(CHUNK).enumerate() {

@@ -18,6 +18,8 @@ mod portable;
 mod real;
 mod reference;
 mod scaled_tanh;
+mod table;
+mod task;
 mod tile;
 mod vector;
 mod winograd;
@@ -36,8 +38,6 @@ mod lookup;
 mod neon;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
-mod x86;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -45,9 +45,14 @@ use core::fmt;
 
 use onebit_model::Geometry;
 
+pub(crate) use task::{
+    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, LinearI8Task, MomentTask, PoolTask,
+    Ring, ScaledTanhTask, ShuffleTask, WinogradTask,
+};
+
 use crate::EngineError;
-use crate::map::{BitMap, FloatMap, RowTile};
-use crate::packed::{Conv, ConvBin, ConvI8, Layout, LayoutI8, LinearI8, Pool, Winograd};
+use crate::map::RowTile;
+use crate::packed::{Layout, LayoutI8};
 
 /// An instruction set with kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -186,8 +191,8 @@ impl Filters {
     }
 }
 
-/// The inner loops of one instruction set. Each computes a [`RowTile`] of a map; what [`RowTile`] says is done in the
-/// same pass.
+/// The inner loops of one instruction set. Those that compute a [`RowTile`] of a map also do what it says, in the same
+/// pass.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     pub(crate) isa: Isa,
@@ -195,33 +200,21 @@ pub(crate) struct Kernels {
     pub(crate) conv_bin_layout: fn(Filters) -> Layout,
     /// Lanes of a block of real weights for this many output channels of a group.
     pub(crate) conv_lanes: fn(usize) -> usize,
-    pub(crate) conv_bin: fn(&ConvBin, BitMap<'_>, &mut RowTile<'_>),
-    pub(crate) conv: fn(&Conv, FloatMap<'_>, &mut RowTile<'_>),
     /// Layout of the weights of an 8-bit convolution with this many output channels.
     pub(crate) conv_i8_layout: fn(usize) -> LayoutI8,
-    /// With a ring of rounded input rows as working memory, and the first row of the padded input that is not in it yet.
-    /// Both are kept from one row tile of a map to the one below, which reads some of the same input rows: each is
-    /// rounded once.
-    pub(crate) conv_i8: fn(&ConvI8, FloatMap<'_>, &mut [u64], &mut usize, &mut RowTile<'_>),
-    /// With a ring of transformed input rows as working memory, and the first input row that is not in it yet, kept from
-    /// one row tile to the one below like those of `conv_i8`.
-    pub(crate) winograd: fn(&Winograd, FloatMap<'_>, &mut [f32], &mut usize, &mut RowTile<'_>),
-    /// Of a map from this row on, with working memory for a row of it.
-    pub(crate) pool: fn(Pool, FloatMap<'_>, usize, &mut [f32], &mut RowTile<'_>),
-    /// The map itself.
-    pub(crate) copy: fn(FloatMap<'_>, &mut RowTile<'_>),
-    /// The values that are there already, by a rectifier as the only stage.
-    pub(crate) rectify: fn(&mut RowTile<'_>),
-    /// Two maps, the first of this many channels.
-    pub(crate) concat: fn([FloatMap<'_>; 2], usize, &mut RowTile<'_>),
-    /// The map with its groups of channels, this many, shuffled.
-    pub(crate) shuffle: fn(FloatMap<'_>, usize, &mut RowTile<'_>),
-    /// Adds a moment over pixels of so many floats each (with the means) to the sums of as many.
-    pub(crate) moment: fn(Moment, &[f32], usize, &[f32], &mut [f32]),
     /// Most lanes of a block of 8-bit weights, so that sums and factors take half of the registers.
     pub(crate) linear_i8_lanes: usize,
-    /// The layer of a vector; as many outputs as the layer has biases, a whole stride.
-    pub(crate) linear_i8: fn(&LinearI8, &[f32], &mut [f32]),
-    /// `lambda * tanh(v / 2)` for every value `v`, computed as `lambda * (2 * sigmoid(v) - 1)`.
-    pub(crate) scaled_tanh: fn(f32, &mut [f32]),
+    pub(crate) conv_bin: fn(ConvBinTask<'_>),
+    pub(crate) conv: fn(ConvTask<'_>),
+    pub(crate) conv_i8: fn(ConvI8Task<'_>),
+    pub(crate) winograd: fn(WinogradTask<'_>),
+    pub(crate) pool: fn(PoolTask<'_>),
+    pub(crate) copy: fn(CopyTask<'_>),
+    /// The values that are there already, by a rectifier as the only stage.
+    pub(crate) rectify: fn(RowTile<'_>),
+    pub(crate) concat: fn(ConcatTask<'_>),
+    pub(crate) shuffle: fn(ShuffleTask<'_>),
+    pub(crate) moment: fn(MomentTask<'_>),
+    pub(crate) linear_i8: fn(LinearI8Task<'_>),
+    pub(crate) scaled_tanh: fn(ScaledTanhTask<'_>),
 }

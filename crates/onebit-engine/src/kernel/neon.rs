@@ -13,54 +13,45 @@ use core::array;
 
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
+use super::table::kernels;
 use super::vector::{Counter, Vector};
-use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
+use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 /// Largest number of products in a sum: the counters have 16 bits.
 const MAX_PRODUCTS: usize = u16::MAX as usize;
 
-static KERNELS: Kernels = Kernels {
-    isa: Isa::Neon,
+kernels! {
+    every_cpu,
+    Isa::Neon,
+    Floats,
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MAX_PRODUCTS => Layout { lanes: 8, bits: 64 },
         _ => Layout { lanes: 16, bits: 16 },
     },
-    conv_bin: |conv, x, row_tile| match conv.lanes {
-        8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(conv, x, row_tile),
-        _ => binary::conv_bin::<Popcount<uint16x8_t, 2>, 16>(conv, x, row_tile),
-    },
     conv_lanes: |outputs| if outputs <= 8 { 8 } else { 16 },
-    conv: |conv, x, row_tile| match conv.lanes {
-        8 => real::conv::<Floats, 8, 1>(conv, x, row_tile),
-        _ => real::conv::<Floats, 16, 2>(conv, x, row_tile),
-    },
     conv_i8_layout: |outputs| LayoutI8 {
         lanes: if outputs <= 8 { 8 } else { 16 },
         together: 1,
         bytes: 2,
     },
-    conv_i8: |conv, x, workspace, next_row, row_tile| match conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(conv, x, workspace, next_row, row_tile),
-        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(conv, x, workspace, next_row, row_tile),
-    },
-    winograd: |conv, x, workspace, next_row, row_tile| match conv.lanes {
-        8 => winograd::winograd::<Floats, 8, 1>(conv, x, workspace, next_row, row_tile),
-        _ => winograd::winograd::<Floats, 16, 2>(conv, x, workspace, next_row, row_tile),
-    },
-    pool: real::pool::<Floats>,
-    copy: real::copy::<Floats>,
-    rectify: dynamic::rectify::<Floats>,
-    concat: real::concat::<Floats>,
-    shuffle: real::shuffle::<Floats>,
-    moment: real::moment::<Floats>,
     linear_i8_lanes: 32,
-    linear_i8: linear_i8::linear_i8::<Floats>,
-    scaled_tanh: scaled_tanh::scaled_tanh,
-};
-
-pub(super) fn kernels() -> Option<&'static Kernels> {
-    Some(&KERNELS)
+    conv_bin: |task| match task.conv.lanes {
+        8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(task),
+        _ => binary::conv_bin::<Popcount<uint16x8_t, 2>, 16>(task),
+    },
+    conv: |task| match task.conv.lanes {
+        8 => real::conv::<Floats, 8, 1>(task),
+        _ => real::conv::<Floats, 16, 2>(task),
+    },
+    conv_i8: |task| match task.conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(task),
+        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(task),
+    },
+    winograd: |task| match task.conv.lanes {
+        8 => winograd::winograd::<Floats, 8, 1>(task),
+        _ => winograd::winograd::<Floats, 16, 2>(task),
+    },
 }
 
 /// Two registers of floats, as many lanes as a register of counters has.

@@ -4,31 +4,22 @@ use core::array;
 
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
-use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
+use super::table::kernels;
+use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
-static KERNELS: Kernels = Kernels {
-    isa: Isa::Portable,
+kernels! {
+    every_cpu,
+    Isa::Portable,
+    [f32; 4],
     conv_bin_layout: |_| Layout { lanes: 4, bits: 64 },
     conv_lanes: |_| 8,
-    conv_bin: binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>,
-    conv: real::conv::<[f32; 4], 8, 2>,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 1, bytes: 2 },
-    conv_i8: conv_i8::conv_i8::<[i32; 8], 8, 1, 2>,
-    winograd: winograd::winograd::<[f32; 4], 8, 2>,
-    pool: real::pool::<[f32; 4]>,
-    copy: real::copy::<[f32; 4]>,
-    rectify: dynamic::rectify::<[f32; 4]>,
-    concat: real::concat::<[f32; 4]>,
-    shuffle: real::shuffle::<[f32; 4]>,
-    moment: real::moment::<[f32; 4]>,
     linear_i8_lanes: 16,
-    linear_i8: linear_i8::linear_i8::<[f32; 4]>,
-    scaled_tanh: scaled_tanh::scaled_tanh,
-};
-
-pub(super) fn kernels() -> Option<&'static Kernels> {
-    Some(&KERNELS)
+    conv_bin: |task| binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>(task),
+    conv: |task| real::conv::<[f32; 4], 8, 2>(task),
+    conv_i8: |task| conv_i8::conv_i8::<[i32; 8], 8, 1, 2>(task),
+    winograd: |task| winograd::winograd::<[f32; 4], 8, 2>(task),
 }
 
 impl Dot for [i32; 8] {

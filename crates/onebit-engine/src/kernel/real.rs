@@ -6,7 +6,7 @@ use onebit_model::bits;
 use super::epilogue::Epilogue;
 use super::tile::Tiling;
 use super::vector::Vector;
-use super::{Moment, dynamic};
+use super::{ConcatTask, ConvTask, CopyTask, Moment, MomentTask, PoolTask, ShuffleTask, dynamic};
 use crate::map::{FloatMap, RowTile, stride};
 use crate::packed::{Conv, Pool, PoolKind, Window};
 
@@ -20,16 +20,14 @@ const MOVED: usize = 4;
 /// A row tile of a real convolution: blocks of `L` output channels in `N` registers.
 #[inline(always)]
 pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
-    conv: &Conv,
-    x: FloatMap<'_>,
-    row_tile: &mut RowTile<'_>,
+    ConvTask { conv, x, mut row_tile }: ConvTask<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
     debug_assert_eq!(conv.lanes, L, "the weights are packed for this kernel");
     let blocks = conv.groups * conv.outputs.div_ceil(L);
     let len = conv.window.kernel * conv.window.kernel * conv.inputs;
     let weights = conv.weights.as_chunks::<L>().0;
-    let mut out = Epilogue::new(row_tile);
+    let mut out = Epilogue::new(&mut row_tile);
     for index in 0..blocks {
         let block = RealBlock::<L> { conv, x, index, weights: &weights[index * len..][..len] };
         for y in out.rows() {
@@ -120,17 +118,10 @@ impl<const L: usize> RealBlock<'_, L> {
     }
 }
 
-/// A row tile of a pooling of a map from the row `first_row` on: the rows of a window into `row`, then its columns; both
-/// at once for [`HALVING`].
+/// A row tile of a pooling: the rows of a window, then its columns; both at once for [`HALVING`].
 #[inline(always)]
-pub(super) fn pool<V: Vector>(
-    pool: Pool,
-    x: FloatMap<'_>,
-    first_row: usize,
-    row: &mut [f32],
-    row_tile: &mut RowTile<'_>,
-) {
-    let mut out = Epilogue::new(row_tile);
+pub(super) fn pool<V: Vector>(PoolTask { pool, x, first_row, row, mut row_tile }: PoolTask<'_>) {
+    let mut out = Epilogue::new(&mut row_tile);
     let width = out.width();
     let whole = width - width % MOVED;
     let row = &mut row[..x.width * x.stride];
@@ -276,9 +267,14 @@ fn pool_columns<V: Vector, const P: usize>(
 
 /// A row tile of values that are there already.
 #[inline(always)]
-pub(super) fn copy<V: Vector>(x: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
-    if let RowTile { stages: [], floats: None, sums: None, bits: Some((threshold, words)), .. } =
-        row_tile
+pub(super) fn copy<V: Vector>(CopyTask { x, mut row_tile }: CopyTask<'_>) {
+    if let RowTile {
+        stages: [],
+        floats: None,
+        sums: None,
+        bits: Some((threshold, ref mut words)),
+        ..
+    } = row_tile
         && x.stride == row_tile.stride
     {
         let (x_stride, row) = (x.stride, row_tile.width * x.stride);
@@ -294,9 +290,9 @@ pub(super) fn copy<V: Vector>(x: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
     moved::<V>(row_tile, |pixel, channel| V::load(&x.values[pixel * x.stride + channel..]));
 }
 
-/// A row tile of two maps, the channels of the first in front of those of the second.
+/// A row tile of two maps.
 #[inline(always)]
-pub(super) fn concat<V: Vector>(x: [FloatMap<'_>; 2], first: usize, row_tile: &mut RowTile<'_>) {
+pub(super) fn concat<V: Vector>(ConcatTask { x, first, row_tile }: ConcatTask<'_>) {
     let at = |pixel: usize, channel: usize| match channel.checked_sub(first) {
         None => &x[0].values[pixel * x[0].stride + channel..],
         Some(channel) => &x[1].values[pixel * x[1].stride + channel..],
@@ -310,9 +306,9 @@ pub(super) fn concat<V: Vector>(x: [FloatMap<'_>; 2], first: usize, row_tile: &m
     });
 }
 
-/// A row tile of a map whose channel `g * (C/groups) + i` becomes the channel `i * groups + g`.
+/// A row tile of a map with shuffled channels.
 #[inline(always)]
-pub(super) fn shuffle<V: Vector>(x: FloatMap<'_>, groups: usize, row_tile: &mut RowTile<'_>) {
+pub(super) fn shuffle<V: Vector>(ShuffleTask { x, groups, row_tile }: ShuffleTask<'_>) {
     let (channels, size) = (row_tile.channels, row_tile.channels / groups);
     moved::<V>(row_tile, |pixel, channel| {
         by_lane(channels, channel, |channel| {
@@ -333,9 +329,9 @@ fn by_lane<V: Vector>(channels: usize, channel: usize, value: impl Fn(usize) -> 
 
 /// A row tile whose values `value` finds by pixel and first channel.
 #[inline(always)]
-fn moved<V: Vector>(row_tile: &mut RowTile<'_>, value: impl Fn(usize, usize) -> V) {
+fn moved<V: Vector>(mut row_tile: RowTile<'_>, value: impl Fn(usize, usize) -> V) {
     let used = row_tile.channels.next_multiple_of(V::LANES).min(stride(row_tile.channels));
-    let mut out = Epilogue::new(row_tile);
+    let mut out = Epilogue::new(&mut row_tile);
     let width = out.width();
     let whole = width - width % MOVED;
     for y in out.rows() {
@@ -352,15 +348,9 @@ fn moved<V: Vector>(row_tile: &mut RowTile<'_>, value: impl Fn(usize, usize) -> 
     }
 }
 
-/// Adds a moment over pixels `x`, `stride` floats from one to the next, to the sums of as many.
+/// Adds a moment over pixels to sums.
 #[inline(always)]
-pub(super) fn moment<V: Vector>(
-    moment: Moment,
-    x: &[f32],
-    stride: usize,
-    mean: &[f32],
-    sums: &mut [f32],
-) {
+pub(super) fn moment<V: Vector>(MomentTask { moment, x, stride, mean, sums }: MomentTask<'_>) {
     for channel in (0..stride).step_by(V::LANES) {
         let mut sum = V::load(&sums[channel..]);
         for pixel in x.chunks_exact(stride) {

@@ -2,20 +2,22 @@
 
 use onebit_model::bits;
 
-use super::{Isa, Kernels, Moment};
-use crate::map::{BitMap, CHANNEL_ALIGN, FloatMap, RowTile, StageView};
-use crate::packed::winograd::{INPUT, OUTPUTS, POINTS, phases};
-use crate::packed::{
-    Conv, ConvBin, ConvI8, Layout, LayoutI8, LinearI8, Pool, PoolKind, Window, Winograd,
+use super::{
+    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, Isa, Kernels, LinearI8Task, Moment,
+    MomentTask, PoolTask, ScaledTanhTask, ShuffleTask, WinogradTask,
 };
+use crate::map::{CHANNEL_ALIGN, FloatMap, RowTile, StageView};
+use crate::packed::winograd::{INPUT, OUTPUTS, POINTS, phases};
+use crate::packed::{Layout, LayoutI8, PoolKind, Window, Winograd};
 
 static KERNELS: Kernels = Kernels {
     isa: Isa::Reference,
     conv_bin_layout: |_| Layout { lanes: 1, bits: 64 },
     conv_lanes: |_| 1,
+    conv_i8_layout: |_| LayoutI8 { lanes: 1, together: 1, bytes: 1 },
+    linear_i8_lanes: CHANNEL_ALIGN,
     conv_bin,
     conv,
-    conv_i8_layout: |_| LayoutI8 { lanes: 1, together: 1, bytes: 1 },
     conv_i8,
     winograd,
     pool,
@@ -24,7 +26,6 @@ static KERNELS: Kernels = Kernels {
     concat,
     shuffle,
     moment,
-    linear_i8_lanes: CHANNEL_ALIGN,
     linear_i8,
     scaled_tanh,
 };
@@ -39,7 +40,7 @@ fn fma(x: f32, y: f32, z: f32) -> f32 {
 }
 
 /// Computes every value of a row tile by its row, column and channel, and does with it what the row tile says.
-fn each(row_tile: &mut RowTile<'_>, value: impl Fn(usize, usize, usize) -> f32) {
+fn each(mut row_tile: RowTile<'_>, value: impl Fn(usize, usize, usize) -> f32) {
     let (width, channels, stride) = (row_tile.width, row_tile.channels, row_tile.stride);
     for (row, y) in row_tile.rows.clone().enumerate() {
         for (x, c) in (0..width).flat_map(|x| (0..channels).map(move |c| (x, c))) {
@@ -82,7 +83,7 @@ fn through_stages(
     })
 }
 
-fn conv_bin(conv: &ConvBin, map: BitMap<'_>, row_tile: &mut RowTile<'_>) {
+fn conv_bin(ConvBinTask { conv, x: map, row_tile }: ConvBinTask<'_>) {
     let k = conv.window.kernel;
     each(row_tile, |y, x, o| {
         let group = o / conv.outputs;
@@ -103,7 +104,7 @@ fn conv_bin(conv: &ConvBin, map: BitMap<'_>, row_tile: &mut RowTile<'_>) {
     });
 }
 
-fn conv(conv: &Conv, map: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
+fn conv(ConvTask { conv, x: map, row_tile }: ConvTask<'_>) {
     let k = conv.window.kernel;
     each(row_tile, |y, x, o| {
         let first = o / conv.outputs * conv.inputs;
@@ -120,13 +121,7 @@ fn conv(conv: &Conv, map: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
     });
 }
 
-fn conv_i8(
-    conv: &ConvI8,
-    map: FloatMap<'_>,
-    _: &mut [u64],
-    _: &mut usize,
-    row_tile: &mut RowTile<'_>,
-) {
+fn conv_i8(ConvI8Task { conv, x: map, ring: _, row_tile }: ConvI8Task<'_>) {
     let k = conv.window.kernel;
     each(row_tile, |y, x, o| {
         let mut sum = 0;
@@ -145,13 +140,7 @@ fn conv_i8(
 }
 
 /// Sums at each point over rows of taps, input channels, even and odd columns, then the outputs from them.
-fn winograd(
-    conv: &Winograd,
-    map: FloatMap<'_>,
-    _: &mut [f32],
-    _: &mut usize,
-    row_tile: &mut RowTile<'_>,
-) {
+fn winograd(WinogradTask { conv, x: map, ring: _, row_tile }: WinogradTask<'_>) {
     each(row_tile, |y, x, o| {
         let (group, output) = (x / OUTPUTS, x % OUTPUTS);
         let at: [f32; POINTS] = core::array::from_fn(|point| {
@@ -198,13 +187,7 @@ fn point_value(
 }
 
 /// The rows of each column of a window first, then the columns.
-fn pool(
-    pool: Pool,
-    map: FloatMap<'_>,
-    first_row: usize,
-    _: &mut [f32],
-    row_tile: &mut RowTile<'_>,
-) {
+fn pool(PoolTask { pool, x: map, first_row, row: _, row_tile }: PoolTask<'_>) {
     let k = pool.window.kernel;
     let (start, pooled): (f32, fn(f32, f32) -> f32) = match pool.kind {
         PoolKind::Average => (0.0, |sum, v| sum + v),
@@ -224,11 +207,11 @@ fn pool(
     });
 }
 
-fn copy(map: FloatMap<'_>, row_tile: &mut RowTile<'_>) {
+fn copy(CopyTask { x: map, row_tile }: CopyTask<'_>) {
     each(row_tile, |y, x, c| map.values[(y * map.width + x) * map.stride + c]);
 }
 
-fn rectify(row_tile: &mut RowTile<'_>) {
+fn rectify(mut row_tile: RowTile<'_>) {
     let (width, channels, stride) = (row_tile.width, row_tile.channels, row_tile.stride);
     let Some(floats) = &mut row_tile.floats else { return };
     for (pixel, values) in floats.chunks_exact_mut(stride).enumerate() {
@@ -242,14 +225,14 @@ fn rectify(row_tile: &mut RowTile<'_>) {
     }
 }
 
-fn concat(maps: [FloatMap<'_>; 2], first: usize, row_tile: &mut RowTile<'_>) {
+fn concat(ConcatTask { x: maps, first, row_tile }: ConcatTask<'_>) {
     each(row_tile, |y, x, c| {
         let (map, c) = if c < first { (maps[0], c) } else { (maps[1], c - first) };
         map.values[(y * map.width + x) * map.stride + c]
     });
 }
 
-fn shuffle(map: FloatMap<'_>, groups: usize, row_tile: &mut RowTile<'_>) {
+fn shuffle(ShuffleTask { x: map, groups, row_tile }: ShuffleTask<'_>) {
     let size = row_tile.channels / groups;
     each(row_tile, |y, x, c| {
         map.values[(y * map.width + x) * map.stride + c % groups * size + c / groups]
@@ -268,7 +251,7 @@ fn tap_position(
     (y < height && x < width).then_some(y * width + x)
 }
 
-fn moment(moment: Moment, x: &[f32], stride: usize, mean: &[f32], sums: &mut [f32]) {
+fn moment(MomentTask { moment, x, stride, mean, sums }: MomentTask<'_>) {
     for (i, &value) in x.iter().enumerate() {
         let sum = &mut sums[i % stride];
         *sum = match moment {
@@ -282,7 +265,7 @@ fn moment(moment: Moment, x: &[f32], stride: usize, mean: &[f32], sums: &mut [f3
     }
 }
 
-fn linear_i8(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
+fn linear_i8(LinearI8Task { layer, x, out }: LinearI8Task<'_>) {
     let lanes = layer.lanes;
     for (o, out) in out[..layer.bias.len()].iter_mut().enumerate() {
         let row = &layer.weights[o / lanes * lanes * layer.inputs + o % lanes..];
@@ -296,7 +279,7 @@ fn linear_i8(layer: &LinearI8, x: &[f32], out: &mut [f32]) {
     }
 }
 
-fn scaled_tanh(lambda: f32, values: &mut [f32]) {
+fn scaled_tanh(ScaledTanhTask { lambda, values }: ScaledTanhTask<'_>) {
     for value in values {
         *value = lambda * (2.0 / (1.0 + libm::expf(-*value)) - 1.0);
     }

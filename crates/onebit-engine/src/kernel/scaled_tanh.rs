@@ -2,12 +2,14 @@
 //! `libm::expf`'s, step by step without a branch, so that the compiler computes as many values at once as a register
 //! holds.
 
+use super::ScaledTanhTask;
+
 /// Below this the exponential has no special case.
 const PLAIN: f32 = 80.0;
 
 /// `lambda * tanh(v / 2)` for every value as `lambda * (2 * sigmoid(v) - 1)`, exactly 0 at 0.
 #[inline(always)]
-pub(super) fn scaled_tanh(lambda: f32, values: &mut [f32]) {
+pub(super) fn scaled_tanh(ScaledTanhTask { lambda, values }: ScaledTanhTask<'_>) {
     if values.iter().fold(true, |plain, v| plain & (v.abs() < PLAIN)) {
         for value in values {
             *value = from_exp(exp(-*value), lambda);
@@ -72,7 +74,7 @@ mod tests {
     fn a_scaled_tanh_is_zero_at_zero_and_never_exceeds_lambda() {
         let scaled = |lambda, v| {
             let mut values = [v; 33];
-            scaled_tanh(lambda, &mut values);
+            scaled_tanh(ScaledTanhTask { lambda, values: &mut values });
             assert!(values.iter().all(|&value| value == values[32]), "lanes differ at {v}");
             values[0]
         };

@@ -13,40 +13,31 @@ use super::binary::{DotAccumulator, Sums};
 use super::bytes::{Bytes, MAX_PRODUCTS, Tile};
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
+use super::table::kernels;
 use super::vector::Vector;
-use super::{Isa, Kernels, binary, conv_i8, dynamic, linear_i8, real, scaled_tanh, winograd};
+use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
-static KERNELS: Kernels = Kernels {
-    isa: Isa::Simd128,
+kernels! {
+    every_cpu,
+    Isa::Simd128,
+    v128,
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MAX_PRODUCTS => Layout { lanes: 4, bits: 64 },
         0..=16 => Layout { lanes: 16, bits: 8 },
         _ => Layout { lanes: 32, bits: 8 },
     },
-    conv_bin: |conv, x, row_tile| match conv.lanes {
-        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(conv, x, row_tile),
-        16 => binary::conv_bin::<BytePopcount<1>, 16>(conv, x, row_tile),
-        _ => binary::conv_bin::<BytePopcount<2>, 32>(conv, x, row_tile),
-    },
     conv_lanes: |_| 8,
-    conv: real::conv::<v128, 8, 2>,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 2, bytes: 2 },
-    conv_i8: conv_i8::conv_i8::<v128, 8, 2, 4>,
-    winograd: winograd::winograd::<v128, 8, 2>,
-    pool: real::pool::<v128>,
-    copy: real::copy::<v128>,
-    rectify: dynamic::rectify::<v128>,
-    concat: real::concat::<v128>,
-    shuffle: real::shuffle::<v128>,
-    moment: real::moment::<v128>,
     linear_i8_lanes: 16,
-    linear_i8: linear_i8::linear_i8::<v128>,
-    scaled_tanh: scaled_tanh::scaled_tanh,
-};
-
-pub(super) fn kernels() -> Option<&'static Kernels> {
-    Some(&KERNELS)
+    conv_bin: |task| match task.conv.lanes {
+        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(task),
+        16 => binary::conv_bin::<BytePopcount<1>, 16>(task),
+        _ => binary::conv_bin::<BytePopcount<2>, 32>(task),
+    },
+    conv: |task| real::conv::<v128, 8, 2>(task),
+    conv_i8: |task| conv_i8::conv_i8::<v128, 8, 2, 4>(task),
+    winograd: |task| winograd::winograd::<v128, 8, 2>(task),
 }
 
 /// Counting by XOR and popcount in lanes of 8 bits, `N` registers of filters.

@@ -3,7 +3,8 @@
 
 use super::epilogue::Epilogue;
 use super::vector::Vector;
-use crate::map::{FloatMap, RowTile};
+use super::{Ring, WinogradTask};
+use crate::map::FloatMap;
 use crate::packed::Winograd;
 use crate::packed::winograd::{EVEN_ONLY, INPUT, OUTPUTS, POINTS, phases};
 
@@ -13,20 +14,16 @@ const WIDEST: usize = 14;
 /// Sums at each point for the groups of a tile, made once: they take many registers.
 type Points<V, const N: usize> = [[[V; N]; WIDEST]; POINTS];
 
-/// A row tile, in blocks of `L` output channels in `N` registers. The ring in `workspace` holds the
-/// transformed input rows before `next_row`: the row tile above has left them there.
+/// A row tile, in blocks of `L` output channels in `N` registers.
 #[inline(always)]
 pub(super) fn winograd<V: Vector, const L: usize, const N: usize>(
-    conv: &Winograd,
-    x: FloatMap<'_>,
-    workspace: &mut [f32],
-    next_row: &mut usize,
-    row_tile: &mut RowTile<'_>,
+    WinogradTask { conv, x, ring, mut row_tile }: WinogradTask<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
-    let mut out = Epilogue::new(row_tile);
+    let Ring { memory, next_row } = ring;
+    let mut out = Epilogue::new(&mut row_tile);
     let row = conv.row(out.width());
-    let (ring, columns) = workspace.split_at_mut(8 * row);
+    let (ring, columns) = memory.split_at_mut(8 * row);
     let columns = &mut columns[..conv.columns(out.width())];
     columns.fill(0.0);
     let mut points = [[[V::splat(0.0); N]; WIDEST]; POINTS];

@@ -24,9 +24,9 @@ use super::{Isa, binary, conv_i8, lookup, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
-    ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
+    Avx2 = ["avx2", "fma", "popcnt", "bmi1", "bmi2"],
     Isa::Avx2,
-    [__m256; 2],
+    [F32x8; 2],
     conv_bin_layout: |filters| match filters.outputs {
         _ if filters.products > MAX_PRODUCTS => Layout { lanes: 8, bits: 64 },
         0..=32 => Layout { lanes: 32, bits: 4 },
@@ -39,201 +39,217 @@ kernels! {
         bytes: 2,
     },
     linear_i8_lanes: 32,
-    conv_bin: |task| match task.conv.lanes {
-        8 => binary::conv_bin::<Popcount<Words<__m256, 8>, 1>, 8>(task),
+    conv_bin: |token, task| match task.conv.lanes {
+        8 => binary::conv_bin::<Popcount<Words<F32x8, 8>, 1>, 8>(token, task),
         32 if task.conv.products() <= MAX_NARROW => {
-            binary::conv_bin::<Lookup<__m256i, 1, false>, 32>(task);
+            binary::conv_bin::<Lookup<U8x32, 1, false>, 32>(token, task);
         }
-        32 => binary::conv_bin::<Lookup<__m256i, 1, true>, 32>(task),
+        32 => binary::conv_bin::<Lookup<U8x32, 1, true>, 32>(token, task),
         _ if task.conv.products() <= MAX_NARROW => {
-            binary::conv_bin::<Lookup<__m256i, 2, false>, 64>(task);
+            binary::conv_bin::<Lookup<U8x32, 2, false>, 64>(token, task);
         }
-        _ => binary::conv_bin::<Lookup<__m256i, 2, true>, 64>(task),
+        _ => binary::conv_bin::<Lookup<U8x32, 2, true>, 64>(token, task),
     },
-    conv: |task| match task.conv.lanes {
-        8 => real::conv::<__m256, 8, 1>(task),
-        _ => real::conv::<[__m256; 2], 16, 1>(task),
+    conv: |token, task| match task.conv.lanes {
+        8 => real::conv::<F32x8, 8, 1>(token, task),
+        _ => real::conv::<[F32x8; 2], 16, 1>(token, task),
     },
-    conv_i8: |task| match task.conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(task),
-        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(task),
+    conv_i8: |token, task| match task.conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Pairs, 8, 1, 8>(token, task),
+        _ => conv_i8::conv_i8::<Pairs, 16, 2, 4>(token, task),
     },
-    winograd: |task| match task.conv.lanes {
-        8 => winograd::winograd::<__m256, 8, 1>(task),
-        _ => winograd::winograd::<__m256, 16, 2>(task),
+    winograd: |token, task| match task.conv.lanes {
+        8 => winograd::winograd::<F32x8, 8, 1>(token, task),
+        _ => winograd::winograd::<F32x8, 16, 2>(token, task),
     },
 }
 
-/// Used only in the functions above, which enable its instructions.
-impl Vector for __m256 {
+/// 8 floats.
+#[derive(Clone, Copy)]
+struct F32x8(__m256);
+
+impl Vector for F32x8 {
+    type Token = Avx2;
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
-    fn splat(value: f32) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_set1_ps(value) }
+    fn splat(_: Avx2, value: f32) -> Self {
+        // SAFETY: the token proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_set1_ps(value) })
     }
 
     #[inline(always)]
-    fn load(from: &[f32]) -> Self {
+    fn load(_: Avx2, from: &[f32]) -> Self {
         let from = &from[..8];
-        // SAFETY: the slice holds 8 floats; the caller has enabled the instructions.
-        unsafe { _mm256_loadu_ps(from.as_ptr()) }
+        // SAFETY: the slice holds 8 floats; the token proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_loadu_ps(from.as_ptr()) })
     }
 
     #[inline(always)]
-    fn from_i8(from: &[i8]) -> Self {
+    fn from_i8(_: Avx2, from: &[i8]) -> Self {
         let from = &from[..8];
-        // SAFETY: the slice holds 8 integers; the caller has enabled the instructions.
-        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast()))) }
+        // SAFETY: the slice holds 8 integers; the token proves that the CPU has the instructions.
+        F32x8(unsafe {
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast())))
+        })
     }
 
     #[inline(always)]
     fn add(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_add_ps(self, y) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_add_ps(self.0, y.0) })
     }
 
     #[inline(always)]
     fn sub(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_sub_ps(self, y) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_sub_ps(self.0, y.0) })
     }
 
     #[inline(always)]
     fn mul(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_mul_ps(self, y) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_mul_ps(self.0, y.0) })
     }
 
     #[inline(always)]
     fn mul_add(self, y: Self, z: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_fmadd_ps(self, y, z) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_fmadd_ps(self.0, y.0, z.0) })
     }
 
     #[inline(always)]
     fn larger(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe {
-            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self, self);
-            _mm256_blendv_ps(_mm256_max_ps(self, y), self, nan)
-        }
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe {
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0);
+            _mm256_blendv_ps(_mm256_max_ps(self.0, y.0), self.0, nan)
+        })
     }
 
     #[inline(always)]
     fn if_positive(self, yes: Self, no: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(self, _mm256_setzero_ps())) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe {
+            _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps()))
+        })
     }
 
     #[inline(always)]
     fn greater(self, y: Self) -> u64 {
-        // SAFETY: the caller has enabled the instructions.
-        let mask = unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self, y)) };
+        // SAFETY: a register proves that the CPU has the instructions.
+        let mask = unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, y.0)) };
         u64::from(mask.cast_unsigned())
     }
 
     #[inline(always)]
     fn store(self, to: &mut [f32]) {
         let to = &mut to[..8];
-        // SAFETY: the slice holds 8 floats; the caller has enabled the instructions.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self) }
+        // SAFETY: the slice holds 8 floats; a register proves that the CPU has the instructions.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self.0) }
     }
 }
 
-/// Used only in the functions above, which enable its instructions.
-impl Shuffle for __m256i {
+/// 32 bytes, or 16 words.
+#[derive(Clone, Copy)]
+struct U8x32(__m256i);
+
+impl Shuffle for U8x32 {
+    type Token = Avx2;
     const LANES: usize = 32;
 
-    type Vector = [__m256; 2];
+    type Vector = [F32x8; 2];
 
     #[inline(always)]
-    fn zero() -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_setzero_si256() }
+    fn zero(_: Avx2) -> Self {
+        // SAFETY: the token proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_setzero_si256() })
     }
 
     #[inline(always)]
-    fn load(from: &[u8]) -> Self {
+    fn load(_: Avx2, from: &[u8]) -> Self {
         let from = &from[..32];
-        // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
-        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+        // SAFETY: the slice holds 32 bytes; the token proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
     }
 
     #[inline(always)]
-    fn repeat(table: &[u8; 16]) -> Self {
-        // SAFETY: the table has 16 bytes; the caller has enabled the instructions.
-        unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())) }
+    fn repeat(_: Avx2, table: &[u8; 16]) -> Self {
+        // SAFETY: the table has 16 bytes; the token proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())) })
     }
 
     #[inline(always)]
     fn look_up(self, indices: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_shuffle_epi8(self, indices) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_shuffle_epi8(self.0, indices.0) })
     }
 
     #[inline(always)]
     fn add(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_add_epi8(self, y) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_add_epi8(self.0, y.0) })
     }
 
     #[inline(always)]
     fn add_words(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_add_epi16(self, y) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_add_epi16(self.0, y.0) })
     }
 
     #[inline(always)]
     fn sub_words(self, y: Self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_sub_epi16(self, y) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_sub_epi16(self.0, y.0) })
     }
 
     #[inline(always)]
     fn low(self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_and_si256(self, _mm256_set1_epi8(0x0f)) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_and_si256(self.0, _mm256_set1_epi8(0x0f)) })
     }
 
     #[inline(always)]
     fn up(self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_slli_epi16::<4>(self) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_slli_epi16::<4>(self.0) })
     }
 
     #[inline(always)]
     fn down(self) -> Self {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_srli_epi16::<4>(self) }
+        // SAFETY: a register proves that the CPU has the instructions.
+        U8x32(unsafe { _mm256_srli_epi16::<4>(self.0) })
     }
 
     #[inline(always)]
     fn halves(self) -> [Self; 2] {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { [_mm256_and_si256(self, _mm256_set1_epi16(0x00ff)), _mm256_srli_epi16::<8>(self)] }
+        // SAFETY: a register proves that the CPU has the instructions.
+        unsafe {
+            let even = _mm256_and_si256(self.0, _mm256_set1_epi16(0x00ff));
+            [U8x32(even), U8x32(_mm256_srli_epi16::<8>(self.0))]
+        }
     }
 
     #[inline(always)]
     fn empty<const N: usize, const P: usize>(
+        _: Avx2,
         registers: &[[Self; N]; P],
         counts: &mut [[[Self; 2]; N]; P],
     ) {
-        // SAFETY: the caller has enabled the instructions.
+        // SAFETY: the token proves that the CPU has the instructions.
         unsafe { empty(registers, counts) }
     }
 
     #[inline(always)]
     fn interleave([even, odd]: [Self; 2]) -> [Self; 2] {
-        // SAFETY: the caller has enabled the instructions.
+        // SAFETY: a register proves that the CPU has the instructions.
         unsafe {
-            let low = _mm256_unpacklo_epi16(even, odd);
-            let high = _mm256_unpackhi_epi16(even, odd);
+            let low = _mm256_unpacklo_epi16(even.0, odd.0);
+            let high = _mm256_unpackhi_epi16(even.0, odd.0);
             [
-                _mm256_permute2x128_si256::<0x20>(low, high),
-                _mm256_permute2x128_si256::<0x31>(low, high),
+                U8x32(_mm256_permute2x128_si256::<0x20>(low, high)),
+                U8x32(_mm256_permute2x128_si256::<0x31>(low, high)),
             ]
         }
     }
@@ -241,14 +257,14 @@ impl Shuffle for __m256i {
     #[inline(always)]
     fn store(self, to: &mut [u8]) {
         let to = &mut to[..32];
-        // SAFETY: the slice holds 32 bytes; the caller has enabled the instructions.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self) }
+        // SAFETY: the slice holds 32 bytes; a register proves that the CPU has the instructions.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self.0) }
     }
 
     #[inline(always)]
-    fn sums(counts: &[u8], base: f32) -> [__m256; 2] {
+    fn sums(_: Avx2, counts: &[u8], base: f32) -> [F32x8; 2] {
         let counts = &counts[..16];
-        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
+        // SAFETY: the slice holds 16 counters; the token proves that the CPU has the instructions.
         unsafe {
             let counts = counts.as_ptr();
             let first = _mm256_cvtepu8_epi32(_mm_loadl_epi64(counts.cast()));
@@ -258,9 +274,9 @@ impl Shuffle for __m256i {
     }
 
     #[inline(always)]
-    fn word_sums(counts: &[[u8; 2]], base: f32) -> [__m256; 2] {
+    fn word_sums(_: Avx2, counts: &[[u8; 2]], base: f32) -> [F32x8; 2] {
         let counts = &counts[..16];
-        // SAFETY: the slice holds 16 counters; the caller has enabled the instructions.
+        // SAFETY: the slice holds 16 counters; the token proves that the CPU has the instructions.
         unsafe {
             let counts = counts.as_ptr();
             let first = _mm256_cvtepu16_epi32(_mm_loadu_si128(counts.cast()));
@@ -273,48 +289,49 @@ impl Shuffle for __m256i {
 /// `base - 2 * counts`.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn sums(counts: __m256i, base: f32) -> __m256 {
+fn sums(counts: __m256i, base: f32) -> F32x8 {
     let counts = _mm256_cvtepi32_ps(counts);
-    _mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base))
+    F32x8(_mm256_fnmadd_ps(counts, _mm256_set1_ps(2.0), _mm256_set1_ps(base)))
 }
 
 #[target_feature(enable = "avx2")]
 #[inline(never)]
 fn empty<const N: usize, const P: usize>(
-    registers: &[[__m256i; N]; P],
-    counts: &mut [[[__m256i; 2]; N]; P],
+    registers: &[[U8x32; N]; P],
+    counts: &mut [[[U8x32; 2]; N]; P],
 ) {
     lookup::empty(registers, counts);
 }
 
-/// Sums of products of pairs of 16 bits. Used only in the functions above, which enable its instructions.
+/// Sums of products of pairs of 16 bits.
 #[derive(Clone, Copy)]
 struct Pairs(__m256i);
 
 impl Dot for Pairs {
+    type Token = Avx2;
     type Input = i16;
     type Group = [i16; 2];
     type Weights = __m256i;
     const LANES: usize = 8;
-    type Vector = __m256;
+    type Vector = F32x8;
 
     #[inline(always)]
-    fn load(from: &[i32]) -> Self {
+    fn load(_: Avx2, from: &[i32]) -> Self {
         let from = &from[..8];
-        // SAFETY: the slice holds 8 sums; the caller has enabled the instructions.
+        // SAFETY: the slice holds 8 sums; the token proves that the CPU has the instructions.
         Pairs(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
     }
 
     #[inline(always)]
-    fn weights(from: &[i8]) -> __m256i {
+    fn weights(_: Avx2, from: &[i8]) -> __m256i {
         let from = &from[..16];
-        // SAFETY: the slice holds 16 weights; the caller has enabled the instructions.
+        // SAFETY: the slice holds 16 weights; the token proves that the CPU has the instructions.
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast())) }
     }
 
     #[inline(always)]
     fn add_products(self, inputs: [i16; 2], weights: __m256i) -> Self {
-        // SAFETY: the caller has enabled the instructions.
+        // SAFETY: a register proves that the CPU has the instructions.
         unsafe {
             let inputs = _mm256_set1_epi32(bytemuck::cast(inputs));
             Pairs(_mm256_add_epi32(self.0, _mm256_madd_epi16(inputs, weights)))
@@ -322,19 +339,19 @@ impl Dot for Pairs {
     }
 
     #[inline(always)]
-    fn floats(self) -> __m256 {
-        // SAFETY: the caller has enabled the instructions.
-        unsafe { _mm256_cvtepi32_ps(self.0) }
+    fn floats(self, _: Avx2) -> F32x8 {
+        // SAFETY: a register proves that the CPU has the instructions.
+        F32x8(unsafe { _mm256_cvtepi32_ps(self.0) })
     }
 
     #[inline(always)]
     fn block<const L: usize, const N: usize, const P: usize>(
-        row: &conv_i8::Row<'_, i16>,
+        row: &conv_i8::Row<'_, Self>,
         x: usize,
         first: usize,
         out: &mut Epilogue<'_>,
     ) {
-        // SAFETY: the caller has enabled the instructions.
+        // SAFETY: the row's token proves that the CPU has the instructions.
         unsafe { block::<L, N, P>(row, x, first, out) }
     }
 }
@@ -342,7 +359,7 @@ impl Dot for Pairs {
 #[target_feature(enable = "avx2,fma,popcnt,bmi1,bmi2")]
 #[inline(never)]
 fn block<const L: usize, const N: usize, const P: usize>(
-    row: &conv_i8::Row<'_, i16>,
+    row: &conv_i8::Row<'_, Pairs>,
     x: usize,
     first: usize,
     out: &mut Epilogue<'_>,

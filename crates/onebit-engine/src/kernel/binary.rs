@@ -23,17 +23,20 @@ pub(super) trait DotAccumulator<const L: usize> {
     const INPUTS: usize;
     /// Widths of tiles, widest first.
     const WIDTHS: &'static [usize];
+    /// Proof that the CPU has the instructions.
+    type Token: Copy;
     /// Counters of a tile of `P` pixels.
     type Tile<const P: usize>;
     /// What sums are turned into, a register at a time.
-    type Vector: Vector;
+    type Vector: Vector<Token = Self::Token>;
 
     /// Counters at zero.
-    fn zero<const P: usize>() -> Self::Tile<P>;
+    fn zero<const P: usize>(token: Self::Token) -> Self::Tile<P>;
 
     /// Adds the differences between the weights and the inputs, which lie `step` apart from one pixel to the next,
     /// for the pixels but the first `LEFT` (`inputs` begins with the one after them) and the last `RIGHT`.
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
+        token: Self::Token,
         tile: &mut Self::Tile<P>,
         inputs: &[Self::Input],
         step: usize,
@@ -42,6 +45,7 @@ pub(super) trait DotAccumulator<const L: usize> {
 
     /// Hands the sums `base - 2 * differences` to `sums`, the registers of filters in order.
     fn finish<const P: usize>(
+        token: Self::Token,
         tile: Self::Tile<P>,
         base: [f32; P],
         sums: &mut impl Sums<Self::Vector, P>,
@@ -57,6 +61,7 @@ pub(super) trait Sums<V: Vector, const P: usize> {
 /// A row tile of a binary convolution, in blocks of `L` output channels.
 #[inline(always)]
 pub(super) fn conv_bin<S: DotAccumulator<L>, const L: usize>(
+    token: S::Token,
     ConvBinTask { conv, x, mut row_tile }: ConvBinTask<'_>,
 ) {
     const { assert!(L.is_multiple_of(S::Vector::LANES)) };
@@ -66,12 +71,13 @@ pub(super) fn conv_bin<S: DotAccumulator<L>, const L: usize>(
     let cached = conv.bytes() <= CACHED_WEIGHTS;
     for i in 0..blocks * rows {
         let (index, row) = if cached { (i % blocks, i / blocks) } else { (i / rows, i % rows) };
-        Block::<S, L>::new(conv, x, index, out.width()).row(first + row, &mut out);
+        Block::<S, L>::new(token, conv, x, index, out.width()).row(first + row, &mut out);
     }
 }
 
 /// One block of output channels.
 struct Block<'a, S: DotAccumulator<L>, const L: usize> {
+    token: S::Token,
     window: Window,
     tiling: Tiling,
     inputs: &'a [S::Input],
@@ -118,12 +124,19 @@ struct Row<'a, I, W> {
 
 impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
-    fn new(conv: &'a ConvBin, x: BitMap<'a>, index: usize, outputs: usize) -> Self {
+    fn new(
+        token: S::Token,
+        conv: &'a ConvBin,
+        x: BitMap<'a>,
+        index: usize,
+        outputs: usize,
+    ) -> Self {
         let blocks = conv.outputs.div_ceil(L);
         let (group, first) = (index / blocks, index % blocks * L);
         let taps = conv.window.kernel * conv.window.kernel;
         let weights = bytemuck::cast_slice::<u64, S::Weight>(&conv.weights).as_chunks::<L>().0;
         Block {
+            token,
             window: conv.window,
             tiling: Tiling::new(S::WIDTHS, conv.window, x.width, outputs),
             inputs: bytemuck::cast_slice(x.words),
@@ -179,24 +192,24 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
         let tiles = self.tiling.inside(x, P);
         if tiles == 0 || self.pixel != self.len * S::INPUTS {
             let edges = self.tiling.edges(x, P);
-            let mut tile = S::zero::<P>();
+            let mut tile = S::zero::<P>(self.token);
             self.add_at_edges(row, x, edges, &mut tile);
             base[0] -= products * edges.left as f32;
             base[P - 1] -= products * (kernel - edges.right) as f32;
-            S::finish(tile, base, &mut Take { block: self, row, x, out });
+            S::finish(self.token, tile, base, &mut Take { block: self, row, x, out });
             return P;
         }
         let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
         let tap_row = kernel * self.len;
         for i in 0..tiles {
             let x = x + i * P;
-            let mut tile = S::zero::<P>();
+            let mut tile = S::zero::<P>(self.token);
             let inputs = &row.inputs[(x * stride - padding) * self.pixel..];
             for ky in 0..row.taps {
                 let weights = &row.weights[ky * tap_row..][..tap_row];
-                S::add::<P, 0, 0>(&mut tile, &inputs[ky * map_row..], step, weights);
+                S::add::<P, 0, 0>(self.token, &mut tile, &inputs[ky * map_row..], step, weights);
             }
-            S::finish(tile, base, &mut Take { block: self, row, x, out });
+            S::finish(self.token, tile, base, &mut Take { block: self, row, x, out });
         }
         tiles * P
     }
@@ -210,7 +223,7 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
         edges: Edges,
         tile: &mut S::Tile<P>,
     ) {
-        let Window { kernel, stride, padding } = self.window;
+        let (token, Window { kernel, stride, padding }) = (self.token, self.window);
         let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
         let whole = self.pixel == self.len * S::INPUTS;
         for (ky, weights) in row.weights.chunks_exact(kernel * self.len).enumerate() {
@@ -223,9 +236,9 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
                     let inputs = &row.inputs[ky * map_row + column * self.pixel..];
                     let run = &weights[kx * self.len..end * self.len];
                     match (left, right) {
-                        (true, _) if P > 1 => S::add::<P, 1, 0>(tile, inputs, step, run),
-                        (false, true) if P > 1 => S::add::<P, 0, 1>(tile, inputs, step, run),
-                        _ => S::add::<P, 0, 0>(tile, inputs, step, run),
+                        (true, _) if P > 1 => S::add::<P, 1, 0>(token, tile, inputs, step, run),
+                        (false, true) if P > 1 => S::add::<P, 0, 1>(token, tile, inputs, step, run),
+                        _ => S::add::<P, 0, 0>(token, tile, inputs, step, run),
                     }
                 }
                 kx = end;
@@ -254,7 +267,7 @@ impl<S: DotAccumulator<L>, const L: usize, const P: usize> Sums<S::Vector, P>
         if self.block.tap_sums.is_some() {
             self.add_padding(first, &mut values);
         }
-        self.out.take([self.row.y, self.x, self.block.channel + first], values);
+        self.out.take(self.block.token, [self.row.y, self.x, self.block.channel + first], values);
     }
 }
 
@@ -268,7 +281,7 @@ impl<S: DotAccumulator<L>, const L: usize> Take<'_, '_, '_, S, L> {
         let rows = window.taps(self.row.y, height);
         for (tap, tap_sums) in tap_sums.iter().enumerate() {
             let (ky, kx) = (tap / window.kernel, tap % window.kernel);
-            let sums = S::Vector::load(&tap_sums[first..]);
+            let sums = S::Vector::load(self.block.token, &tap_sums[first..]);
             for p in 0..P {
                 let column = (self.x + p) * window.stride + kx;
                 let is_inside = window.padding <= column && column < window.padding + width;

@@ -14,9 +14,11 @@ use crate::packed::conv_i8::MOVED;
 /// Rounds a float between 0 and 255 to the nearest integer, of two the even one: the sum's last bits.
 const TO_NEAREST: f32 = 12_582_912.0;
 
-/// A register of sums, one for each output channel. An implementation that uses instructions beyond the target's
-/// baseline may only be named inside functions that enable them.
+/// A register of sums, one for each output channel.
 pub(super) trait Dot: Copy {
+    /// Proof that the CPU has the instructions.
+    type Token: Copy;
+
     /// A rounded input as it lies in memory.
     type Input: Pod + From<u8>;
 
@@ -30,24 +32,24 @@ pub(super) trait Dot: Copy {
     const LANES: usize;
 
     /// What sums are turned into, of as many lanes.
-    type Vector: Vector;
+    type Vector: Vector<Token = Self::Token>;
 
     /// The first [`Dot::LANES`] sums.
-    fn load(from: &[i32]) -> Self;
+    fn load(token: Self::Token, from: &[i32]) -> Self;
 
     /// The weights of the first [`Dot::LANES`] outputs, those of a group side by side.
-    fn weights(from: &[i8]) -> Self::Weights;
+    fn weights(token: Self::Token, from: &[i8]) -> Self::Weights;
 
     /// Adds the products of a group, the same for all outputs.
     fn add_products(self, inputs: Self::Group, weights: Self::Weights) -> Self;
 
     /// The sums as floats, rounded to the nearest.
-    fn floats(self) -> Self::Vector;
+    fn floats(self, token: Self::Token) -> Self::Vector;
 
     /// [`block`], compiled apart where the registers would otherwise hold what the loop around it reads.
     #[inline(always)]
     fn block<const L: usize, const N: usize, const P: usize>(
-        row: &Row<'_, Self::Input>,
+        row: &Row<'_, Self>,
         x: usize,
         first: usize,
         out: &mut Epilogue<'_>,
@@ -64,6 +66,7 @@ const fn together<D: Dot>() -> usize {
 /// A row tile: blocks of `L` output channels in `N` registers, tiles of at most `W` pixels.
 #[inline(always)]
 pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
+    token: D::Token,
     ConvI8Task { conv, x, ring, mut row_tile }: ConvI8Task<'_>,
 ) {
     const { assert!(L == N * D::LANES) };
@@ -96,8 +99,8 @@ pub(super) fn conv_i8<D: Dot, const L: usize, const N: usize, const W: usize>(
                 collect::<D>(conv, ring, row, y, columns.clone(), collected);
                 (&*collected, conv.collected_step())
             };
-            let row = Row { conv, inputs, step, y, start };
-            row.tiles::<D, L, N, W>(columns, &mut out);
+            let row = Row::<D> { token, conv, inputs, step, y, start };
+            row.tiles::<L, N, W>(columns, &mut out);
         }
     }
 }
@@ -178,17 +181,18 @@ fn collect<D: Dot>(
 }
 
 /// Outputs of a row from the column `start` on, whose windows lie `step` inputs apart.
-pub(super) struct Row<'a, I> {
+pub(super) struct Row<'a, D: Dot> {
+    token: D::Token,
     conv: &'a ConvI8,
-    inputs: &'a [I],
+    inputs: &'a [D::Input],
     step: usize,
     y: usize,
     start: usize,
 }
 
-impl<I: Pod> Row<'_, I> {
+impl<D: Dot> Row<'_, D> {
     #[inline(always)]
-    fn tiles<D: Dot<Input = I>, const L: usize, const N: usize, const W: usize>(
+    fn tiles<const L: usize, const N: usize, const W: usize>(
         &self,
         columns: Range<usize>,
         out: &mut Epilogue<'_>,
@@ -196,18 +200,18 @@ impl<I: Pod> Row<'_, I> {
         let mut x = columns.start;
         while x < columns.end {
             x += match columns.end - x {
-                8.. if W >= 8 => self.tile::<D, L, N, 8>(x, out),
-                6.. if W >= 6 => self.tile::<D, L, N, 6>(x, out),
-                4.. if W >= 4 => self.tile::<D, L, N, 4>(x, out),
-                2.. => self.tile::<D, L, N, 2>(x, out),
-                _ => self.tile::<D, L, N, 1>(x, out),
+                8.. if W >= 8 => self.tile::<L, N, 8>(x, out),
+                6.. if W >= 6 => self.tile::<L, N, 6>(x, out),
+                4.. if W >= 4 => self.tile::<L, N, 4>(x, out),
+                2.. => self.tile::<L, N, 2>(x, out),
+                _ => self.tile::<L, N, 1>(x, out),
             };
         }
     }
 
     /// Computes all channels of `P` pixels from column `x` on; returns `P`.
     #[inline(always)]
-    fn tile<D: Dot<Input = I>, const L: usize, const N: usize, const P: usize>(
+    fn tile<const L: usize, const N: usize, const P: usize>(
         &self,
         x: usize,
         out: &mut Epilogue<'_>,
@@ -222,12 +226,12 @@ impl<I: Pod> Row<'_, I> {
 /// Computes the block of channels from `first` on, of `P` pixels from column `x` on.
 #[inline(always)]
 pub(super) fn block<D: Dot, const L: usize, const N: usize, const P: usize>(
-    row: &Row<'_, D::Input>,
+    row: &Row<'_, D>,
     x: usize,
     first: usize,
     out: &mut Epilogue<'_>,
 ) {
-    let conv = row.conv;
+    let (token, conv) = (row.token, row.conv);
     let groups = conv.groups();
     let len = groups * L * together::<D>();
     let weights = &conv.weights[first / L * len..][..len];
@@ -235,18 +239,18 @@ pub(super) fn block<D: Dot, const L: usize, const N: usize, const P: usize>(
         let window = &row.inputs[(x - row.start + p) * row.step..];
         &bytemuck::cast_slice(&window[..groups * together::<D>()])[..groups]
     });
-    let mut sums = [[D::load(&conv.first[first..]); N]; P];
+    let mut sums = [[D::load(token, &conv.first[first..]); N]; P];
     for n in 1..N {
-        let start = D::load(&conv.first[first + n * D::LANES..]);
+        let start = D::load(token, &conv.first[first + n * D::LANES..]);
         for p in 0..P {
             sums[p][n] = start;
         }
     }
     let width = D::LANES * together::<D>();
     for (i, weights) in weights.chunks_exact(L * together::<D>()).enumerate() {
-        let mut filters = [D::weights(weights); N];
+        let mut filters = [D::weights(token, weights); N];
         for n in 1..N {
-            filters[n] = D::weights(&weights[n * width..]);
+            filters[n] = D::weights(token, &weights[n * width..]);
         }
         for p in 0..P {
             let group = inputs[p][i];
@@ -255,19 +259,21 @@ pub(super) fn block<D: Dot, const L: usize, const N: usize, const P: usize>(
             }
         }
     }
-    let mut values = [[D::Vector::splat(0.0); P]; N];
+    let mut values = [[D::Vector::splat(token, 0.0); P]; N];
     for n in 0..N {
         let channel = first + n * D::LANES;
-        let (scale, shift) =
-            (D::Vector::load(&conv.scale[channel..]), D::Vector::load(&conv.shift[channel..]));
+        let (scale, shift) = (
+            D::Vector::load(token, &conv.scale[channel..]),
+            D::Vector::load(token, &conv.shift[channel..]),
+        );
         for p in 0..P {
-            values[n][p] = sums[p][n].floats().mul(scale).add(shift);
+            values[n][p] = sums[p][n].floats(token).mul(scale).add(shift);
         }
     }
     for (n, values) in values.into_iter().enumerate() {
         let channel = first + n * D::LANES;
         if channel < conv.outputs {
-            out.take([row.y, x, channel], values);
+            out.take(token, [row.y, x, channel], values);
         }
     }
 }

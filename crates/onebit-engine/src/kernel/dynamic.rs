@@ -18,7 +18,7 @@ const WIDEST_OF_SEVENS: usize = 7;
 
 /// Rectifies the values of a row tile, whose only stage is a rectifier.
 #[inline(always)]
-pub(super) fn rectify<V: Vector>(mut row_tile: RowTile<'_>) {
+pub(super) fn rectify<V: Vector>(token: V::Token, mut row_tile: RowTile<'_>) {
     let ([StageView::Prelu(prelu)], Some(floats)) = (row_tile.stages, &mut row_tile.floats) else {
         return;
     };
@@ -32,11 +32,11 @@ pub(super) fn rectify<V: Vector>(mut row_tile: RowTile<'_>) {
         while x < width {
             let pixels = &mut row[x * stride..];
             x += match widest.min(width - x) {
-                8.. => rectify_pixels::<V, 8>(prelu, pixels, sums, stride),
-                7 => rectify_pixels::<V, 7>(prelu, pixels, sums, stride),
-                4..7 => rectify_pixels::<V, 4>(prelu, pixels, sums, stride),
-                2..4 => rectify_pixels::<V, 2>(prelu, pixels, sums, stride),
-                _ => rectify_pixels::<V, 1>(prelu, pixels, sums, stride),
+                8.. => rectify_pixels::<V, 8>(token, prelu, pixels, sums, stride),
+                7 => rectify_pixels::<V, 7>(token, prelu, pixels, sums, stride),
+                4..7 => rectify_pixels::<V, 4>(token, prelu, pixels, sums, stride),
+                2..4 => rectify_pixels::<V, 2>(token, prelu, pixels, sums, stride),
+                _ => rectify_pixels::<V, 1>(token, prelu, pixels, sums, stride),
             };
         }
     }
@@ -45,6 +45,7 @@ pub(super) fn rectify<V: Vector>(mut row_tile: RowTile<'_>) {
 /// Rectifies `P` pixels and adds them to the sums, if there are any; returns `P`.
 #[inline(always)]
 fn rectify_pixels<V: Vector, const P: usize>(
+    token: V::Token,
     prelu: &PreluVectors<'_>,
     pixels: &mut [f32],
     sums: &mut [f32],
@@ -59,19 +60,19 @@ fn rectify_pixels<V: Vector, const P: usize>(
     let sums = sums.as_chunks_mut::<CHANNEL_ALIGN>().0;
     for i in 0..len {
         for lane in (0..CHANNEL_ALIGN).step_by(V::LANES) {
-            let mut vector = [V::splat(0.0); 4];
+            let mut vector = [V::splat(token, 0.0); 4];
             for v in 0..4 {
-                vector[v] = V::load(&vectors[v][i][lane..]);
+                vector[v] = V::load(token, &vectors[v][i][lane..]);
             }
             let [shift_x, shift_y, slope_pos, slope_neg] = vector;
-            let mut values = [V::splat(0.0); P];
+            let mut values = [V::splat(token, 0.0); P];
             for p in 0..P {
-                let x = V::load(&pixels[p][i][lane..]).sub(shift_x);
+                let x = V::load(token, &pixels[p][i][lane..]).sub(shift_x);
                 values[p] = x.mul(x.if_positive(slope_pos, slope_neg)).add(shift_y);
                 values[p].store(&mut pixels[p][i][lane..]);
             }
             if let Some(sums) = sums.get_mut(i) {
-                let mut sum = V::load(&sums[lane..]);
+                let mut sum = V::load(token, &sums[lane..]);
                 for value in values {
                     sum = sum.add(value);
                 }
@@ -85,6 +86,7 @@ fn rectify_pixels<V: Vector, const P: usize>(
 /// The bits `x > threshold` of whole pixels of `stride` floats, so many `words` each.
 #[inline(always)]
 pub(super) fn signs<V: Vector>(
+    token: V::Token,
     x: &[f32],
     stride: usize,
     threshold: &[f32],
@@ -97,20 +99,20 @@ pub(super) fn signs<V: Vector>(
         let (x, x_rest) = x.as_chunks::<CHUNKS>();
         let (threshold, threshold_rest) = threshold.as_chunks::<CHUNKS>();
         for ((x, threshold), word) in x.iter().zip(threshold).zip(&mut *out) {
-            *word = word_of::<V>(x, threshold);
+            *word = word_of::<V>(token, x, threshold);
         }
         if let (Some(word), false) = (out.last_mut(), x_rest.is_empty()) {
-            *word = word_of::<V>(x_rest, threshold_rest);
+            *word = word_of::<V>(token, x_rest, threshold_rest);
         }
     }
 }
 
 #[inline(always)]
-fn word_of<V: Vector>(x: &[Chunk], threshold: &[Chunk]) -> u64 {
+fn word_of<V: Vector>(token: V::Token, x: &[Chunk], threshold: &[Chunk]) -> u64 {
     let mut word = 0;
     for (i, (x, threshold)) in x.iter().zip(threshold).enumerate() {
         for lane in (0..CHANNEL_ALIGN).step_by(V::LANES) {
-            let mask = V::load(&x[lane..]).greater(V::load(&threshold[lane..]));
+            let mask = V::load(token, &x[lane..]).greater(V::load(token, &threshold[lane..]));
             word |= mask << (i * CHANNEL_ALIGN + lane);
         }
     }

@@ -113,6 +113,7 @@ impl<'a> Epilogue<'a> {
     #[inline(always)]
     pub(super) fn take<V: Vector, const P: usize>(
         &mut self,
+        token: V::Token,
         [y, x, channel]: [usize; 3],
         mut values: [V; P],
     ) {
@@ -127,7 +128,7 @@ impl<'a> Epilogue<'a> {
         for stage in &self.stages[..self.used] {
             // SAFETY: `new` has checked the lengths: the vectors hold the channels, the maps the pixels and channels,
             // and there are floats where they are accumulated.
-            unsafe { stage.apply(y * self.width + x, channel, &mut values, floats) };
+            unsafe { stage.apply(token, y * self.width + x, channel, &mut values, floats) };
         }
         if !self.floats.is_null() {
             for (p, value) in values.iter().enumerate() {
@@ -140,7 +141,7 @@ impl<'a> Epilogue<'a> {
             let sums = unsafe {
                 slice::from_raw_parts_mut(self.sums.add(row * stride + channel), V::LANES)
             };
-            let mut sum = V::load(sums);
+            let mut sum = V::load(token, sums);
             for value in values {
                 sum = sum.add(value);
             }
@@ -150,7 +151,7 @@ impl<'a> Epilogue<'a> {
             // SAFETY: `new` has checked that there are thresholds for all channels, and `per_pixel` words with a bit
             // for each channel of every pixel of the row tile.
             unsafe {
-                let threshold = load::<V>(self.threshold.add(channel));
+                let threshold = load::<V>(token, self.threshold.add(channel));
                 let words = self.words.add(local * self.per_pixel + channel / bits::WORD_BITS);
                 for (p, value) in values.iter().enumerate() {
                     let mask = value.greater(threshold);
@@ -190,6 +191,7 @@ impl RawStage {
     #[inline(always)]
     unsafe fn apply<V: Vector, const P: usize>(
         &self,
+        token: V::Token,
         pixel: usize,
         channel: usize,
         values: &mut [V; P],
@@ -199,7 +201,8 @@ impl RawStage {
         unsafe {
             match *self {
                 RawStage::Affine { scale, shift } => {
-                    let (scale, shift) = (load(scale.add(channel)), load(shift.add(channel)));
+                    let (scale, shift) =
+                        (load(token, scale.add(channel)), load(token, shift.add(channel)));
                     for value in values {
                         *value = value.mul_add(scale, shift);
                     }
@@ -208,17 +211,18 @@ impl RawStage {
                     let channel = if channel < stride { channel } else { channel - stride };
                     let others = others.add(pixel * stride + channel);
                     for (p, value) in values.iter_mut().enumerate() {
-                        *value = value.add(load(others.add(p * stride)));
+                        *value = value.add(load(token, others.add(p * stride)));
                     }
                 }
                 RawStage::Accumulate => {
                     for (p, value) in values.iter_mut().enumerate() {
-                        *value = value.add(load(floats(p)));
+                        *value = value.add(load(token, floats(p)));
                     }
                 }
                 RawStage::Prelu { shift_x, shift_y, slopes } => {
-                    let [shift_x, shift_y] = [shift_x, shift_y].map(|s| load::<V>(s.add(channel)));
-                    let [pos, neg] = slopes.map(|slope| load::<V>(slope.add(channel)));
+                    let [shift_x, shift_y] =
+                        [shift_x, shift_y].map(|s| load::<V>(token, s.add(channel)));
+                    let [pos, neg] = slopes.map(|slope| load::<V>(token, slope.add(channel)));
                     for value in values {
                         let x = value.sub(shift_x);
                         *value = x.mul(x.if_positive(pos, neg)).add(shift_y);
@@ -240,9 +244,9 @@ fn vector(values: &[f32], channels: usize) -> *const f32 {
 /// # Safety
 /// A register of floats can be read there.
 #[inline(always)]
-unsafe fn load<V: Vector>(from: *const f32) -> V {
+unsafe fn load<V: Vector>(token: V::Token, from: *const f32) -> V {
     // SAFETY: the caller promises it.
-    V::load(unsafe { slice::from_raw_parts(from, V::LANES) })
+    V::load(token, unsafe { slice::from_raw_parts(from, V::LANES) })
 }
 
 /// Sets the bits from `shift` on; those before must be there, those behind become zero.

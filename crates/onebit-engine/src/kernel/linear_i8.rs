@@ -16,7 +16,10 @@ struct Input {
 
 /// `out = W x + b`.
 #[inline(always)]
-pub(super) fn linear_i8<V: Vector>(LinearI8Task { layer, x, out }: LinearI8Task<'_>) {
+pub(super) fn linear_i8<V: Vector>(
+    token: V::Token,
+    LinearI8Task { layer, x, out }: LinearI8Task<'_>,
+) {
     let out = &mut out[..layer.bias.len()];
     out.fill(0.0);
     for (chunk, x) in x.chunks(CHUNK).enumerate() {
@@ -28,10 +31,10 @@ pub(super) fn linear_i8<V: Vector>(LinearI8Task { layer, x, out }: LinearI8Task<
         }
         let inputs = &inputs[..nonzero];
         match layer.lanes / V::LANES {
-            8 => add_products::<V, 8>(layer, inputs, out),
-            4 => add_products::<V, 4>(layer, inputs, out),
-            2 => add_products::<V, 2>(layer, inputs, out),
-            _ => add_products::<V, 1>(layer, inputs, out),
+            8 => add_products::<V, 8>(token, layer, inputs, out),
+            4 => add_products::<V, 4>(token, layer, inputs, out),
+            2 => add_products::<V, 2>(token, layer, inputs, out),
+            _ => add_products::<V, 1>(token, layer, inputs, out),
         }
     }
     for (out, bias) in out.iter_mut().zip(layer.bias.iter()) {
@@ -41,20 +44,25 @@ pub(super) fn linear_i8<V: Vector>(LinearI8Task { layer, x, out }: LinearI8Task<
 
 /// Adds products to the sums, those of a block in `N` registers.
 #[inline(always)]
-fn add_products<V: Vector, const N: usize>(layer: &LinearI8, inputs: &[Input], out: &mut [f32]) {
+fn add_products<V: Vector, const N: usize>(
+    token: V::Token,
+    layer: &LinearI8,
+    inputs: &[Input],
+    out: &mut [f32],
+) {
     let lanes = N * V::LANES;
     let blocks = out.chunks_exact_mut(lanes).zip(layer.scale.chunks_exact(lanes));
     for ((out, scale), weights) in blocks.zip(layer.weights.chunks_exact(layer.inputs * lanes)) {
-        let (mut sums, mut scales) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+        let (mut sums, mut scales) = ([V::splat(token, 0.0); N], [V::splat(token, 0.0); N]);
         for n in 0..N {
-            sums[n] = V::load(&out[n * V::LANES..]);
-            scales[n] = V::load(&scale[n * V::LANES..]);
+            sums[n] = V::load(token, &out[n * V::LANES..]);
+            scales[n] = V::load(token, &scale[n * V::LANES..]);
         }
         for input in inputs {
-            let value = V::splat(input.value);
+            let value = V::splat(token, input.value);
             let integers = &weights[input.index * lanes..][..lanes];
             for n in 0..N {
-                let weight = V::from_i8(&integers[n * V::LANES..]).mul(scales[n]);
+                let weight = V::from_i8(token, &integers[n * V::LANES..]).mul(scales[n]);
                 sums[n] = value.mul_add(weight, sums[n]);
             }
         }

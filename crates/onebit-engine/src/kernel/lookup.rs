@@ -60,22 +60,25 @@ fn table(bits: u8, first: bool, second: bool) -> &'static [u8; 16] {
     }
 }
 
-/// A register of bytes, or of words of 16 bits. The same condition as for [`Vector`] holds.
+/// A register of bytes, or of words of 16 bits.
 pub(super) trait Shuffle: Copy {
+    /// Proof that the CPU has the instructions.
+    type Token: Copy;
+
     /// Bytes in a register.
     const LANES: usize;
 
     /// What sums are turned into.
-    type Vector: Vector;
+    type Vector: Vector<Token = Self::Token>;
 
     /// All bytes zero.
-    fn zero() -> Self;
+    fn zero(token: Self::Token) -> Self;
 
     /// The first [`Shuffle::LANES`] bytes.
-    fn load(from: &[u8]) -> Self;
+    fn load(token: Self::Token, from: &[u8]) -> Self;
 
     /// The same 16 bytes in every part of 16.
-    fn repeat(table: &[u8; 16]) -> Self;
+    fn repeat(token: Self::Token, table: &[u8; 16]) -> Self;
 
     /// `self[indices]`, `self` a table in every part of 16.
     fn look_up(self, indices: Self) -> Self;
@@ -103,6 +106,7 @@ pub(super) trait Shuffle: Copy {
 
     /// [`empty`] as a function that is called, so that little code surrounds the innermost loop.
     fn empty<const N: usize, const P: usize>(
+        token: Self::Token,
         registers: &[[Self; N]; P],
         counts: &mut [[[Self; 2]; N]; P],
     );
@@ -114,10 +118,10 @@ pub(super) trait Shuffle: Copy {
     fn store(self, to: &mut [u8]);
 
     /// `base - 2 * counts` of a register of floats.
-    fn sums(counts: &[u8], base: f32) -> Self::Vector;
+    fn sums(token: Self::Token, counts: &[u8], base: f32) -> Self::Vector;
 
     /// The same of words, two bytes each.
-    fn word_sums(counts: &[[u8; 2]], base: f32) -> Self::Vector;
+    fn word_sums(token: Self::Token, counts: &[[u8; 2]], base: f32) -> Self::Vector;
 }
 
 /// Tables looked up by `N` registers of filters; `WIDE` for more than [`MAX_NARROW`] products.
@@ -144,17 +148,23 @@ impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> DotAccumulato
     const INPUTS: usize = 1;
     const WIDTHS: &'static [usize] =
         if N == 1 || B::Vector::REGISTERS == 32 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
+    type Token = B::Token;
     type Tile<const P: usize> = Tile<B, L, N, P, WIDE>;
     type Vector = B::Vector;
 
     #[inline(always)]
-    fn zero<const P: usize>() -> Tile<B, L, N, P, WIDE> {
+    fn zero<const P: usize>(token: B::Token) -> Tile<B, L, N, P, WIDE> {
         const { assert!(L == N * B::LANES) };
-        Tile { registers: [[B::zero(); N]; P], pending: 0, counts: [[[B::zero(); 2]; N]; P] }
+        Tile {
+            registers: [[B::zero(token); N]; P],
+            pending: 0,
+            counts: [[[B::zero(token); 2]; N]; P],
+        }
     }
 
     #[inline(always)]
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
+        token: B::Token,
         tile: &mut Tile<B, L, N, P, WIDE>,
         inputs: &[u8],
         step: usize,
@@ -166,7 +176,7 @@ impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> DotAccumulato
             let mut len = weights.len();
             if WIDE {
                 if tile.pending == MAX_COUNTED {
-                    tile.empty();
+                    tile.empty(token);
                 }
                 len = len.min(MAX_COUNTED - tile.pending);
                 tile.pending += len;
@@ -174,11 +184,11 @@ impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> DotAccumulato
             let (now, later) = weights.split_at(len);
             let (groups, rest) = now.as_chunks::<GROUP>();
             for group in groups {
-                tile.count::<LEFT, RIGHT, GROUP>(inputs, step, group);
+                tile.count::<LEFT, RIGHT, GROUP>(token, inputs, step, group);
                 inputs = &inputs[GROUP..];
             }
             for one in rest {
-                tile.count::<LEFT, RIGHT, 1>(inputs, step, &[*one]);
+                tile.count::<LEFT, RIGHT, 1>(token, inputs, step, &[*one]);
                 inputs = &inputs[1..];
             }
             weights = later;
@@ -187,26 +197,27 @@ impl<B: Shuffle, const L: usize, const N: usize, const WIDE: bool> DotAccumulato
 
     #[inline(always)]
     fn finish<const P: usize>(
+        token: B::Token,
         mut tile: Tile<B, L, N, P, WIDE>,
         base: [f32; P],
         sums: &mut impl Sums<B::Vector, P>,
     ) {
         if WIDE {
-            tile.empty();
+            tile.empty(token);
             let words = tile.words();
             for n in 0..L / B::Vector::LANES {
-                let mut values = [B::Vector::splat(0.0); P];
+                let mut values = [B::Vector::splat(token, 0.0); P];
                 for p in 0..P {
-                    values[p] = B::word_sums(&words[p][n * B::Vector::LANES..], base[p]);
+                    values[p] = B::word_sums(token, &words[p][n * B::Vector::LANES..], base[p]);
                 }
                 sums.take(n, values);
             }
         } else {
             let bytes = tile.bytes();
             for n in 0..L / B::Vector::LANES {
-                let mut values = [B::Vector::splat(0.0); P];
+                let mut values = [B::Vector::splat(token, 0.0); P];
                 for p in 0..P {
-                    values[p] = B::sums(&bytes[p][n * B::Vector::LANES..], base[p]);
+                    values[p] = B::sums(token, &bytes[p][n * B::Vector::LANES..], base[p]);
                 }
                 sums.take(n, values);
             }
@@ -221,16 +232,17 @@ impl<B: Shuffle, const L: usize, const N: usize, const P: usize, const WIDE: boo
     #[inline(always)]
     fn count<const LEFT: usize, const RIGHT: usize, const G: usize>(
         &mut self,
+        token: B::Token,
         inputs: &[u8],
         step: usize,
         weights: &[[u8; L]; G],
     ) {
         debug_assert!(inputs.len() >= (P - RIGHT - LEFT - 1) * step + G, "inputs of every pixel");
-        let mut sums = [[B::zero(); N]; P];
+        let mut sums = [[B::zero(token); N]; P];
         for g in 0..G {
-            let mut indices = [B::zero(); N];
+            let mut indices = [B::zero(token); N];
             for n in 0..N {
-                indices[n] = B::load(&weights[g][n * B::LANES..]);
+                indices[n] = B::load(token, &weights[g][n * B::LANES..]);
             }
             for pair in 0..P.div_ceil(2) {
                 let p = 2 * pair;
@@ -239,7 +251,7 @@ impl<B: Shuffle, const L: usize, const N: usize, const P: usize, const WIDE: boo
                     let pixel = p.saturating_sub(LEFT);
                     // SAFETY: `add` has checked that there are G inputs from the last pixel on.
                     let bits = unsafe { *inputs.get_unchecked(pixel * step + g) };
-                    let table = B::repeat(table(bits, first, second));
+                    let table = B::repeat(token, table(bits, first, second));
                     for n in 0..N {
                         let entries = table.look_up(indices[n]);
                         sums[p][n] = if g == 0 { entries } else { sums[p][n].add(entries) };
@@ -263,10 +275,10 @@ impl<B: Shuffle, const L: usize, const N: usize, const P: usize, const WIDE: boo
 
     /// Moves what the registers have counted to the words.
     #[inline(always)]
-    fn empty(&mut self) {
+    fn empty(&mut self, token: B::Token) {
         let registers = self.registers;
-        B::empty(&registers, &mut self.counts);
-        self.registers = [[B::zero(); N]; P];
+        B::empty(token, &registers, &mut self.counts);
+        self.registers = [[B::zero(token); N]; P];
         self.pending = 0;
     }
 

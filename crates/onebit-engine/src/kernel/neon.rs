@@ -14,7 +14,7 @@ use core::array;
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
-use super::vector::{Counter, Vector};
+use super::vector::{Baseline, Counter, Vector};
 use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
@@ -22,7 +22,7 @@ use crate::packed::{Layout, LayoutI8};
 const MAX_PRODUCTS: usize = u16::MAX as usize;
 
 kernels! {
-    every_cpu,
+    Baseline,
     Isa::Neon,
     Floats,
     conv_bin_layout: |filters| match filters.outputs {
@@ -36,21 +36,21 @@ kernels! {
         bytes: 2,
     },
     linear_i8_lanes: 32,
-    conv_bin: |task| match task.conv.lanes {
-        8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(task),
-        _ => binary::conv_bin::<Popcount<uint16x8_t, 2>, 16>(task),
+    conv_bin: |token, task| match task.conv.lanes {
+        8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(token, task),
+        _ => binary::conv_bin::<Popcount<uint16x8_t, 2>, 16>(token, task),
     },
-    conv: |task| match task.conv.lanes {
-        8 => real::conv::<Floats, 8, 1>(task),
-        _ => real::conv::<Floats, 16, 2>(task),
+    conv: |token, task| match task.conv.lanes {
+        8 => real::conv::<Floats, 8, 1>(token, task),
+        _ => real::conv::<Floats, 16, 2>(token, task),
     },
-    conv_i8: |task| match task.conv.layout.lanes {
-        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(task),
-        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(task),
+    conv_i8: |token, task| match task.conv.layout.lanes {
+        8 => conv_i8::conv_i8::<Products, 8, 1, 8>(token, task),
+        _ => conv_i8::conv_i8::<Products, 16, 2, 4>(token, task),
     },
-    winograd: |task| match task.conv.lanes {
-        8 => winograd::winograd::<Floats, 8, 1>(task),
-        _ => winograd::winograd::<Floats, 16, 2>(task),
+    winograd: |token, task| match task.conv.lanes {
+        8 => winograd::winograd::<Floats, 8, 1>(token, task),
+        _ => winograd::winograd::<Floats, 16, 2>(token, task),
     },
 }
 
@@ -66,27 +66,29 @@ impl Floats {
 }
 
 impl Vector for Floats {
+    type Token = Baseline;
+
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
-    fn splat(value: f32) -> Self {
+    fn splat(_: Baseline, value: f32) -> Self {
         // SAFETY: this file is compiled only for targets with NEON.
         Floats([unsafe { vdupq_n_f32(value) }; 2])
     }
 
     #[inline(always)]
-    fn load(from: &[f32]) -> Self {
+    fn load(_: Baseline, from: &[f32]) -> Self {
         let from = &from[..8];
         // SAFETY: the slice holds twice 4 floats; the target has NEON.
         Self::each(|i| unsafe { vld1q_f32(from[4 * i..].as_ptr()) })
     }
 
     #[inline(always)]
-    fn from_i8(from: &[i8]) -> Self {
+    fn from_i8(_: Baseline, from: &[i8]) -> Self {
         let from = &from[..8];
         let floats: [f32; 8] = array::from_fn(|lane| f32::from(from[lane]));
-        Self::load(&floats)
+        Self::load(Baseline, &floats)
     }
 
     #[inline(always)]
@@ -151,6 +153,7 @@ impl Vector for Floats {
 
 /// Holds up to [`MAX_PRODUCTS`] differences in each lane.
 impl Counter for uint16x8_t {
+    type Token = Baseline;
     type Word = u16;
 
     const LANES: usize = 8;
@@ -158,18 +161,18 @@ impl Counter for uint16x8_t {
     type Vector = Floats;
 
     #[inline(always)]
-    fn zero() -> Self {
-        Self::splat(0)
+    fn zero(_: Baseline) -> Self {
+        Self::splat(Baseline, 0)
     }
 
     #[inline(always)]
-    fn splat(word: u16) -> Self {
+    fn splat(_: Baseline, word: u16) -> Self {
         // SAFETY: the target has NEON.
         unsafe { vdupq_n_u16(word) }
     }
 
     #[inline(always)]
-    fn load(from: &[u16]) -> Self {
+    fn load(_: Baseline, from: &[u16]) -> Self {
         let from = &from[..8];
         // SAFETY: the slice holds 8 words; the target has NEON.
         unsafe { vld1q_u16(from.as_ptr()) }
@@ -182,7 +185,7 @@ impl Counter for uint16x8_t {
     }
 
     #[inline(always)]
-    fn sums(self, base: f32) -> Floats {
+    fn sums(self, _: Baseline, base: f32) -> Floats {
         // SAFETY: the target has NEON.
         unsafe {
             let (base, two) = (vdupq_n_f32(base), vdupq_n_f32(2.0));
@@ -197,6 +200,7 @@ impl Counter for uint16x8_t {
 struct Products([int32x4_t; 2]);
 
 impl Dot for Products {
+    type Token = Baseline;
     type Input = i16;
     type Group = i16;
     type Weights = int16x8_t;
@@ -204,14 +208,14 @@ impl Dot for Products {
     type Vector = Floats;
 
     #[inline(always)]
-    fn load(from: &[i32]) -> Self {
+    fn load(_: Baseline, from: &[i32]) -> Self {
         let from = &from[..8];
         // SAFETY: the slice holds twice 4 sums; the target has NEON.
         Products(array::from_fn(|i| unsafe { vld1q_s32(from[4 * i..].as_ptr()) }))
     }
 
     #[inline(always)]
-    fn weights(from: &[i8]) -> int16x8_t {
+    fn weights(_: Baseline, from: &[i8]) -> int16x8_t {
         let from = &from[..8];
         // SAFETY: the slice holds 8 weights; the target has NEON.
         unsafe { vmovl_s8(vld1_s8(from.as_ptr())) }
@@ -230,7 +234,7 @@ impl Dot for Products {
     }
 
     #[inline(always)]
-    fn floats(self) -> Floats {
+    fn floats(self, _: Baseline) -> Floats {
         // SAFETY: the target has NEON.
         Floats(self.0.map(|sums| unsafe { vcvtq_f32_s32(sums) }))
     }

@@ -5,24 +5,26 @@ use core::array;
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
+use super::vector::Baseline;
 use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
-    every_cpu,
+    Baseline,
     Isa::Portable,
     [f32; 4],
     conv_bin_layout: |_| Layout { lanes: 4, bits: 64 },
     conv_lanes: |_| 8,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 1, bytes: 2 },
     linear_i8_lanes: 16,
-    conv_bin: |task| binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>(task),
-    conv: |task| real::conv::<[f32; 4], 8, 2>(task),
-    conv_i8: |task| conv_i8::conv_i8::<[i32; 8], 8, 1, 2>(task),
-    winograd: |task| winograd::winograd::<[f32; 4], 8, 2>(task),
+    conv_bin: |token, task| binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>(token, task),
+    conv: |token, task| real::conv::<[f32; 4], 8, 2>(token, task),
+    conv_i8: |token, task| conv_i8::conv_i8::<[i32; 8], 8, 1, 2>(token, task),
+    winograd: |token, task| winograd::winograd::<[f32; 4], 8, 2>(token, task),
 }
 
 impl Dot for [i32; 8] {
+    type Token = Baseline;
     type Input = i16;
     type Group = i16;
     type Weights = [i16; 8];
@@ -30,13 +32,13 @@ impl Dot for [i32; 8] {
     type Vector = [[f32; 4]; 2];
 
     #[inline(always)]
-    fn load(from: &[i32]) -> Self {
+    fn load(_: Baseline, from: &[i32]) -> Self {
         let from = &from[..8];
         array::from_fn(|lane| from[lane])
     }
 
     #[inline(always)]
-    fn weights(from: &[i8]) -> [i16; 8] {
+    fn weights(_: Baseline, from: &[i8]) -> [i16; 8] {
         let from = &from[..8];
         array::from_fn(|lane| from[lane].into())
     }
@@ -47,7 +49,7 @@ impl Dot for [i32; 8] {
     }
 
     #[inline(always)]
-    fn floats(self) -> [[f32; 4]; 2] {
+    fn floats(self, _: Baseline) -> [[f32; 4]; 2] {
         bytemuck::cast(self.map(|sum| sum as f32))
     }
 }

@@ -20,6 +20,7 @@ const MOVED: usize = 4;
 /// A row tile of a real convolution: blocks of `L` output channels in `N` registers.
 #[inline(always)]
 pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
+    token: V::Token,
     ConvTask { conv, x, mut row_tile }: ConvTask<'_>,
 ) {
     const { assert!(L == N * V::LANES) };
@@ -29,24 +30,26 @@ pub(super) fn conv<V: Vector, const L: usize, const N: usize>(
     let weights = conv.weights.as_chunks::<L>().0;
     let mut out = Epilogue::new(&mut row_tile);
     for index in 0..blocks {
-        let block = RealBlock::<L> { conv, x, index, weights: &weights[index * len..][..len] };
+        let block =
+            RealBlock::<V, L> { token, conv, x, index, weights: &weights[index * len..][..len] };
         for y in out.rows() {
-            block.row::<V, N>(y, &mut out);
+            block.row::<N>(y, &mut out);
         }
     }
 }
 
 /// One block of output channels.
-struct RealBlock<'a, const L: usize> {
+struct RealBlock<'a, V: Vector, const L: usize> {
+    token: V::Token,
     conv: &'a Conv,
     x: FloatMap<'a>,
     index: usize,
     weights: &'a [[f32; L]],
 }
 
-impl<const L: usize> RealBlock<'_, L> {
+impl<V: Vector, const L: usize> RealBlock<'_, V, L> {
     #[inline(always)]
-    fn row<V: Vector, const N: usize>(&self, y: usize, out: &mut Epilogue<'_>) {
+    fn row<const N: usize>(&self, y: usize, out: &mut Epilogue<'_>) {
         let few = V::REGISTERS < 32;
         let widths = if few { NARROW_WIDTHS } else { WIDTHS };
         let tiling = Tiling::new(widths, self.conv.window, self.x.width, out.width());
@@ -54,20 +57,20 @@ impl<const L: usize> RealBlock<'_, L> {
         while x < out.width() {
             let tile = tiling.tile(x);
             x += match tile {
-                _ if !tiling.edges(x, tile).are_inside() => self.tile::<V, N, 1>(y, x, out),
-                8 if !few => self.tile::<V, N, 8>(y, x, out),
-                7 if !few => self.tile::<V, N, 7>(y, x, out),
-                6 if few => self.tile::<V, N, 6>(y, x, out),
-                4 => self.tile::<V, N, 4>(y, x, out),
-                2 => self.tile::<V, N, 2>(y, x, out),
-                _ => self.tile::<V, N, 1>(y, x, out),
+                _ if !tiling.edges(x, tile).are_inside() => self.tile::<N, 1>(y, x, out),
+                8 if !few => self.tile::<N, 8>(y, x, out),
+                7 if !few => self.tile::<N, 7>(y, x, out),
+                6 if few => self.tile::<N, 6>(y, x, out),
+                4 => self.tile::<N, 4>(y, x, out),
+                2 => self.tile::<N, 2>(y, x, out),
+                _ => self.tile::<N, 1>(y, x, out),
             };
         }
     }
 
     /// Computes `P` pixels of row `y` from column `x` on, which have the same valid taps; returns `P`.
     #[inline(always)]
-    fn tile<V: Vector, const N: usize, const P: usize>(
+    fn tile<const N: usize, const P: usize>(
         &self,
         y: usize,
         x: usize,
@@ -80,7 +83,7 @@ impl<const L: usize> RealBlock<'_, L> {
         let whole = self.x.stride == channels;
         let (runs, len) = if whole { (1, cols.len() * channels) } else { (cols.len(), channels) };
         let step = window.stride * self.x.stride;
-        let mut sums = [[V::splat(0.0); N]; P];
+        let mut sums = [[V::splat(self.token, 0.0); N]; P];
         for ky in rows {
             let pixel = window.input(y, ky) * self.x.width + window.input(x, cols.start);
             for run in 0..runs {
@@ -90,12 +93,12 @@ impl<const L: usize> RealBlock<'_, L> {
                 let tap = ky * window.kernel + cols.start + run;
                 let weights = &self.weights[tap * channels..][..len];
                 for i in 0..len {
-                    let mut weight = [V::splat(0.0); N];
+                    let mut weight = [V::splat(self.token, 0.0); N];
                     for n in 0..N {
-                        weight[n] = V::load(&weights[i][n * V::LANES..]);
+                        weight[n] = V::load(self.token, &weights[i][n * V::LANES..]);
                     }
                     for p in 0..P {
-                        let input = V::splat(inputs[p][i]);
+                        let input = V::splat(self.token, inputs[p][i]);
                         for n in 0..N {
                             sums[p][n] = input.mul_add(weight[n], sums[p][n]);
                         }
@@ -107,11 +110,11 @@ impl<const L: usize> RealBlock<'_, L> {
         for n in 0..N {
             if n * V::LANES < used {
                 let channel = group * outputs + first + n * V::LANES;
-                let mut values = [V::splat(0.0); P];
+                let mut values = [V::splat(self.token, 0.0); P];
                 for p in 0..P {
                     values[p] = sums[p][n];
                 }
-                out.take([y, x, channel], values);
+                out.take(self.token, [y, x, channel], values);
             }
         }
         P
@@ -120,7 +123,10 @@ impl<const L: usize> RealBlock<'_, L> {
 
 /// A row tile of a pooling: the rows of a window, then its columns; both at once for [`HALVING`].
 #[inline(always)]
-pub(super) fn pool<V: Vector>(PoolTask { pool, x, first_row, row, mut row_tile }: PoolTask<'_>) {
+pub(super) fn pool<V: Vector>(
+    token: V::Token,
+    PoolTask { pool, x, first_row, row, mut row_tile }: PoolTask<'_>,
+) {
     let mut out = Epilogue::new(&mut row_tile);
     let width = out.width();
     let whole = width - width % MOVED;
@@ -129,16 +135,16 @@ pub(super) fn pool<V: Vector>(PoolTask { pool, x, first_row, row, mut row_tile }
         let rows = pool.window.input_rows(y, x.height);
         let rows = &x.values[(rows.start - first_row) * row.len()..][..rows.len() * row.len()];
         if pool.window == HALVING {
-            halve_row::<V>(pool.kind, rows.split_at(row.len()), x.stride, y, &mut out);
+            halve_row::<V>(token, pool.kind, rows.split_at(row.len()), x.stride, y, &mut out);
             continue;
         }
-        pool_rows::<V>(pool.kind, rows, row);
+        pool_rows::<V>(token, pool.kind, rows, row);
         let columns = FloatMap { values: row, height: 1, ..x };
         for column in (0..whole).step_by(MOVED) {
-            pool_columns::<V, MOVED>(pool, columns, [y, column], &mut out);
+            pool_columns::<V, MOVED>(token, pool, columns, [y, column], &mut out);
         }
         for column in whole..width {
-            pool_columns::<V, 1>(pool, columns, [y, column], &mut out);
+            pool_columns::<V, 1>(token, pool, columns, [y, column], &mut out);
         }
     }
 }
@@ -149,6 +155,7 @@ const HALVING: Window = Window { kernel: 2, stride: 2, padding: 0 };
 /// Pools the windows of [`HALVING`] in two rows, whose pixels lie `stride` apart.
 #[inline(always)]
 fn halve_row<V: Vector>(
+    token: V::Token,
     kind: PoolKind,
     rows: (&[f32], &[f32]),
     stride: usize,
@@ -157,16 +164,17 @@ fn halve_row<V: Vector>(
 ) {
     let whole = out.width() - out.width() % MOVED;
     for column in (0..whole).step_by(MOVED) {
-        halve::<V, MOVED>(kind, rows, stride, [y, column], out);
+        halve::<V, MOVED>(token, kind, rows, stride, [y, column], out);
     }
     for column in whole..out.width() {
-        halve::<V, 1>(kind, rows, stride, [y, column], out);
+        halve::<V, 1>(token, kind, rows, stride, [y, column], out);
     }
 }
 
 /// Pools `P` of those windows from a column on.
 #[inline(always)]
 fn halve<V: Vector, const P: usize>(
+    token: V::Token,
     kind: PoolKind,
     (above, below): (&[f32], &[f32]),
     stride: usize,
@@ -176,44 +184,45 @@ fn halve<V: Vector, const P: usize>(
     let pixels = 2 * column * stride..2 * (column + P) * stride;
     let (above, below) = (&above[pixels.clone()], &below[pixels]);
     for channel in (0..out.channels()).step_by(V::LANES) {
-        let mut values = [V::splat(start(kind)); P];
+        let mut values = [V::splat(token, start(kind)); P];
         for p in 0..P {
             for pixel in 2 * p..2 * p + 2 {
                 let [above, below] =
-                    [above, below].map(|row| V::load(&row[pixel * stride + channel..]));
+                    [above, below].map(|row| V::load(token, &row[pixel * stride + channel..]));
                 let both = match kind {
-                    PoolKind::Average => V::splat(0.0).add(above).add(below),
+                    PoolKind::Average => V::splat(token, 0.0).add(above).add(below),
                     PoolKind::Max => below.larger(above),
                 };
                 values[p] = pooled(kind, values[p], both);
             }
             if kind == PoolKind::Average {
-                values[p] = values[p].mul(V::splat(0.25));
+                values[p] = values[p].mul(V::splat(token, 0.25));
             }
         }
-        out.take([y, column, channel], values);
+        out.take(token, [y, column, channel], values);
     }
 }
 
 /// Pools rows, one behind the other, into one.
 #[inline(always)]
-fn pool_rows<V: Vector>(kind: PoolKind, rows: &[f32], row: &mut [f32]) {
+fn pool_rows<V: Vector>(token: V::Token, kind: PoolKind, rows: &[f32], row: &mut [f32]) {
     let (first, rest) = rows.split_at(row.len());
-    let start = V::splat(start(kind));
+    let start = V::splat(token, start(kind));
     for (to, x) in row.chunks_exact_mut(V::LANES).zip(first.chunks_exact(V::LANES)) {
-        pooled(kind, start, V::load(x)).store(to);
+        pooled(kind, start, V::load(token, x)).store(to);
     }
     let mut pairs = rest.chunks_exact(2 * row.len());
     for pair in &mut pairs {
         let (a, b) = pair.split_at(row.len());
         let inputs = a.chunks_exact(V::LANES).zip(b.chunks_exact(V::LANES));
         for (to, (a, b)) in row.chunks_exact_mut(V::LANES).zip(inputs) {
-            pooled(kind, pooled(kind, V::load(to), V::load(a)), V::load(b)).store(to);
+            pooled(kind, pooled(kind, V::load(token, to), V::load(token, a)), V::load(token, b))
+                .store(to);
         }
     }
     let last = pairs.remainder().chunks_exact(V::LANES);
     for (to, x) in row.chunks_exact_mut(V::LANES).zip(last) {
-        pooled(kind, V::load(to), V::load(x)).store(to);
+        pooled(kind, V::load(token, to), V::load(token, x)).store(to);
     }
 }
 
@@ -237,37 +246,38 @@ fn pooled<V: Vector>(kind: PoolKind, before: V, x: V) -> V {
 /// Pools columns of a row of pooled rows.
 #[inline(always)]
 fn pool_columns<V: Vector, const P: usize>(
+    token: V::Token,
     pool: Pool,
     x: FloatMap<'_>,
     [y, column]: [usize; 2],
     out: &mut Epilogue<'_>,
 ) {
     let Pool { kind, window } = pool;
-    let factor = V::splat(1.0 / (window.kernel * window.kernel) as f32);
+    let factor = V::splat(token, 1.0 / (window.kernel * window.kernel) as f32);
     let mut columns = [(0, 0); P];
     for p in 0..P {
         let taps = window.taps(column + p, x.width);
         columns[p] = (window.input(column + p, taps.start), taps.len());
     }
     for channel in (0..out.channels()).step_by(V::LANES) {
-        let mut values = [V::splat(start(kind)); P];
+        let mut values = [V::splat(token, start(kind)); P];
         for p in 0..P {
             let (first, len) = columns[p];
             for pixel in first..first + len {
-                let input = V::load(&x.values[pixel * x.stride + channel..]);
+                let input = V::load(token, &x.values[pixel * x.stride + channel..]);
                 values[p] = pooled(kind, values[p], input);
             }
             if kind == PoolKind::Average {
                 values[p] = values[p].mul(factor);
             }
         }
-        out.take([y, column, channel], values);
+        out.take(token, [y, column, channel], values);
     }
 }
 
 /// A row tile of values that are there already.
 #[inline(always)]
-pub(super) fn copy<V: Vector>(CopyTask { x, mut row_tile }: CopyTask<'_>) {
+pub(super) fn copy<V: Vector>(token: V::Token, CopyTask { x, mut row_tile }: CopyTask<'_>) {
     if let RowTile {
         stages: [],
         floats: None,
@@ -279,39 +289,54 @@ pub(super) fn copy<V: Vector>(CopyTask { x, mut row_tile }: CopyTask<'_>) {
     {
         let (x_stride, row) = (x.stride, row_tile.width * x.stride);
         let x = &x.values[row_tile.rows.start * row..][..row_tile.rows.len() * row];
-        return dynamic::signs::<V>(x, x_stride, threshold, words, bits::words(row_tile.channels));
+        return dynamic::signs::<V>(
+            token,
+            x,
+            x_stride,
+            threshold,
+            words,
+            bits::words(row_tile.channels),
+        );
     }
     let channels = row_tile.channels;
     if x.stride < stride(row_tile.channels) {
-        return moved::<V>(row_tile, |pixel, channel| {
-            by_lane(channels, channel, |channel| x.values[pixel * x.stride + channel])
+        return moved::<V>(token, row_tile, |pixel, channel| {
+            by_lane(token, channels, channel, |channel| x.values[pixel * x.stride + channel])
         });
     }
-    moved::<V>(row_tile, |pixel, channel| V::load(&x.values[pixel * x.stride + channel..]));
+    moved::<V>(token, row_tile, |pixel, channel| {
+        V::load(token, &x.values[pixel * x.stride + channel..])
+    });
 }
 
 /// A row tile of two maps.
 #[inline(always)]
-pub(super) fn concat<V: Vector>(ConcatTask { x, first, row_tile }: ConcatTask<'_>) {
+pub(super) fn concat<V: Vector>(
+    token: V::Token,
+    ConcatTask { x, first, row_tile }: ConcatTask<'_>,
+) {
     let at = |pixel: usize, channel: usize| match channel.checked_sub(first) {
         None => &x[0].values[pixel * x[0].stride + channel..],
         Some(channel) => &x[1].values[pixel * x[1].stride + channel..],
     };
     if first.is_multiple_of(V::LANES) {
-        return moved::<V>(row_tile, |pixel, channel| V::load(at(pixel, channel)));
+        return moved::<V>(token, row_tile, |pixel, channel| V::load(token, at(pixel, channel)));
     }
     let channels = row_tile.channels;
-    moved::<V>(row_tile, |pixel, channel| {
-        by_lane(channels, channel, |channel| at(pixel, channel)[0])
+    moved::<V>(token, row_tile, |pixel, channel| {
+        by_lane(token, channels, channel, |channel| at(pixel, channel)[0])
     });
 }
 
 /// A row tile of a map with shuffled channels.
 #[inline(always)]
-pub(super) fn shuffle<V: Vector>(ShuffleTask { x, groups, row_tile }: ShuffleTask<'_>) {
+pub(super) fn shuffle<V: Vector>(
+    token: V::Token,
+    ShuffleTask { x, groups, row_tile }: ShuffleTask<'_>,
+) {
     let (channels, size) = (row_tile.channels, row_tile.channels / groups);
-    moved::<V>(row_tile, |pixel, channel| {
-        by_lane(channels, channel, |channel| {
+    moved::<V>(token, row_tile, |pixel, channel| {
+        by_lane(token, channels, channel, |channel| {
             x.values[pixel * x.stride + channel % groups * size + channel / groups]
         })
     });
@@ -319,17 +344,22 @@ pub(super) fn shuffle<V: Vector>(ShuffleTask { x, groups, row_tile }: ShuffleTas
 
 /// A register from `channel` on, channel by channel; 0 beyond the last.
 #[inline(always)]
-fn by_lane<V: Vector>(channels: usize, channel: usize, value: impl Fn(usize) -> f32) -> V {
+fn by_lane<V: Vector>(
+    token: V::Token,
+    channels: usize,
+    channel: usize,
+    value: impl Fn(usize) -> f32,
+) -> V {
     let mut lanes = [0.0; 16];
     for (lane, channel) in lanes.iter_mut().zip(channel..channels.min(channel + V::LANES)) {
         *lane = value(channel);
     }
-    V::load(&lanes)
+    V::load(token, &lanes)
 }
 
 /// A row tile whose values `value` finds by pixel and first channel.
 #[inline(always)]
-fn moved<V: Vector>(mut row_tile: RowTile<'_>, value: impl Fn(usize, usize) -> V) {
+fn moved<V: Vector>(token: V::Token, mut row_tile: RowTile<'_>, value: impl Fn(usize, usize) -> V) {
     let used = row_tile.channels.next_multiple_of(V::LANES).min(stride(row_tile.channels));
     let mut out = Epilogue::new(&mut row_tile);
     let width = out.width();
@@ -339,10 +369,10 @@ fn moved<V: Vector>(mut row_tile: RowTile<'_>, value: impl Fn(usize, usize) -> V
             for x in (0..whole).step_by(MOVED) {
                 let pixel = y * width + x;
                 let values: [V; MOVED] = core::array::from_fn(|p| value(pixel + p, channel));
-                out.take([y, x, channel], values);
+                out.take(token, [y, x, channel], values);
             }
             for x in whole..width {
-                out.take([y, x, channel], [value(y * width + x, channel)]);
+                out.take(token, [y, x, channel], [value(y * width + x, channel)]);
             }
         }
     }
@@ -350,15 +380,18 @@ fn moved<V: Vector>(mut row_tile: RowTile<'_>, value: impl Fn(usize, usize) -> V
 
 /// Adds a moment over pixels to sums.
 #[inline(always)]
-pub(super) fn moment<V: Vector>(MomentTask { moment, x, stride, mean, sums }: MomentTask<'_>) {
+pub(super) fn moment<V: Vector>(
+    token: V::Token,
+    MomentTask { moment, x, stride, mean, sums }: MomentTask<'_>,
+) {
     for channel in (0..stride).step_by(V::LANES) {
-        let mut sum = V::load(&sums[channel..]);
+        let mut sum = V::load(token, &sums[channel..]);
         for pixel in x.chunks_exact(stride) {
-            let x = V::load(&pixel[channel..]);
+            let x = V::load(token, &pixel[channel..]);
             sum = match moment {
                 Moment::First => sum.add(x),
                 Moment::Centred => {
-                    let d = x.sub(V::load(&mean[channel..]));
+                    let d = x.sub(V::load(token, &mean[channel..]));
                     d.mul_add(d, sum)
                 }
                 Moment::Third => x.mul(x).mul_add(x, sum),

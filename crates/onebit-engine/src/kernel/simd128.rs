@@ -14,12 +14,12 @@ use super::bytes::{Bytes, MAX_PRODUCTS, Tile};
 use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
-use super::vector::Vector;
+use super::vector::{Baseline, Vector};
 use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
-    every_cpu,
+    Baseline,
     Isa::Simd128,
     v128,
     conv_bin_layout: |filters| match filters.outputs {
@@ -30,14 +30,14 @@ kernels! {
     conv_lanes: |_| 8,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 2, bytes: 2 },
     linear_i8_lanes: 16,
-    conv_bin: |task| match task.conv.lanes {
-        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(task),
-        16 => binary::conv_bin::<BytePopcount<1>, 16>(task),
-        _ => binary::conv_bin::<BytePopcount<2>, 32>(task),
+    conv_bin: |token, task| match task.conv.lanes {
+        4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(token, task),
+        16 => binary::conv_bin::<BytePopcount<1>, 16>(token, task),
+        _ => binary::conv_bin::<BytePopcount<2>, 32>(token, task),
     },
-    conv: |task| real::conv::<v128, 8, 2>(task),
-    conv_i8: |task| conv_i8::conv_i8::<v128, 8, 2, 4>(task),
-    winograd: |task| winograd::winograd::<v128, 8, 2>(task),
+    conv: |token, task| real::conv::<v128, 8, 2>(token, task),
+    conv_i8: |token, task| conv_i8::conv_i8::<v128, 8, 2, 4>(token, task),
+    winograd: |token, task| winograd::winograd::<v128, 8, 2>(token, task),
 }
 
 /// Counting by XOR and popcount in lanes of 8 bits, `N` registers of filters.
@@ -48,16 +48,18 @@ impl<const L: usize, const N: usize> DotAccumulator<L> for BytePopcount<N> {
     type Input = u8;
     const INPUTS: usize = 1;
     const WIDTHS: &'static [usize] = if N == 1 { &[8, 7, 4, 2] } else { &[4, 3, 2] };
+    type Token = Baseline;
     type Tile<const P: usize> = Tile<v128, L, N, P>;
     type Vector = v128;
 
     #[inline(always)]
-    fn zero<const P: usize>() -> Tile<v128, L, N, P> {
-        Tile::zero()
+    fn zero<const P: usize>(token: Baseline) -> Tile<v128, L, N, P> {
+        Tile::zero(token)
     }
 
     #[inline(always)]
     fn add<const P: usize, const LEFT: usize, const RIGHT: usize>(
+        token: Baseline,
         tile: &mut Tile<v128, L, N, P>,
         inputs: &[u8],
         step: usize,
@@ -67,7 +69,7 @@ impl<const L: usize, const N: usize> DotAccumulator<L> for BytePopcount<N> {
         let inputs = &inputs[..last * step + weights.len()];
         let mut done = 0;
         while done < weights.len() {
-            let len = tile.next(weights.len() - done);
+            let len = tile.next(token, weights.len() - done);
             for (i, weights) in weights[done..done + len].iter().enumerate() {
                 let filters: [v128; N] = core::array::from_fn(|n| load(&weights[n * 16..]));
                 for p in LEFT..P - RIGHT {
@@ -86,11 +88,12 @@ impl<const L: usize, const N: usize> DotAccumulator<L> for BytePopcount<N> {
 
     #[inline(always)]
     fn finish<const P: usize>(
+        token: Baseline,
         tile: Tile<v128, L, N, P>,
         base: [f32; P],
         sums: &mut impl Sums<v128, P>,
     ) {
-        tile.finish(base, sums);
+        tile.finish(token, base, sums);
     }
 }
 
@@ -103,12 +106,14 @@ fn load(from: &[u8]) -> v128 {
 }
 
 impl Bytes for v128 {
+    type Token = Baseline;
+
     const LANES: usize = 16;
 
     type Vector = v128;
 
     #[inline(always)]
-    fn zero() -> Self {
+    fn zero(_: Baseline) -> Self {
         u8x16_splat(0)
     }
 
@@ -120,7 +125,7 @@ impl Bytes for v128 {
     }
 
     #[inline(always)]
-    fn sums(counts: &[u16], base: f32) -> v128 {
+    fn sums(_: Baseline, counts: &[u16], base: f32) -> v128 {
         let counts = &counts[..4];
         // SAFETY: the slice holds 4 counters.
         let counts = f32x4_convert_u32x4(unsafe { u32x4_load_extend_u16x4(counts.as_ptr()) });
@@ -129,23 +134,25 @@ impl Bytes for v128 {
 }
 
 impl Vector for v128 {
+    type Token = Baseline;
+
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
-    fn splat(value: f32) -> Self {
+    fn splat(_: Baseline, value: f32) -> Self {
         f32x4_splat(value)
     }
 
     #[inline(always)]
-    fn load(from: &[f32]) -> Self {
+    fn load(_: Baseline, from: &[f32]) -> Self {
         let from = &from[..4];
         // SAFETY: the slice holds 4 floats.
         unsafe { v128_load(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn from_i8(from: &[i8]) -> Self {
+    fn from_i8(_: Baseline, from: &[i8]) -> Self {
         let from = &from[..4];
         f32x4(from[0].into(), from[1].into(), from[2].into(), from[3].into())
     }
@@ -195,6 +202,7 @@ impl Vector for v128 {
 
 /// Sums of products of pairs of 16 bits.
 impl Dot for v128 {
+    type Token = Baseline;
     type Input = i16;
     type Group = [i16; 2];
     type Weights = v128;
@@ -202,14 +210,14 @@ impl Dot for v128 {
     type Vector = v128;
 
     #[inline(always)]
-    fn load(from: &[i32]) -> Self {
+    fn load(_: Baseline, from: &[i32]) -> Self {
         let from = &from[..4];
         // SAFETY: the slice holds 4 sums.
         unsafe { v128_load(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn weights(from: &[i8]) -> v128 {
+    fn weights(_: Baseline, from: &[i8]) -> v128 {
         let from = &from[..8];
         // SAFETY: the slice holds 8 weights.
         unsafe { i16x8_load_extend_i8x8(from.as_ptr()) }
@@ -222,7 +230,7 @@ impl Dot for v128 {
     }
 
     #[inline(always)]
-    fn floats(self) -> v128 {
+    fn floats(self, _: Baseline) -> v128 {
         f32x4_convert_i32x4(self)
     }
 }

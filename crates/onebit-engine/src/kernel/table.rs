@@ -1,26 +1,38 @@
 //! The shared loops as the kernels of an instruction set.
 
-/// Defines `kernels()`: the table for `every_cpu` of the target, or for a CPU with all features that are listed. The
-/// floats of the shared loops are registers of `$vector`.
+/// Defines `kernels()`: the table for every CPU of the target, or for one with the features that are listed; then also
+/// their token. The floats of the shared loops are registers of `$vector`.
 macro_rules! kernels {
-    (every_cpu, $($table:tt)*) => {
+    (Baseline, $($table:tt)*) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             static KERNELS: $crate::kernel::Kernels =
-                $crate::kernel::table::table!(every_cpu, $($table)*);
+                $crate::kernel::table::table!(Baseline, $($table)*);
             Some(&KERNELS)
         }
     };
-    ([$($feature:tt),*], $($table:tt)*) => {
+    ($token:ident = [$($feature:tt),*], $($table:tt)*) => {
         pub(super) fn kernels() -> Option<&'static $crate::kernel::Kernels> {
             static KERNELS: $crate::kernel::Kernels =
-                $crate::kernel::table::table!([$($feature),*], $($table)*);
+                $crate::kernel::table::table!(($token, [$($feature),*]), $($table)*);
             let detected = true $(&& std::is_x86_feature_detected!($feature))*;
             detected.then_some(&KERNELS)
+        }
+
+        /// Proof that the CPU has the features: only a function that enables them makes one.
+        #[derive(Clone, Copy)]
+        pub(super) struct $token(());
+
+        impl $token {
+            $(#[target_feature(enable = $feature)])*
+            #[inline]
+            fn new() -> Self {
+                $token(())
+            }
         }
     };
 }
 
-/// A table; what `cpu` says holds for each of its kernels.
+/// The table of a CPU.
 macro_rules! table {
     (
         $cpu:tt, $isa:expr, $vector:ty,
@@ -28,10 +40,10 @@ macro_rules! table {
         conv_lanes: $conv_lanes:expr,
         conv_i8_layout: $conv_i8_layout:expr,
         linear_i8_lanes: $linear_i8_lanes:expr,
-        conv_bin: |$conv_bin_task:ident| $conv_bin:expr,
-        conv: |$conv_task:ident| $conv:expr,
-        conv_i8: |$conv_i8_task:ident| $conv_i8:expr,
-        winograd: |$winograd_task:ident| $winograd:expr,
+        conv_bin: |$conv_bin_token:ident, $conv_bin_task:ident| $conv_bin:expr,
+        conv: |$conv_token:ident, $conv_task:ident| $conv:expr,
+        conv_i8: |$conv_i8_token:ident, $conv_i8_task:ident| $conv_i8:expr,
+        winograd: |$winograd_token:ident, $winograd_task:ident| $winograd:expr,
     ) => {{
         use $crate::kernel::table::kernel;
         $crate::kernel::Kernels {
@@ -40,42 +52,61 @@ macro_rules! table {
             conv_lanes: $conv_lanes,
             conv_i8_layout: $conv_i8_layout,
             linear_i8_lanes: $linear_i8_lanes,
-            conv_bin: kernel!($cpu, conv_bin, |$conv_bin_task: ConvBinTask| $conv_bin),
-            conv: kernel!($cpu, conv, |$conv_task: ConvTask| $conv),
-            conv_i8: kernel!($cpu, conv_i8, |$conv_i8_task: ConvI8Task| $conv_i8),
-            winograd: kernel!($cpu, winograd, |$winograd_task: WinogradTask| $winograd),
-            pool: kernel!($cpu, pool, |task: PoolTask| $crate::kernel::real::pool::<$vector>(task)),
-            copy: kernel!($cpu, copy, |task: CopyTask| $crate::kernel::real::copy::<$vector>(task)),
-            rectify: kernel!($cpu, rectify, |task: RowTile| {
-                $crate::kernel::dynamic::rectify::<$vector>(task)
+            conv_bin: kernel!($cpu, conv_bin, |$conv_bin_token, $conv_bin_task: ConvBinTask| {
+                $conv_bin
             }),
-            concat: kernel!($cpu, concat, |task: ConcatTask| {
-                $crate::kernel::real::concat::<$vector>(task)
+            conv: kernel!($cpu, conv, |$conv_token, $conv_task: ConvTask| $conv),
+            conv_i8: kernel!($cpu, conv_i8, |$conv_i8_token, $conv_i8_task: ConvI8Task| $conv_i8),
+            winograd: kernel!($cpu, winograd, |$winograd_token, $winograd_task: WinogradTask| {
+                $winograd
             }),
-            shuffle: kernel!($cpu, shuffle, |task: ShuffleTask| {
-                $crate::kernel::real::shuffle::<$vector>(task)
+            pool: kernel!(
+                $cpu,
+                pool,
+                |token, task: PoolTask| $crate::kernel::real::pool::<$vector>(token, task)
+            ),
+            copy: kernel!(
+                $cpu,
+                copy,
+                |token, task: CopyTask| $crate::kernel::real::copy::<$vector>(token, task)
+            ),
+            rectify: kernel!($cpu, rectify, |token, task: RowTile| {
+                $crate::kernel::dynamic::rectify::<$vector>(token, task)
             }),
-            moment: kernel!($cpu, moment, |task: MomentTask| {
-                $crate::kernel::real::moment::<$vector>(task)
+            concat: kernel!($cpu, concat, |token, task: ConcatTask| {
+                $crate::kernel::real::concat::<$vector>(token, task)
             }),
-            linear_i8: kernel!($cpu, linear_i8, |task: LinearI8Task| {
-                $crate::kernel::linear_i8::linear_i8::<$vector>(task)
+            shuffle: kernel!($cpu, shuffle, |token, task: ShuffleTask| {
+                $crate::kernel::real::shuffle::<$vector>(token, task)
             }),
-            scaled_tanh: kernel!($cpu, scaled_tanh, |task: ScaledTanhTask| {
+            moment: kernel!($cpu, moment, |token, task: MomentTask| {
+                $crate::kernel::real::moment::<$vector>(token, task)
+            }),
+            linear_i8: kernel!($cpu, linear_i8, |token, task: LinearI8Task| {
+                $crate::kernel::linear_i8::linear_i8::<$vector>(token, task)
+            }),
+            scaled_tanh: kernel!($cpu, scaled_tanh, |_, task: ScaledTanhTask| {
                 $crate::kernel::scaled_tanh::scaled_tanh(task)
             }),
         }
     }};
 }
 
-/// One kernel: a function that does a task, compiled with the features.
+/// A function that does a task with the CPU's token.
 macro_rules! kernel {
-    (every_cpu, $name:ident, |$task:ident: $type:ident| $body:expr) => {
-        |$task: $crate::kernel::$type<'_>| $body
+    (Baseline, $name:ident, |$token:pat_param, $task:ident: $type:ident| $body:expr) => {
+        |$task: $crate::kernel::$type<'_>| {
+            let $token = $crate::kernel::vector::Baseline;
+            $body
+        }
     };
-    ([$($feature:tt),*], $name:ident, |$task:ident: $type:ident| $body:expr) => {{
+    (
+        ($cpu:ident, [$($feature:tt),*]), $name:ident,
+        |$token:pat_param, $task:ident: $type:ident| $body:expr
+    ) => {{
         $(#[target_feature(enable = $feature)])*
         fn $name($task: $crate::kernel::$type<'_>) {
+            let $token = $cpu::new();
             $body
         }
         // SAFETY: `kernels` gives this table only to a CPU that has the features.

@@ -1,8 +1,18 @@
 //! Registers of floats and of counters as traits, and what baselines have of them.
+//!
+//! The instructions of a register may be beyond the target's baseline. So a register is made only with its token, a
+//! value that only functions which enable the instructions can make. Whoever has a token or a register has proof
+//! that the CPU can execute them, and the loops over registers are safe code.
 
-/// A register of floats. An implementation that uses instructions beyond the target's baseline may only be
-/// named inside functions that enable them.
+/// The token of instructions that every CPU of the target has.
+#[derive(Clone, Copy)]
+pub(super) struct Baseline;
+
+/// A register of floats.
 pub(super) trait Vector: Copy {
+    /// Proof that the CPU has the instructions.
+    type Token: Copy;
+
     /// Floats in a register.
     const LANES: usize;
 
@@ -10,13 +20,13 @@ pub(super) trait Vector: Copy {
     const REGISTERS: usize;
 
     /// The same number in every lane.
-    fn splat(value: f32) -> Self;
+    fn splat(token: Self::Token, value: f32) -> Self;
 
     /// The first [`Vector::LANES`] floats.
-    fn load(from: &[f32]) -> Self;
+    fn load(token: Self::Token, from: &[f32]) -> Self;
 
     /// The first [`Vector::LANES`] integers.
-    fn from_i8(from: &[i8]) -> Self;
+    fn from_i8(token: Self::Token, from: &[i8]) -> Self;
 
     /// `self + y`.
     fn add(self, y: Self) -> Self;
@@ -45,22 +55,24 @@ pub(super) trait Vector: Copy {
 
 /// Two roundings, four lanes: what every CPU's baseline registers hold.
 impl Vector for [f32; 4] {
+    type Token = Baseline;
+
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
-    fn splat(value: f32) -> Self {
+    fn splat(_: Baseline, value: f32) -> Self {
         [value; 4]
     }
 
     #[inline(always)]
-    fn load(from: &[f32]) -> Self {
+    fn load(_: Baseline, from: &[f32]) -> Self {
         let from = &from[..4];
         core::array::from_fn(|lane| from[lane])
     }
 
     #[inline(always)]
-    fn from_i8(from: &[i8]) -> Self {
+    fn from_i8(_: Baseline, from: &[i8]) -> Self {
         let from = &from[..4];
         core::array::from_fn(|lane| f32::from(from[lane]))
     }
@@ -110,24 +122,26 @@ impl Vector for [f32; 4] {
 
 /// Two registers as one: half as many passes where the instruction set's registers are short.
 impl<V: Vector> Vector for [V; 2] {
+    type Token = V::Token;
+
     const LANES: usize = 2 * V::LANES;
     const REGISTERS: usize = V::REGISTERS;
 
     #[inline(always)]
-    fn splat(value: f32) -> Self {
-        [V::splat(value); 2]
+    fn splat(token: V::Token, value: f32) -> Self {
+        [V::splat(token, value); 2]
     }
 
     #[inline(always)]
-    fn load(from: &[f32]) -> Self {
+    fn load(token: V::Token, from: &[f32]) -> Self {
         let from = &from[..2 * V::LANES];
-        [V::load(from), V::load(&from[V::LANES..])]
+        [V::load(token, from), V::load(token, &from[V::LANES..])]
     }
 
     #[inline(always)]
-    fn from_i8(from: &[i8]) -> Self {
+    fn from_i8(token: V::Token, from: &[i8]) -> Self {
         let from = &from[..2 * V::LANES];
-        [V::from_i8(from), V::from_i8(&from[V::LANES..])]
+        [V::from_i8(token, from), V::from_i8(token, &from[V::LANES..])]
     }
 
     #[inline(always)]
@@ -173,8 +187,11 @@ impl<V: Vector> Vector for [V; 2] {
     }
 }
 
-/// A register of counters, one for each output channel. The same condition as for [`Vector`] holds.
+/// A register of counters, one for each output channel.
 pub(super) trait Counter: Copy {
+    /// Proof that the CPU has the instructions.
+    type Token: Copy;
+
     /// What is compared at once: a part of the bits of a pixel, the same in every lane.
     type Word: bytemuck::Pod;
 
@@ -182,20 +199,20 @@ pub(super) trait Counter: Copy {
     const LANES: usize;
 
     /// What sums are turned into, of as many lanes.
-    type Vector: Vector;
+    type Vector: Vector<Token = Self::Token>;
 
     /// Counters at zero.
-    fn zero() -> Self;
+    fn zero(token: Self::Token) -> Self;
 
     /// The same word in every lane.
-    fn splat(word: Self::Word) -> Self;
+    fn splat(token: Self::Token, word: Self::Word) -> Self;
 
     /// The first [`Counter::LANES`] words.
-    fn load(from: &[Self::Word]) -> Self;
+    fn load(token: Self::Token, from: &[Self::Word]) -> Self;
 
     /// `self + popcount(x ^ y)`.
     fn add_differences(self, x: Self, y: Self) -> Self;
 
     /// `base - 2 * self`.
-    fn sums(self, base: f32) -> Self::Vector;
+    fn sums(self, token: Self::Token, base: f32) -> Self::Vector;
 }

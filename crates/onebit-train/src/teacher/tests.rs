@@ -109,7 +109,7 @@ fn a_teacher_that_does_not_fit_is_refused_in_one_sentence() {
             "input is [1 or more, 2, 9, 8], expected [1, 9, 8, 2]",
         ),
         (section("teacher.safetensors"), task(7), "train.teacher.path: "),
-        (section("none.onnx"), task(7), "cannot be read"),
+        (section("none.onnx"), task(7), "not found; expected an ONNX classifier"),
     ];
     for (section, task, part) in cases {
         let text = refused(&section, &task);

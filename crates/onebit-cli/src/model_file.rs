@@ -1,6 +1,5 @@
 //! Packed files, and the weights they are made of.
 
-use std::fs;
 use std::path::Path;
 
 use onebit::Model;
@@ -26,10 +25,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Packed> {
         )));
     }
     let model = Model::open(path)?;
-    let failed = |source| onebit_files::Error::Read { path: path.to_path_buf(), source };
-    let info = fs::metadata(path).map_err(failed)?;
-    // What comes through a pipe has no length of its own, but a model has one file only.
-    let bytes = if info.is_file() { info.len() } else { model.to_bytes()?.len() as u64 };
+    let bytes = model.file_bytes().unwrap_or_default();
     Ok(Packed { model, bytes })
 }
 

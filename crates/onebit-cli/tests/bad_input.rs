@@ -51,9 +51,9 @@ fn a_damaged_model() {
     flipped[good.len() - 9] ^= 4;
     let mut in_header = good.clone();
     in_header[100] ^= 1;
-    let versions = String::from_utf8_lossy(&good).matches("\"version\":\"1\"").count();
+    let versions = String::from_utf8_lossy(&good).matches("\"version\":\"2\"").count();
     assert_eq!(versions, 1, "the header names its version");
-    let at = good.windows(13).position(|w| w == b"\"version\":\"1\"").expect("a version");
+    let at = good.windows(13).position(|w| w == b"\"version\":\"2\"").expect("a version");
     let mut newer = good.clone();
     newer[at + 11] = b'7';
     let cases: [(&str, Vec<u8>, &str); 6] = [

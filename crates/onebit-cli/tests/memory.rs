@@ -8,8 +8,8 @@ use std::process::Command;
 
 use common::Outcome;
 use onebit_model::{
-    Data, Geometry, Graph, Model, Node, NodeId, Normalization, Op, PadValue, Tensor, Threshold,
-    Verified, WeightScale, file, packed_shape,
+    Data, Geometry, Graph, Model, Node, NodeId, Normalization, Op, Origin, PadValue, Preprocessing,
+    Tensor, Threshold, Verified, WeightScale, file, packed_shape,
 };
 
 /// A packed file of 300 bytes that takes the mean of each channel of 12 MB images.
@@ -20,10 +20,13 @@ fn means(folder: &Path) -> PathBuf {
     let graph = Graph {
         arch: "means".to_owned(),
         normalization: Normalization { mean: vec![0.5; 3], std: vec![0.5; 3] },
+        preprocessing: Preprocessing::default(),
         classes: ["red", "green", "blue"].map(str::to_owned).into(),
         nodes: nodes.into(),
     };
-    let model = Verified::<Model>::new(Model { graph, tensors: [].into() }).expect("a model");
+    let model =
+        Verified::<Model>::new(Model { graph, tensors: [].into(), origin: Origin::default() })
+            .expect("a model");
     let path = folder.join("means.onebit");
     std::fs::write(&path, file::write_model(&model).expect("a file")).expect("written");
     path
@@ -45,6 +48,7 @@ fn wide(folder: &Path) -> PathBuf {
     let graph = Graph {
         arch: "wide".to_owned(),
         normalization: Normalization { mean: vec![0.5; channels], std: vec![0.5; channels] },
+        preprocessing: Preprocessing::default(),
         classes: (0..outputs).map(|class| class.to_string()).collect(),
         nodes: nodes.into(),
     };
@@ -52,7 +56,8 @@ fn wide(folder: &Path) -> PathBuf {
     let words = vec![0; shape.iter().product()];
     let bits = Tensor { shape, data: Data::U64(words) };
     let tensors = [("conv.weight".to_owned(), bits)].into();
-    let model = Verified::<Model>::new(Model { graph, tensors }).expect("a model");
+    let model = Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() })
+        .expect("a model");
     let path = folder.join("wide.onebit");
     std::fs::write(&path, file::write_model(&model).expect("a file")).expect("written");
     path

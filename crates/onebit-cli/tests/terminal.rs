@@ -44,7 +44,7 @@ fn forged(path: &Path, metadata: &[(&str, &str)], tensors: &[&str]) {
     let tensor = Tensor { shape: vec![1], data: Data::F32(vec![1.0]) };
     let tensors: BTreeMap<String, Tensor> =
         tensors.iter().map(|name| ((*name).to_owned(), tensor.clone())).collect();
-    let bytes = container::write(Kind::Model, &metadata.collect(), &tensors).expect("a file");
+    let bytes = container::write(Kind::Model, 1, &metadata.collect(), &tensors).expect("a file");
     fs::write(path, bytes).expect("written");
 }
 

@@ -8,6 +8,8 @@ use fast_image_resize::{
     FilterType, ImageBufferError, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
 };
 
+use onebit_model::Interpolation;
+
 use crate::buffer::zeros;
 use crate::image_file::ImageFile;
 use crate::{Error, Window};
@@ -141,13 +143,17 @@ impl Image {
     /// [`Image::fit`] of an image of another size.
     pub(crate) fn scaled_to(&self, height: usize, width: usize) -> Result<Self, Error> {
         check_size(height, width)?;
+        self.resize_and_crop(self.covering(height, width), (height, width), Interpolation::Bilinear)
+    }
+
+    /// Rows and columns of the image when it is scaled to cover 256/224 of the target.
+    pub(crate) fn covering(&self, height: usize, width: usize) -> (usize, usize) {
         let (tall, wide) = (enlarged(height), enlarged(width));
-        let scaled = if self.width * tall <= self.height * wide {
+        if self.width * tall <= self.height * wide {
             (self.height * wide / self.width.max(1), wide)
         } else {
             (tall, self.width * tall / self.height.max(1))
-        };
-        self.resize_and_crop(scaled, (height, width))
+        }
     }
 
     /// Cuts `window` out and scales it to `height` x `width` with an antialiased bilinear filter.
@@ -161,6 +167,7 @@ impl Image {
             (0.0, 0.0),
             (window.height as f64, window.width as f64),
             (height, width),
+            Interpolation::Bilinear,
         )
     }
 
@@ -184,16 +191,24 @@ impl Image {
     }
 
     /// Scales to `scaled` and cuts the centre `target` out, sampling only the source of the centre.
-    fn resize_and_crop(
+    pub(crate) fn resize_and_crop(
         &self,
         scaled: (usize, usize),
         target: (usize, usize),
+        interpolation: Interpolation,
     ) -> Result<Self, Error> {
+        if scaled.0 < target.0 || scaled.1 < target.1 {
+            return Err(Error::setting(
+                "size of the network's images",
+                format!("{}x{}", target.0, target.1),
+                format!("at most the {}x{} to which images are scaled", scaled.0, scaled.1),
+            ));
+        }
         let ratio = (self.height as f64 / scaled.0 as f64, self.width as f64 / scaled.1 as f64);
         let top = centre(scaled.0, target.0) as f64 * ratio.0;
         let left = centre(scaled.1, target.1) as f64 * ratio.1;
         let size = (target.0 as f64 * ratio.0, target.1 as f64 * ratio.1);
-        self.resample((top, left), size, target)
+        self.resample((top, left), size, target, interpolation)
     }
 
     /// Scales the window at `corner` (row, column) of `size` to `target` (rows, columns).
@@ -202,9 +217,14 @@ impl Image {
         corner: (f64, f64),
         size: (f64, f64),
         target: (usize, usize),
+        interpolation: Interpolation,
     ) -> Result<Self, Error> {
+        let filter = match interpolation {
+            Interpolation::Bilinear => FilterType::Bilinear,
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
         let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+            .resize_alg(ResizeAlg::Convolution(filter))
             .use_alpha(false)
             .crop(corner.1, corner.0, size.1, size.0);
         let mut pixels = zeros(target.0 * target.1 * self.channels, "an image of the size wanted")?;

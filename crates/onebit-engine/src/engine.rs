@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use onebit_model::infer::{Element, shapes_for};
+use onebit_model::infer::shapes_for;
 use onebit_model::{Model, Verified};
 
 use crate::aligned::Aligned;
@@ -80,11 +80,6 @@ impl Engine {
         let [height, width] = options.input.unwrap_or([height, width]);
         let shapes = shapes_for(&model.graph, [channels, height, width])
             .map_err(|source| EngineError::InputSize { height, width, source })?;
-        if let (Some(node), Some(shape)) = (model.graph.nodes.last(), shapes.last())
-            && shape.element == Element::Bit
-        {
-            return Err(EngineError::BitLogits(node.name.clone()));
-        }
         let plan = Plan::new(model, &shapes, kernels)?;
         Ok(Engine {
             kernels,

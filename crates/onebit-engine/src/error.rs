@@ -35,9 +35,6 @@ pub enum EngineError {
         /// Elements needed.
         expected: usize,
     },
-    /// The last node gives bits, not logits.
-    #[error("node `{0}`: the last node gives bits, expected real logits")]
-    BitLogits(String),
     /// More working memory than the limit.
     #[error("one image of this size needs more than {limit} bytes of working memory")]
     TooLarge {

@@ -136,10 +136,10 @@ impl Covered {
         self.last.extend(nodes.last().map(|(_, op, _)| op.name()));
     }
 
-    /// Every operation but the sign gives a real value, which every operation but the binary convolution reads.
+    /// Every operation but the sign gives a real value, which every operation but the binary ones reads.
     fn missing(&self) -> Vec<String> {
         let ops: BTreeSet<&str> = self.pairs.iter().flat_map(|&(x, y, _)| [x, y]).collect();
-        let (sign, binary) = ("sign", "conv_bin");
+        let (sign, binary) = ("sign", ["conv_bin", "linear_bin"]);
         let mut missing = Vec::new();
         for &y in &ops {
             let inputs = match y {
@@ -148,7 +148,7 @@ impl Covered {
                 _ => 1,
             };
             for (&x, position) in ops.iter().flat_map(|x| (0..inputs).map(move |i| (x, i))) {
-                if (x == sign) == (y == binary) && !self.pairs.contains(&(x, y, position)) {
+                if (x == sign) == binary.contains(&y) && !self.pairs.contains(&(x, y, position)) {
                     missing.push(format!("{y} behind {x} as input {position}"));
                 }
             }
@@ -156,7 +156,7 @@ impl Covered {
                 missing.push(format!("{y} as the last"));
             }
         }
-        let all = 18 - 1; // but batch normalization, which no packed model has
+        let all = 19 - 1; // but batch normalization, which no packed model has
         if ops.len() != all {
             missing.push(format!("{} of {all} operations", ops.len()));
         }

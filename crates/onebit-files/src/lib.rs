@@ -17,7 +17,7 @@ pub use checkpoints::{Position, checkpoints};
 pub use error::Error;
 pub use folder::{read_folder, recover, remove_folder, set_aside, write_folder};
 pub use kind::ErrorKind;
-pub use model::{MAX_MODEL_FILE_BYTES, read_model};
+pub use model::{MAX_MODEL_FILE_BYTES, ModelFile, read_model, read_model_file};
 pub use onebit_model::hex;
 pub use onebit_model::quote::{count, shown, shown_within};
 pub use read::{

@@ -122,7 +122,7 @@ fn layer(node: &Node, x: Option<Shape>, output: Shape) -> LayerCost {
             * (deployed_floats(&node.op, count(Role::Float))
                 + deployed_statistics(&node.op, count(Role::Statistic)))
             + int8_bytes(&params),
-        binary_bytes: x.map_or(0, |x| packed_bytes(&node.op, x)),
+        binary_bytes: binary_bytes(&params),
     }
 }
 
@@ -132,6 +132,7 @@ pub fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
     match *op {
         Op::Conv { geometry } | Op::ConvI8 { geometry } => (geometry.macs(x, output), 0),
         Op::ConvBin { geometry, .. } => (0, geometry.macs(x, output)),
+        Op::LinearBin { out_features, .. } => (0, (x.len() * out_features) as u64),
         Op::Linear { out_features } | Op::LinearI8 { out_features } => {
             ((x.len() * out_features) as u64, 0)
         }
@@ -140,7 +141,7 @@ pub fn macs(op: &Op, x: Shape, output: Shape) -> (u64, u64) {
         }
         Op::HyperHead { outputs, .. } => ((x.len() * outputs) as u64, 0),
         Op::Input { .. }
-        | Op::BatchNorm
+        | Op::BatchNorm { .. }
         | Op::Affine
         | Op::Sign { .. }
         | Op::Prelu { .. }
@@ -165,12 +166,14 @@ pub fn operations(op: &Op, x: Shape, output: Shape) -> u64 {
         Op::AvgPool { kernel, .. } | Op::MaxPool { kernel, .. } => {
             written * (kernel * kernel) as u64
         }
-        Op::Linear { .. } | Op::LinearI8 { .. } | Op::HyperHead { .. } => read * written,
+        Op::Linear { .. } | Op::LinearBin { .. } | Op::LinearI8 { .. } | Op::HyperHead { .. } => {
+            read * written
+        }
         Op::HyperTrunk { statistics, .. } => {
             statistics.count() as u64 * (read + x.channels as u64 * written)
         }
         Op::Input { .. }
-        | Op::BatchNorm
+        | Op::BatchNorm { .. }
         | Op::Affine
         | Op::Sign { .. }
         | Op::Prelu { .. }
@@ -191,7 +194,11 @@ impl crate::Geometry {
 
 /// A learned weight scale folds into the affine that follows the convolution.
 fn deployed_floats(op: &Op, trained: usize) -> usize {
-    let folds = matches!(op, Op::ConvBin { scale: WeightScale::Learned, .. });
+    let folds = matches!(
+        op,
+        Op::ConvBin { scale: WeightScale::Learned, .. }
+            | Op::LinearBin { scale: WeightScale::Learned, .. }
+    );
     if folds { 0 } else { trained }
 }
 
@@ -207,8 +214,8 @@ fn int8_bytes(params: &[Param]) -> usize {
     int8.map(|p| p.len() + 4 * p.shape[0]).sum()
 }
 
-fn packed_bytes(op: &Op, x: Shape) -> usize {
-    let Op::ConvBin { geometry, .. } = *op else { return 0 };
-    let taps = geometry.out_channels * geometry.kernel * geometry.kernel;
-    taps * bits::words(x.channels / geometry.groups) * 8
+/// The bits, each output's in words of its own.
+fn binary_bytes(params: &[Param]) -> usize {
+    let binary = params.iter().filter(|p| p.role == Role::Binary);
+    binary.map(|p| 8 * p.shape[0] * bits::words(p.len() / p.shape[0].max(1))).sum()
 }

@@ -25,7 +25,7 @@ pub enum GraphError {
     #[error(
         "`{}` is not a valid name of a class: expected 1 to {max} bytes without control characters",
         quote::shown(.0),
-        max = limits::MAX_NAME_BYTES
+        max = limits::MAX_CLASS_NAME_BYTES
     )]
     BadClassName(String),
     /// Two nodes of one name.
@@ -131,6 +131,48 @@ pub enum GraphError {
     /// Mean or standard deviation missing, not finite or not positive.
     #[error("the input normalization needs {0} finite means and positive standard deviations")]
     Normalization(usize),
+    /// An image of another size than the network's own, which would give other logits.
+    #[error(
+        "images of {input} give {} for {}: this network takes images of its own size",
+        quote::count(*outputs, "logit"),
+        quote::count(*classes, "class")
+    )]
+    OtherSize {
+        /// Channels, height and width of the images.
+        input: String,
+        /// Names.
+        classes: usize,
+        /// Logits.
+        outputs: usize,
+    },
+    /// An image of another size than the network's own, of which a layer would read another number of values.
+    #[error(
+        "node `{node}`: it takes {expected} values, of images of {input} there are {found}: \
+         this network takes images of its own size"
+    )]
+    OtherFlattened {
+        /// The node.
+        node: String,
+        /// Channels, height and width of the images.
+        input: String,
+        /// Values that it has weights for.
+        expected: usize,
+        /// Values that it would read.
+        found: usize,
+    },
+    /// A last node that gives bits.
+    #[error("node `{0}`: the last node gives bits, expected a real map: the logits")]
+    BitLogits(String),
+    /// A preprocessing that gives less than the input takes.
+    #[error("preprocessing: {field} is {value}, expected {expected}")]
+    Preprocessing {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
     /// Not the JSON of a graph.
     #[error("the graph is not valid JSON: {}", quote::sentence(.0))]
     Json(String),

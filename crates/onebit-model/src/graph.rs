@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Op, infer::Shape, op::Param};
+use crate::{Op, Preprocessing, infer::Shape, op::Param};
 
 /// Position of a node in [`Graph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub struct Graph {
     pub arch: String,
     /// What was done to the pixels before the input.
     pub normalization: Normalization,
+    /// How an image becomes those pixels.
+    pub preprocessing: Preprocessing,
     /// Names of the classes, one for each logit.
     pub classes: Vec<String>,
     /// Nodes in evaluation order.

@@ -9,7 +9,7 @@ use core::fmt;
 
 use crate::cost::operations;
 use crate::op::window_extent;
-use crate::{Geometry, Graph, GraphError, HyperRange, Node, Op, Shift, Threshold, limits};
+use crate::{Geometry, Graph, GraphError, HyperRange, Node, NodeId, Op, Shift, Threshold, limits};
 
 /// What the elements of a map are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,8 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
 /// Shapes of all nodes for an input of `[channels, height, width]`.
 ///
 /// # Errors
-/// The first node whose inputs, attributes or sizes do not fit.
+/// The first node whose inputs, attributes or sizes do not fit; for another input than the graph's own, a layer that
+/// reads another number of values, or a last node that does not give one logit for each class.
 pub fn shapes_for(graph: &Graph, input: [usize; 3]) -> Result<Vec<Shape>, GraphError> {
     let mut shapes: Vec<Shape> = Vec::with_capacity(graph.nodes.len());
     let mut work = 0;
@@ -107,7 +108,33 @@ pub fn shapes_for(graph: &Graph, input: [usize; 3]) -> Result<Vec<Shape>, GraphE
         }
         shapes.push(shape);
     }
+    if input != graph.input_shape() {
+        check_other_size(graph, input, &shapes)?;
+    }
     Ok(shapes)
+}
+
+/// Whether a network takes images of another size than its own: the numbers of inputs of its layers and of its logits
+/// are the same.
+fn check_other_size(graph: &Graph, input: [usize; 3], found: &[Shape]) -> Result<(), GraphError> {
+    let input = format!("{}x{}x{}", input[0], input[1], input[2]);
+    let own = shapes(graph)?;
+    for node in &graph.nodes {
+        let is_flat =
+            matches!(node.op, Op::Linear { .. } | Op::LinearBin { .. } | Op::LinearI8 { .. });
+        let Some(&NodeId(x)) = node.inputs.first().filter(|_| is_flat) else { continue };
+        let (expected, found) = (own[x].len(), found[x].len());
+        if expected != found {
+            let node = node.name.clone();
+            return Err(GraphError::OtherFlattened { node, input, expected, found });
+        }
+    }
+    let outputs = found.last().map_or(0, |shape| shape.len());
+    if outputs != graph.classes.len() {
+        let classes = graph.classes.len();
+        return Err(GraphError::OtherSize { input, classes, outputs });
+    }
+    Ok(())
 }
 
 fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, GraphError> {
@@ -118,7 +145,12 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
     let x = inputs[0];
     check_elements(node, inputs)?;
     match node.op {
-        Op::Input { .. } | Op::BatchNorm | Op::Affine => Ok(x),
+        Op::Input { .. } | Op::Affine => Ok(x),
+        Op::BatchNorm { eps } => {
+            let valid = eps.is_finite() && eps > 0.0;
+            require(node, "eps", eps, valid, "a positive number")?;
+            Ok(x)
+        }
         Op::Conv { geometry } => infer_conv(node, &geometry, x),
         Op::ConvBin { geometry, .. } => {
             let Geometry { kernel, groups, .. } = geometry;
@@ -165,6 +197,12 @@ fn infer(node: &Node, inputs: &[Shape], input: [usize; 3]) -> Result<Shape, Grap
         Op::GlobalAvgPool => Ok(Shape::float(x.channels, 1, 1)),
         Op::Linear { out_features } => {
             require_extent(node, "out_features", out_features)?;
+            Ok(Shape::float(out_features, 1, 1))
+        }
+        Op::LinearBin { out_features, .. } => {
+            require_extent(node, "out_features", out_features)?;
+            let (products, most) = (x.len(), limits::MAX_BINARY_PRODUCTS);
+            require(node, PRODUCTS, products, products <= most, "at most 16777216")?;
             Ok(Shape::float(out_features, 1, 1))
         }
         Op::LinearI8 { out_features } => {
@@ -221,7 +259,7 @@ fn infer_window(
 }
 
 fn check_elements(node: &Node, inputs: &[Shape]) -> Result<(), GraphError> {
-    let reads_bits = matches!(node.op, Op::ConvBin { .. });
+    let reads_bits = matches!(node.op, Op::ConvBin { .. } | Op::LinearBin { .. });
     let (element, expected) =
         if reads_bits { (Element::Bit, "a bit map") } else { (Element::Float, "a real map") };
     match inputs.iter().position(|x| x.element != element) {

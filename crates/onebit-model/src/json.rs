@@ -4,15 +4,22 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use core::fmt;
 
-use crate::{Graph, GraphError, Node, NodeId, Normalization, Op};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::op::BATCH_NORM_EPS;
+use crate::{Graph, GraphError, Node, NodeId, Normalization, Op, Preprocessing};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GraphJson {
     arch: String,
     normalization: Normalization,
+    #[serde(default, skip_serializing_if = "Preprocessing::is_default")]
+    preprocessing: Preprocessing,
     classes: Vec<String>,
     nodes: Vec<NodeJson>,
 }
@@ -21,8 +28,40 @@ struct GraphJson {
 #[serde(deny_unknown_fields)]
 struct NodeJson {
     name: String,
+    #[serde(serialize_with = "write_op", deserialize_with = "read_op")]
     op: Op,
     inputs: Vec<String>,
+}
+
+/// An operation; a batch normalization of the usual `eps` is its name alone, as in version 1.
+fn write_op<S: Serializer>(op: &Op, serializer: S) -> Result<S::Ok, S::Error> {
+    match op {
+        Op::BatchNorm { eps } if *eps == BATCH_NORM_EPS => serializer.serialize_str(op.name()),
+        _ => op.serialize(serializer),
+    }
+}
+
+fn read_op<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op, D::Error> {
+    struct OpVisitor;
+
+    impl<'de> Visitor<'de> for OpVisitor {
+        type Value = Op;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an operation")
+        }
+
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<Op, E> {
+            let usual = Op::BatchNorm { eps: BATCH_NORM_EPS };
+            if name == usual.name() { Ok(usual) } else { Op::deserialize(name.into_deserializer()) }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Op, A::Error> {
+            Op::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_any(OpVisitor)
 }
 
 impl Graph {
@@ -44,6 +83,7 @@ impl Graph {
         let json = GraphJson {
             arch: self.arch.clone(),
             normalization: self.normalization.clone(),
+            preprocessing: self.preprocessing,
             classes: self.classes.clone(),
             nodes: nodes.collect::<Result<_, _>>()?,
         };
@@ -73,6 +113,7 @@ impl Graph {
         Ok(Graph {
             arch: json.arch,
             normalization: json.normalization,
+            preprocessing: json.preprocessing,
             classes: json.classes,
             nodes,
         })

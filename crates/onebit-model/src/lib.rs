@@ -19,6 +19,8 @@ pub mod logits;
 pub mod memory;
 mod model;
 pub mod op;
+mod origin;
+mod preprocessing;
 pub mod quantization;
 pub mod quote;
 mod verify;
@@ -31,4 +33,6 @@ pub use model::{Data, Model, ModelError, Tensor, packed_shape, row_scale};
 pub use op::{
     Geometry, HyperRange, Op, PadValue, Precision, Shift, Slope, Statistics, Threshold, WeightScale,
 };
+pub use origin::Origin;
+pub use preprocessing::{ChannelOrder, Gray, Interpolation, Preprocessing, Resize};
 pub use verify::{Verified, check_class_name};

@@ -6,8 +6,14 @@ pub const MAX_HEADER_BYTES: usize = 1 << 20;
 pub const MAX_NODES: usize = 4096;
 /// Most tensors of a file.
 pub const MAX_TENSORS: usize = 4096;
-/// Longest name of a node, tensor or class, in bytes.
+/// Longest name of a node or tensor, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
+/// Longest name of a class, in bytes; files of version 1 hold [`MAX_NAME_BYTES`].
+pub const MAX_CLASS_NAME_BYTES: usize = 1024;
+/// Longest text of each field of an [`Origin`](crate::Origin), in bytes.
+pub const MAX_ORIGIN_BYTES: usize = 1 << 16;
+/// Largest side of an image that preprocessing makes, in pixels.
+pub const MAX_IMAGE_SIDE: usize = 1 << 14;
 /// Most classes of a network.
 pub const MAX_CLASSES: usize = 65_536;
 /// Largest extent of one dimension (channels, height, width).

@@ -7,7 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::op::{INPUT_OFFSET, INPUT_SCALE, Role};
-use crate::{Graph, GraphError, Node, Op, Shape, Verified, WeightScale, bits, infer, quote};
+use crate::{
+    Graph, GraphError, Node, Op, Origin, Shape, Verified, WeightScale, bits, infer, limits, quote,
+};
 
 /// Range of the steps of an 8-bit input, whose reciprocals are finite.
 const MIN_STEP: f32 = 1e-30;
@@ -23,6 +25,8 @@ pub struct Model {
     pub graph: Graph,
     /// One tensor for each parameter of each node.
     pub tensors: BTreeMap<String, Tensor>,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// A tensor as stored.
@@ -128,6 +132,12 @@ pub enum ModelError {
     /// Bits beyond the last channel.
     #[error("tensor `{0}` has bits set beyond its last channel")]
     TailBits(String),
+    /// A text about the origin that is empty, too long, or not plain.
+    #[error(
+        "origin: `{0}` must have 1 to {max} bytes, and no control characters but tabs and ends of lines",
+        max = limits::MAX_ORIGIN_BYTES
+    )]
+    Origin(&'static str),
 }
 
 impl Verified<Model> {
@@ -136,6 +146,9 @@ impl Verified<Model> {
     /// # Errors
     /// The first defect found.
     pub fn new(model: Model) -> Result<Self, ModelError> {
+        if let Some(field) = model.origin.defect() {
+            return Err(ModelError::Origin(field));
+        }
         let graph = Verified::<Graph>::new(model.graph)?;
         let shapes = infer::shapes(&graph)?;
         let mut known = 0;
@@ -168,7 +181,7 @@ impl Verified<Model> {
         if known != model.tensors.len() {
             return Err(ModelError::ExtraTensor(extra(&graph, &shapes, &model.tensors)));
         }
-        Ok(Verified::assume(Model { graph: graph.into_inner(), tensors: model.tensors }))
+        Ok(Verified::assume(Model { graph: graph.into_inner(), ..model }))
     }
 
     /// Floats of the tensor `suffix` of `node`; empty when the node has no such tensor.
@@ -221,12 +234,15 @@ pub fn packed_shape(logical: &[usize]) -> Vec<usize> {
 
 fn check_lowered(node: &Node) -> Result<(), ModelError> {
     let what = match node.op {
-        Op::BatchNorm => "batch normalization",
-        Op::ConvBin { scale, .. } if scale != WeightScale::None => "a weight scale",
+        Op::BatchNorm { .. } => "batch normalization",
+        Op::ConvBin { scale, .. } | Op::LinearBin { scale, .. } if scale != WeightScale::None => {
+            "a weight scale"
+        }
         Op::Input { .. }
         | Op::Conv { .. }
         | Op::ConvBin { .. }
         | Op::ConvI8 { .. }
+        | Op::LinearBin { .. }
         | Op::Affine
         | Op::Sign { .. }
         | Op::Prelu { .. }

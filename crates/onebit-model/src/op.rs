@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Shape;
 
-/// Added to the variance by every batch normalization (PyTorch's default, unchanged by Bi-Real Net and ReActNet).
+/// Added to the variance by batch normalization unless a graph says otherwise (PyTorch's default, unchanged by Bi-Real Net
+/// and ReActNet).
 pub const BATCH_NORM_EPS: f32 = 1e-5;
 
 /// Added to the variance before [`Op::HyperTrunk`] takes its root.
@@ -54,8 +55,20 @@ pub enum Op {
         /// Window and channels.
         geometry: Geometry,
     },
+    /// 1-bit layer `y = W x` of a bit map, flattened with channels innermost. Parameter `weight` `[O, C*H*W]` (latent real
+    /// values before lowering, bits after); with a learned scale also `scale` `[O]`. FINN's LFC and CNV, QONNX's TFC and
+    /// BinaryNet have such layers.
+    LinearBin {
+        /// Number of outputs.
+        out_features: usize,
+        /// The real factor of each output's binary weights.
+        scale: WeightScale,
+    },
     /// Batch normalization over N, H, W. Parameters `weight`, `bias`; statistics `running_mean`, `running_var`, all `[C]`.
-    BatchNorm,
+    BatchNorm {
+        /// Added to the variance; [`BATCH_NORM_EPS`] unless a network was trained with another (TensorFlow: 1e-3).
+        eps: f32,
+    },
     /// `y = x * scale + shift` per channel: what batch normalization and weight scale become in a packed file.
     /// Parameters `scale`, `shift` `[C]`.
     Affine,
@@ -307,7 +320,8 @@ impl Op {
             Op::Conv { .. } => "conv",
             Op::ConvBin { .. } => "conv_bin",
             Op::ConvI8 { .. } => "conv_i8",
-            Op::BatchNorm => "batch_norm",
+            Op::LinearBin { .. } => "linear_bin",
+            Op::BatchNorm { .. } => "batch_norm",
             Op::Affine => "affine",
             Op::Sign { .. } => "sign",
             Op::Prelu { .. } => "prelu",
@@ -336,7 +350,8 @@ impl Op {
             Op::Conv { .. }
             | Op::ConvBin { .. }
             | Op::ConvI8 { .. }
-            | Op::BatchNorm
+            | Op::LinearBin { .. }
+            | Op::BatchNorm { .. }
             | Op::Affine
             | Op::Sign { threshold: Threshold::Zero | Threshold::Static }
             | Op::Prelu { shift: Shift::None | Shift::Static, .. }
@@ -359,23 +374,15 @@ impl Op {
         let int8 = |suffix, shape| Param { suffix, shape, role: Role::Int8 };
         match *self {
             Op::Conv { geometry } => vec![float("weight", geometry.weight_shape(c))],
-            Op::ConvBin { geometry, scale, .. } => {
-                let weight =
-                    Param { suffix: "weight", shape: geometry.weight_shape(c), role: Role::Binary };
-                match scale {
-                    WeightScale::Learned => {
-                        vec![weight, float("scale", vec![geometry.out_channels])]
-                    }
-                    WeightScale::None | WeightScale::L1Detached | WeightScale::L1Grad => {
-                        vec![weight]
-                    }
-                }
+            Op::ConvBin { geometry, scale, .. } => binary_params(geometry.weight_shape(c), scale),
+            Op::LinearBin { out_features, scale } => {
+                binary_params(vec![out_features, x.len()], scale)
             }
             Op::ConvI8 { geometry } => {
                 let weight = int8("weight", geometry.weight_shape(c));
                 [vec![weight], input_steps(c)].concat()
             }
-            Op::BatchNorm => {
+            Op::BatchNorm { .. } => {
                 let statistic = |suffix| Param { suffix, shape: vec![c], role: Role::Statistic };
                 vec![
                     float("weight", vec![c]),
@@ -411,6 +418,19 @@ impl Op {
             | Op::GlobalAvgPool => Vec::new(),
         }
     }
+}
+
+/// Binary weights, those of an output first, and their scale where it is learned.
+fn binary_params(shape: Vec<usize>, scale: WeightScale) -> Vec<Param> {
+    let outputs = shape[0];
+    let mut params = vec![Param { suffix: "weight", shape, role: Role::Binary }];
+    match scale {
+        WeightScale::Learned => {
+            params.push(Param { suffix: "scale", shape: vec![outputs], role: Role::Float });
+        }
+        WeightScale::None | WeightScale::L1Detached | WeightScale::L1Grad => {}
+    }
+    params
 }
 
 /// How an input of 8-bit integers is rounded, for each channel: a step, and the integer that stands for 0.

@@ -1,11 +1,13 @@
 //! The proof that a graph keeps the rules.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec;
 use core::ops::Deref;
 
-use crate::infer::{self, Shape};
-use crate::{Graph, GraphError, Node, Op, limits};
+use crate::infer::{self, Element, Shape};
+use crate::{Graph, GraphError, Node, Op, Resize, limits};
 
 /// A value whose rules have been checked. The engine and the trainer accept nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,7 @@ impl<T> Deref for Verified<T> {
 }
 
 impl Verified<Graph> {
-    /// Checks names, order, arities, shapes, sizes, classes and normalization.
+    /// Checks names, order, arities, shapes, sizes, classes, normalization and preprocessing.
     ///
     /// # Errors
     /// The first defect found.
@@ -43,6 +45,7 @@ impl Verified<Graph> {
         check_used(&graph)?;
         check_classes(&graph, &shapes)?;
         check_normalization(&graph)?;
+        check_preprocessing(&graph)?;
         Ok(Verified(graph))
     }
 }
@@ -90,6 +93,11 @@ fn check_used(graph: &Graph) -> Result<(), GraphError> {
 }
 
 fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
+    if let (Some(node), Some(Shape { element: Element::Bit, .. })) =
+        (graph.nodes.last(), shapes.last())
+    {
+        return Err(GraphError::BitLogits(node.name.clone()));
+    }
     let outputs = shapes.last().map_or(0, |shape| shape.len());
     if graph.classes.len() != outputs || outputs > limits::MAX_CLASSES {
         return Err(GraphError::Classes { classes: graph.classes.len(), outputs });
@@ -102,7 +110,7 @@ fn check_classes(graph: &Graph, shapes: &[Shape]) -> Result<(), GraphError> {
 /// # Errors
 /// [`GraphError::BadClassName`]: an empty name, a long one, or one with control characters.
 pub fn check_class_name(name: &str) -> Result<(), GraphError> {
-    let empty_or_long = !(1..=limits::MAX_NAME_BYTES).contains(&name.len());
+    let empty_or_long = !(1..=limits::MAX_CLASS_NAME_BYTES).contains(&name.len());
     match empty_or_long || name.chars().any(char::is_control) {
         true => Err(GraphError::BadClassName(name.into())),
         false => Ok(()),
@@ -115,4 +123,25 @@ fn check_normalization(graph: &Graph) -> Result<(), GraphError> {
         true => Ok(()),
         false => Err(GraphError::Normalization(channels)),
     }
+}
+
+fn check_preprocessing(graph: &Graph) -> Result<(), GraphError> {
+    let [_, height, width] = graph.input_shape();
+    let side = |value: usize, least: usize| (least..=limits::MAX_IMAGE_SIDE).contains(&value);
+    let (valid, field, value) = match graph.preprocessing.resize {
+        Resize::Imagenet => return Ok(()),
+        Resize::ShorterSide(n) => {
+            (side(n, height.max(width)), "resize.shorter_side", n.to_string())
+        }
+        Resize::Exact([rows, columns]) => {
+            let valid = side(rows, height) && side(columns, width);
+            (valid, "resize.exact", format!("{rows}x{columns}"))
+        }
+    };
+    if valid {
+        return Ok(());
+    }
+    let most = limits::MAX_IMAGE_SIDE;
+    let expected = format!("at least the input's {height}x{width}, and no side above {most}");
+    Err(GraphError::Preprocessing { field, value, expected })
 }

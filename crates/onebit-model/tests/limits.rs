@@ -2,8 +2,8 @@
 
 use onebit_model::arch::Task;
 use onebit_model::{
-    Geometry, Graph, GraphError, Node, NodeId, Op, PadValue, Threshold, Verified, WeightScale,
-    infer, limits,
+    Geometry, Graph, GraphError, Node, NodeId, Op, PadValue, Preprocessing, Threshold, Verified,
+    WeightScale, infer, limits,
 };
 
 /// Verifies a chain of operations behind an image.
@@ -17,6 +17,7 @@ fn verify([channels, height, width]: [usize; 3], ops: Vec<Op>) -> Result<(), Gra
     let mut graph = Graph {
         arch: "test".into(),
         normalization: Task::unnamed([channels, 1, 1], 1).normalization,
+        preprocessing: Preprocessing::default(),
         classes: Vec::new(),
         nodes: nodes.collect(),
     };

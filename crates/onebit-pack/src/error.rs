@@ -75,22 +75,6 @@ pub enum PackError {
         /// Why.
         source: GraphError,
     },
-    /// An image size that gives a linear layer another number of inputs than it has weights for.
-    #[error(
-        "the network does not take {}x{}x{} images: they give node `{node}` {found} inputs, its weights are for \
-         {expected}",
-        .input[0], .input[1], .input[2]
-    )]
-    ExportLinear {
-        /// Channels, height and width.
-        input: [usize; 3],
-        /// The linear layer.
-        node: String,
-        /// Inputs that it would get.
-        found: usize,
-        /// Inputs that it has weights for.
-        expected: usize,
-    },
     /// A network whose float weights exceed what an ONNX file can hold.
     #[error(
         "the network has {bytes} bytes as float32, an ONNX file holds at most {MAX_ONNX_BYTES}"

@@ -1,7 +1,6 @@
 //! Constants folded in f64: batch normalization and weight scale become one factor and one shift per channel.
 
 use onebit_model::bits;
-use onebit_model::op::BATCH_NORM_EPS;
 
 /// Parameters and statistics of a batch normalization, one element for each channel.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +13,8 @@ pub struct BatchNorm<'a> {
     pub running_mean: &'a [f32],
     /// Variance of the training data, 0 or more.
     pub running_var: &'a [f32],
+    /// Added to the variance.
+    pub eps: f32,
 }
 
 /// `y = x * scale + shift` for each channel.
@@ -34,7 +35,7 @@ pub struct Affine {
 pub fn batch_norm(bn: BatchNorm<'_>, alpha: &[f64]) -> Affine {
     let channels = bn.weight.iter().zip(bn.bias).zip(bn.running_mean).zip(bn.running_var);
     let folded = channels.enumerate().map(|(c, (((&weight, &bias), &mean), &var))| {
-        let factor = f64::from(weight) / (f64::from(var) + f64::from(BATCH_NORM_EPS)).sqrt();
+        let factor = f64::from(weight) / (f64::from(var) + f64::from(bn.eps)).sqrt();
         let scale = factor * alpha.get(c).copied().unwrap_or(1.0);
         let shift = f64::from(bias) - f64::from(mean) * factor;
         (scale as f32, shift as f32)
@@ -67,6 +68,7 @@ mod tests {
             bias: &[1.0; 5],
             running_mean: &[3.0; 5],
             running_var: &[4.0 - 1e-5; 5],
+            eps: 1e-5,
         };
         let Affine { scale, shift } = batch_norm(bn, &[0.5; 5]);
         assert_eq!(scale, [0.5, -0.5, 0.0, 2.5e-14, -2.5e-14]);
@@ -75,9 +77,14 @@ mod tests {
 
     #[test]
     fn a_variance_of_zero_leaves_eps() {
-        let bn =
-            BatchNorm { weight: &[1.0], bias: &[0.0], running_mean: &[0.0], running_var: &[0.0] };
-        let expected = 1.0 / f64::from(BATCH_NORM_EPS).sqrt();
+        let bn = BatchNorm {
+            weight: &[1.0],
+            bias: &[0.0],
+            running_mean: &[0.0],
+            running_var: &[0.0],
+            eps: 1e-5,
+        };
+        let expected = 1.0 / f64::from(1e-5_f32).sqrt();
         assert_eq!(batch_norm(bn, &[]).scale, [expected as f32]);
     }
 
@@ -88,6 +95,7 @@ mod tests {
             bias: &[0.0],
             running_mean: &[10.0],
             running_var: &[1.0 - 1e-5],
+            eps: 1e-5,
         };
         let folded = batch_norm(bn, &[0.25]);
         let (count, alpha) = (40.0, 0.25);

@@ -3,8 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use onebit_model::cost::{Cost, LayerCost};
-use onebit_model::file::VERSION;
-use onebit_model::{Graph, GraphError, Model, NodeId, Op, Verified};
+use onebit_model::{Graph, GraphError, Model, NodeId, Op, Origin, Preprocessing, Verified};
 use serde::Serialize;
 
 /// What is in a packed file.
@@ -22,6 +21,10 @@ pub struct Inspection {
     pub mean: Vec<f32>,
     /// Standard deviation of each channel.
     pub std: Vec<f32>,
+    /// How an image becomes those pixels.
+    pub preprocessing: Preprocessing,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Length of the file.
     pub file_bytes: usize,
     /// Weights in number.
@@ -65,23 +68,29 @@ pub struct InspectedLayer {
 }
 
 impl Inspection {
-    /// Describes a model whose file has `file_bytes` bytes.
+    /// Describes a model whose file has that version of the format and `file_bytes` bytes.
     ///
     /// # Errors
     /// Costs that cannot be computed, which a verified model does not have.
-    pub fn of(model: &Verified<Model>, file_bytes: usize) -> Result<Self, GraphError> {
+    pub fn of(
+        model: &Verified<Model>,
+        version: u32,
+        file_bytes: usize,
+    ) -> Result<Self, GraphError> {
         let graph = &model.graph;
         let cost = Cost::of(graph, graph.input_shape())?;
         let (float, binary) = cost.params();
         let (float_bytes, binary_bytes) = cost.bytes();
         let described = graph.ids().zip(&cost.layers).map(|(id, cost)| layer(graph, id, cost));
         Ok(Inspection {
-            version: VERSION,
+            version,
             arch: graph.arch.clone(),
             input: graph.input_shape(),
             classes: graph.classes.clone(),
             mean: graph.normalization.mean.clone(),
             std: graph.normalization.std.clone(),
+            preprocessing: graph.preprocessing,
+            origin: model.origin.clone(),
             file_bytes,
             weights: Totals { float, binary, total: float + binary },
             bytes: Totals {
@@ -131,7 +140,8 @@ fn reason(graph: &Graph, id: NodeId) -> &'static str {
         }
         Op::Input { .. }
         | Op::ConvBin { .. }
-        | Op::BatchNorm
+        | Op::LinearBin { .. }
+        | Op::BatchNorm { .. }
         | Op::Add
         | Op::Concat
         | Op::ChannelShuffle { .. }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use onebit_model::file::Weights;
 use onebit_model::op::Role;
 use onebit_model::{
-    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, infer,
+    Data, Graph, Model, Node, NodeId, Op, Origin, Shape, Tensor, Verified, WeightScale, infer,
     quantization, row_scale,
 };
 
@@ -34,8 +34,15 @@ pub fn lower(weights: &Verified<Weights>) -> Result<Verified<Model>, PackError> 
     for (id, node) in weights.graph.ids().zip(&weights.graph.nodes) {
         let inputs: Vec<NodeId> = node.inputs.iter().map(|input| moved[input.0]).collect();
         moved.push(match node.op {
-            Op::BatchNorm => lowering.batch_norm(node, inputs, &readers)?,
-            Op::ConvBin { .. } => lowering.conv_bin(id, node, inputs, &readers),
+            Op::BatchNorm { eps } => lowering.batch_norm(node, eps, inputs, &readers)?,
+            Op::ConvBin { geometry, pad, .. } => {
+                let op = Op::ConvBin { geometry, pad, scale: WeightScale::None };
+                lowering.binary(id, op, inputs, &readers)
+            }
+            Op::LinearBin { out_features, .. } => {
+                let op = Op::LinearBin { out_features, scale: WeightScale::None };
+                lowering.binary(id, op, inputs, &readers)
+            }
             Op::Input { .. }
             | Op::Conv { .. }
             | Op::ConvI8 { .. }
@@ -58,10 +65,11 @@ pub fn lower(weights: &Verified<Weights>) -> Result<Verified<Model>, PackError> 
     let graph = Graph {
         arch: weights.graph.arch.clone(),
         normalization: weights.graph.normalization.clone(),
+        preprocessing: weights.graph.preprocessing,
         classes: weights.graph.classes.clone(),
         nodes,
     };
-    Ok(Verified::<Model>::new(Model { graph, tensors })?)
+    Ok(Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() })?)
 }
 
 struct Lowering<'a> {
@@ -91,23 +99,21 @@ impl Lowering<'_> {
         self.push(&node.name, node.op.clone(), inputs)
     }
 
-    fn conv_bin(
+    /// A binary convolution or layer as `op`, which has no weight scale.
+    fn binary(
         &mut self,
         id: NodeId,
-        node: &Node,
+        op: Op,
         inputs: Vec<NodeId>,
         readers: &[Vec<NodeId>],
     ) -> NodeId {
-        let Op::ConvBin { geometry, pad, .. } = node.op else {
-            return self.copy(id, node, inputs);
-        };
+        let node = &self.weights.graph.nodes[id.0];
         for param in self.weights.graph.params(id, self.shapes) {
             if param.role == Role::Binary {
                 let bits = pack_weights(self.weights.floats(node, param.suffix), &param.shape);
                 self.tensors.insert(node.param_name(param.suffix), bits);
             }
         }
-        let op = Op::ConvBin { geometry, pad, scale: WeightScale::None };
         let conv = self.push(&node.name, op, inputs);
         let alpha = self.alpha(node);
         if alpha.is_empty() || self.sole_batch_norm(&readers[id.0]) {
@@ -119,6 +125,7 @@ impl Lowering<'_> {
     fn batch_norm(
         &mut self,
         node: &Node,
+        eps: f32,
         inputs: Vec<NodeId>,
         readers: &[Vec<NodeId>],
     ) -> Result<NodeId, PackError> {
@@ -127,6 +134,7 @@ impl Lowering<'_> {
             bias: self.weights.floats(node, "bias"),
             running_mean: self.weights.floats(node, "running_mean"),
             running_var: self.weights.floats(node, "running_var"),
+            eps,
         };
         if let Some(channel) = bn.running_var.iter().position(|&v| v < 0.0) {
             return Err(PackError::NegativeVariance {
@@ -145,13 +153,31 @@ impl Lowering<'_> {
     }
 
     fn alpha(&self, node: &Node) -> Vec<f64> {
-        let Op::ConvBin { geometry, scale, .. } = node.op else {
-            return Vec::new();
+        let (outputs, scale) = match node.op {
+            Op::ConvBin { geometry, scale, .. } => (geometry.out_channels, scale),
+            Op::LinearBin { out_features, scale } => (out_features, scale),
+            Op::Input { .. }
+            | Op::Conv { .. }
+            | Op::ConvI8 { .. }
+            | Op::BatchNorm { .. }
+            | Op::Affine
+            | Op::Sign { .. }
+            | Op::Prelu { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::ChannelShuffle { .. }
+            | Op::AvgPool { .. }
+            | Op::MaxPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Linear { .. }
+            | Op::LinearI8 { .. }
+            | Op::HyperTrunk { .. }
+            | Op::HyperHead { .. } => return Vec::new(),
         };
         match scale {
             WeightScale::None => Vec::new(),
             WeightScale::L1Detached | WeightScale::L1Grad => {
-                fold::mean_abs(self.weights.floats(node, "weight"), geometry.out_channels)
+                fold::mean_abs(self.weights.floats(node, "weight"), outputs)
             }
             WeightScale::Learned => {
                 self.weights.floats(node, "scale").iter().map(|&s| f64::from(s)).collect()
@@ -160,7 +186,9 @@ impl Lowering<'_> {
     }
 
     fn sole_batch_norm(&self, readers: &[NodeId]) -> bool {
-        matches!(readers, [only] if self.weights.graph.nodes[only.0].op == Op::BatchNorm)
+        let is_norm =
+            |id: &NodeId| matches!(self.weights.graph.nodes[id.0].op, Op::BatchNorm { .. });
+        matches!(readers, [only] if is_norm(only))
     }
 
     fn affine(&mut self, name: &str, inputs: Vec<NodeId>, affine: fold::Affine) -> NodeId {

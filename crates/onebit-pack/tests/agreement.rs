@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use onebit_model::{
-    Geometry, Graph, Node, NodeId, Normalization, Op, PadValue, Threshold, WeightScale,
+    Geometry, Graph, Node, NodeId, Normalization, Op, PadValue, Preprocessing, Threshold,
+    WeightScale,
 };
 use onebit_pack::agreement::{MAX_FLIPPED_SHARE, MAX_LOGIT_DIFFERENCE};
 use onebit_pack::{Agreement, Disagreement, Observed};
@@ -27,6 +28,7 @@ fn graph() -> Graph {
     Graph {
         arch: "test".to_string(),
         normalization: Normalization { mean: vec![0.0; 40], std: vec![1.0; 40] },
+        preprocessing: Preprocessing::default(),
         classes: ["a", "b", "c"].map(String::from).to_vec(),
         nodes: nodes.collect(),
     }

@@ -68,9 +68,13 @@ pub fn packed_params(model: &Model, node: &Node, suffix: &str) -> Vec<f64> {
         Data::I8(values) => return scaled(values, &model.tensors[&row_scale(&name)].data),
         Data::U64(words) => words,
     };
-    let Op::ConvBin { geometry, .. } = node.op else { panic!("bits in {}", node.name) };
     let NodeId(source) = node.inputs[0];
-    let channels = infer::shapes(&model.graph).unwrap()[source].channels / geometry.groups;
+    let x = infer::shapes(&model.graph).unwrap()[source];
+    let channels = match node.op {
+        Op::ConvBin { geometry, .. } => x.channels / geometry.groups,
+        Op::LinearBin { .. } => x.len(),
+        _ => panic!("bits in {}", node.name),
+    };
     let taps = words.chunks(bits::words(channels));
     taps.flat_map(|tap| (0..channels).map(|c| f64::from(bits::value(tap, c)))).collect()
 }
@@ -115,7 +119,12 @@ impl Evaluation<'_> {
             Op::LinearI8 { .. } => {
                 linear(&self.param("weight"), &self.param("bias"), &self.rounded(x))
             }
-            Op::BatchNorm => self.batch_norm(x),
+            Op::LinearBin { .. } => {
+                let none = vec![N::exact(0.0); self.y.channels];
+                let y = linear(&self.param("weight"), &none, x);
+                y.into_iter().map(N::integer).collect()
+            }
+            Op::BatchNorm { eps } => self.batch_norm(x, eps),
             Op::Affine => {
                 let (scale, shift) = (self.param("scale"), self.param("shift"));
                 self.map(x, |c, x| x * scale[c] + shift[c])
@@ -200,10 +209,10 @@ impl Evaluation<'_> {
         self.map(x, |c, x| x.steps(scale[c], offset[c]))
     }
 
-    fn batch_norm<N: Number>(&self, x: &[N]) -> Vec<N> {
+    fn batch_norm<N: Number>(&self, x: &[N], eps: f32) -> Vec<N> {
         let (gamma, beta) = (self.param::<f64>("weight"), self.param::<f64>("bias"));
         let (mean, var) = (self.param::<f64>("running_mean"), self.param::<f64>("running_var"));
-        let eps = f64::from(1e-5f32);
+        let eps = f64::from(eps);
         self.map(x, |c, x| {
             let moved = N::exact(gamma[c]) * (x - N::exact(mean[c]));
             moved * N::exact(1.0 / (var[c] + eps).sqrt()) + N::exact(beta[c])

@@ -34,13 +34,13 @@ fn draw(graph: &Graph, shapes: &[Shape], node: &Node, param: &Param, random: &mu
         (Op::HyperTrunk { statistics: Statistics::MeanThird, .. }, "weight") => {
             0.02 * random.float()
         }
-        (Op::ConvBin { .. }, "weight") => random.float(),
-        (Op::BatchNorm, "weight") => {
+        (Op::ConvBin { .. } | Op::LinearBin { .. }, "weight") => random.float(),
+        (Op::BatchNorm { .. }, "weight") => {
             random.choose(&[1.0, 1.0, 1.0, -1.0]) * random.uniform(0.6, 1.4)
         }
-        (Op::ConvBin { .. }, "scale") => random.uniform(0.4, 0.6),
+        (Op::ConvBin { .. } | Op::LinearBin { .. }, "scale") => random.uniform(0.4, 0.6),
         (_, "weight") => (3.0 / per_output(&param.shape)).sqrt() * random.float(),
-        (Op::BatchNorm, "running_var") => {
+        (Op::BatchNorm { .. }, "running_var") => {
             convolution_variance(graph, shapes, node) * random.uniform(0.8, 1.2)
         }
         (_, "slope_pos") => random.uniform(0.6, 1.4),
@@ -55,7 +55,7 @@ fn convolution_variance(graph: &Graph, shapes: &[Shape], node: &Node) -> f32 {
     let source = node.inputs[0];
     let found = &graph.nodes[source.0];
     match found.op {
-        Op::ConvBin { scale, .. } => {
+        Op::ConvBin { scale, .. } | Op::LinearBin { scale, .. } => {
             let products = per_output(&graph.params(source, shapes)[0].shape);
             if scale == WeightScale::None { products } else { 0.25 * products }
         }

@@ -120,7 +120,7 @@ fn product(shape: &[usize]) -> u64 {
 pub(crate) fn check_norms(graph: &Verified<Graph>, batch: usize) -> Result<(), TrainError> {
     let shapes = infer::shapes(graph)?;
     for (node, shape) in graph.nodes.iter().zip(&shapes) {
-        if node.op == Op::BatchNorm && shape.pixels().saturating_mul(batch) < 2 {
+        if matches!(node.op, Op::BatchNorm { .. }) && shape.pixels().saturating_mul(batch) < 2 {
             let (node, height, width) = (node.name.clone(), shape.height, shape.width);
             return Err(TrainError::OneValue { node, batch, height, width });
         }

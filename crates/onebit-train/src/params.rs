@@ -101,11 +101,15 @@ fn initial_value(
     };
     match op {
         // PyTorch's default for convolutions and linear layers: uniform within 1/sqrt(fan-in).
-        Op::Conv { .. } | Op::ConvBin { .. } | Op::Linear { .. } if suffix == "weight" => {
+        Op::Conv { .. } | Op::ConvBin { .. } | Op::Linear { .. } | Op::LinearBin { .. }
+            if suffix == "weight" =>
+        {
             uniform((1.0 / fan_in as f32).sqrt())
         }
-        Op::ConvBin { .. } if suffix == "scale" => filled(len, 1.0 / (fan_in.max(1) as f32).sqrt()),
-        Op::BatchNorm if matches!(suffix, "weight" | "running_var") => filled(len, 1.0),
+        Op::ConvBin { .. } | Op::LinearBin { .. } if suffix == "scale" => {
+            filled(len, 1.0 / (fan_in.max(1) as f32).sqrt())
+        }
+        Op::BatchNorm { .. } if matches!(suffix, "weight" | "running_var") => filled(len, 1.0),
         Op::Prelu { slope: Slope::Negative | Slope::Both, .. } if suffix == "slope_neg" => {
             filled(len, 0.25)
         }
@@ -116,7 +120,8 @@ fn initial_value(
         | Op::Conv { .. }
         | Op::ConvBin { .. }
         | Op::ConvI8 { .. }
-        | Op::BatchNorm
+        | Op::LinearBin { .. }
+        | Op::BatchNorm { .. }
         | Op::Affine
         | Op::Sign { .. }
         | Op::Prelu { .. }

@@ -104,7 +104,7 @@ fn levels(graph: &Graph) -> Vec<usize> {
     let mut level: Vec<usize> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let below = node.inputs.iter().map(|i| level[i.0]).max().unwrap_or(0);
-        level.push(below + usize::from(node.op == Op::BatchNorm));
+        level.push(below + usize::from(is_norm(&node.op)));
     }
     level
 }
@@ -190,7 +190,8 @@ fn reads_back(op: &Op, position: usize) -> bool {
     match op {
         Op::Conv { .. }
         | Op::ConvBin { .. }
-        | Op::BatchNorm
+        | Op::LinearBin { .. }
+        | Op::BatchNorm { .. }
         | Op::MaxPool { .. }
         | Op::Linear { .. }
         | Op::HyperTrunk { .. }
@@ -207,6 +208,10 @@ fn reads_back(op: &Op, position: usize) -> bool {
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool => false,
     }
+}
+
+fn is_norm(op: &Op) -> bool {
+    matches!(op, Op::BatchNorm { .. })
 }
 
 /// The node whose gradient buffer each node uses: that of the sum, for what only a sum reads.
@@ -236,7 +241,7 @@ fn grads(
     let mut kept = vec![false; graph.nodes.len()];
     kept[alias[graph.nodes.len() - 1]] = true;
     for (id, node) in graph.nodes.iter().enumerate() {
-        let is_norm = node.op == Op::BatchNorm;
+        let is_norm = is_norm(&node.op);
         for input in &node.inputs {
             // A batch normalization sends its gradient while the level of its input is worked on.
             let sent_at = if is_norm { level[input.0] } else { level[id] };
@@ -279,7 +284,7 @@ fn sends(
         }
     };
     for (depth, ids) in by_level.iter().enumerate().rev() {
-        let is_norm = |id: &usize| nodes[*id].op == Op::BatchNorm;
+        let is_norm = |id: &usize| is_norm(&nodes[*id].op);
         let norms =
             (0..nodes.len()).filter(|id| is_norm(id) && level[nodes[*id].inputs[0].0] == depth);
         norms.for_each(&mut send);

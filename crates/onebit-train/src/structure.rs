@@ -54,9 +54,10 @@ impl Structure {
         let mut norm_index = vec![None; graph.nodes.len()];
         let mut layers = Vec::new();
         for (id, node) in graph.nodes.iter().enumerate() {
-            if node.op == Op::BatchNorm {
+            if let Op::BatchNorm { eps } = node.op {
                 norm_index[id] = Some(norms.len());
-                norms.push(BatchNorm::new(id, node.inputs[0].0, shapes[id].channels, first[id]));
+                let channels = shapes[id].channels;
+                norms.push(BatchNorm::new(id, node.inputs[0].0, channels, eps, first[id]));
             }
             layers.push(layer(node, &shapes, shapes[id], first[id], config));
         }

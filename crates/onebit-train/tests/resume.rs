@@ -157,10 +157,10 @@ fn an_optimizer_of_another_run_is_refused() {
     let checkpoint = stopped(&recipe, folder.path(), 2, 2);
     let bytes = fs::read(checkpoint.join(OPTIMIZER)).unwrap();
     let changed = |change: &dyn Fn(&mut Metadata, &mut Tensors)| {
-        let Container { mut metadata, mut tensors } =
+        let Container { mut metadata, mut tensors, .. } =
             container::read(Kind::Optimizer, &bytes).unwrap();
         change(&mut metadata, &mut tensors);
-        let bytes = container::write(Kind::Optimizer, &metadata, &tensors).unwrap();
+        let bytes = container::write(Kind::Optimizer, 1, &metadata, &tensors).unwrap();
         replace(&checkpoint, OPTIMIZER, &bytes);
         let (kind, text) = refused(&recipe, folder.path());
         assert_eq!(kind, ErrorKind::BadData, "{text}");

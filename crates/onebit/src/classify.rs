@@ -55,6 +55,7 @@ impl Session {
     /// # Errors
     /// A network that takes no photographs: neither 1 nor 3 channels.
     pub fn preprocessing(&self) -> Result<Preprocessing, Error> {
-        Ok(Preprocessing::new(self.engine().input_shape(), self.model().normalization())?)
+        let (shape, graph) = (self.engine().input_shape(), self.model().graph());
+        Ok(Preprocessing::new(shape, &graph.normalization, graph.preprocessing)?)
     }
 }

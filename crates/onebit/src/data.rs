@@ -7,6 +7,7 @@ use onebit_model::Graph;
 
 use crate::Error;
 use crate::labels::{self, Renamed};
+use crate::preprocessed::Preprocessed;
 
 /// Images of the size that a network takes, with labels of their own.
 pub struct Unlabelled {
@@ -50,7 +51,7 @@ impl Unlabelled {
             });
         }
         let warnings = dataset.warnings().to_vec();
-        Ok(Unlabelled { images: Arc::from(dataset), warnings })
+        Ok(Unlabelled { images: Preprocessed::of(graph, Arc::from(dataset))?, warnings })
     }
 }
 

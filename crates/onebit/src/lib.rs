@@ -17,6 +17,8 @@ mod memory;
 mod model;
 #[cfg(feature = "pack")]
 mod pack;
+#[cfg(feature = "data")]
+mod preprocessed;
 mod session;
 mod threads;
 #[cfg(feature = "train")]

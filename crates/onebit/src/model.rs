@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use onebit_files::read_model;
-use onebit_model::{Graph, Normalization, Verified, file};
+use onebit_files::{ModelFile, read_model_file};
+use onebit_model::{Graph, Normalization, Origin, Verified, file};
 
 use crate::{Error, SessionBuilder};
 
@@ -14,6 +14,8 @@ use crate::{Error, SessionBuilder};
 #[derive(Clone, Debug)]
 pub struct Model {
     inner: Arc<Verified<onebit_model::Model>>,
+    /// Version and length of the file that it was read from.
+    file: Option<(u32, u64)>,
 }
 
 impl Model {
@@ -23,8 +25,10 @@ impl Model {
     /// A file that cannot be read, is no packed model, is damaged, or breaks a rule of the format.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        match read_model(path) {
-            Ok(model) => Ok(model.into()),
+        match read_model_file(path) {
+            Ok(ModelFile { model, version, bytes }) => {
+                Ok(Model { inner: Arc::new(model), file: Some((version, bytes)) })
+            }
             Err(error) => Err(explained(path, error)),
         }
     }
@@ -34,7 +38,8 @@ impl Model {
     /// # Errors
     /// Bytes that are no packed model, are damaged, or break a rule of the format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Ok(file::read_model(bytes)?.into())
+        let (model, version) = file::read_versioned_from(bytes)?;
+        Ok(Model { inner: Arc::new(model), file: Some((version, bytes.len() as u64)) })
     }
 
     /// The bytes of its `.onebit` file.
@@ -43,6 +48,29 @@ impl Model {
     /// A network beyond the limits of the format.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         Ok(file::write_model(&self.inner)?)
+    }
+
+    /// Version of the format of the file that it was read from, or of the one that [`Model::to_bytes`] makes.
+    ///
+    /// # Errors
+    /// Like [`Model::to_bytes`].
+    pub fn format_version(&self) -> Result<u32, Error> {
+        match self.file {
+            Some((version, _)) => Ok(version),
+            None => Ok(file::version_of(&self.inner)?),
+        }
+    }
+
+    /// Length of the file that it was read from; none if it was made.
+    #[must_use]
+    pub fn file_bytes(&self) -> Option<u64> {
+        self.file.map(|(_, bytes)| bytes)
+    }
+
+    /// Where it comes from: licence, source, authors, description, metrics.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.inner.origin
     }
 
     /// Prepares to run it.
@@ -89,7 +117,7 @@ impl Model {
 
 impl From<Verified<onebit_model::Model>> for Model {
     fn from(model: Verified<onebit_model::Model>) -> Self {
-        Model { inner: Arc::new(model) }
+        Model { inner: Arc::new(model), file: None }
     }
 }
 

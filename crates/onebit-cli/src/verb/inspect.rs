@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use onebit_model::{ChannelOrder, Gray, Interpolation, Preprocessing, Resize};
 use onebit_pack::Inspection;
 
 use crate::arguments::Format;
@@ -30,7 +31,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let packed = model_file::read(&args.file)?;
-    let inspection = Inspection::of(packed.model.verified(), packed.bytes as usize)?;
+    let version = packed.model.format_version()?;
+    let inspection = Inspection::of(packed.model.verified(), version, packed.bytes as usize)?;
     let name = args.file.display().to_string();
     let text = |inside: &Inspection| facts(&name, inside) + "\n" + &layers(inside);
     args.format.print(&inspection, text)
@@ -63,6 +65,10 @@ fn facts(name: &str, inside: &Inspection) -> String {
         ),
     );
     row("format", format!("version {}", inside.version));
+    row("preprocessing", preprocessing(&inside.preprocessing));
+    for (name, text) in inside.origin.fields() {
+        row(name, text.replace('\n', " "));
+    }
     table.render()
 }
 
@@ -89,6 +95,28 @@ fn layers(inside: &Inspection) -> String {
         ]);
     }
     table.render()
+}
+
+/// What is done to an image, in words.
+fn preprocessing(of: &Preprocessing) -> String {
+    let size = match of.resize {
+        Resize::Imagenet => "scaled to cover 256/224 of the input".to_owned(),
+        Resize::ShorterSide(n) => format!("shorter side scaled to {n}"),
+        Resize::Exact([height, width]) => format!("scaled to {width}x{height}"),
+    };
+    let filter = match of.interpolation {
+        Interpolation::Bilinear => "bilinear",
+        Interpolation::Bicubic => "bicubic",
+    };
+    let order = match of.channel_order {
+        ChannelOrder::Rgb => "",
+        ChannelOrder::Bgr => ", blue first",
+    };
+    let gray = match of.gray {
+        Gray::Luma => "",
+        Gray::Mean => ", grey as the mean of the channels",
+    };
+    format!("{size} ({filter}), centre{order}{gray}")
 }
 
 fn names(classes: &[String]) -> String {

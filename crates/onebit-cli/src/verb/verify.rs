@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use onebit_model::file;
 use serde::Serialize;
 
 use crate::arguments::Format;
@@ -46,7 +45,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let verified = Verified {
         ok: true,
         path: args.file.display().to_string(),
-        version: file::VERSION,
+        version: packed.model.format_version()?,
         arch: graph.arch.clone(),
         input: show(graph.input_shape()),
         classes: graph.classes.len(),

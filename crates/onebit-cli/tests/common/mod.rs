@@ -136,6 +136,7 @@ pub(crate) fn linear(
             mean: vec![0.0; channels],
             std: vec![1.0; channels],
         },
+        preprocessing: onebit_model::Preprocessing::default(),
         classes: classes.iter().map(|name| (*name).to_owned()).collect(),
         nodes: nodes.into(),
     };

@@ -411,7 +411,8 @@ fn role(op: &Op) -> Role {
         Op::Conv { .. }
         | Op::ConvBin { .. }
         | Op::ConvI8 { .. }
-        | Op::BatchNorm
+        | Op::LinearBin { .. }
+        | Op::BatchNorm { .. }
         | Op::Concat
         | Op::ChannelShuffle { .. }
         | Op::AvgPool { .. }

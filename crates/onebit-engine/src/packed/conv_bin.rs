@@ -1,7 +1,7 @@
 //! Binary convolutions: weights in the kernels' order, and inputs as each kernel reads them.
 
 use bytemuck::Pod;
-use onebit_model::{Geometry, PadValue, bits};
+use onebit_model::{Geometry, PadValue, Shape, bits};
 
 use super::Window;
 use crate::EngineError;
@@ -44,6 +44,39 @@ pub(crate) struct ConvBin {
     /// empty when they count nothing.
     pub(crate) tap_sums: Aligned<f32>,
     preparation: Preparation,
+    /// The map whose pixels are one pixel of the input, where there are gaps between them.
+    gaps: Option<Gaps>,
+}
+
+/// A bit map whose pixels do not fill their last words.
+#[derive(Clone, Copy, Debug)]
+struct Gaps {
+    pixels: usize,
+    channels: usize,
+}
+
+impl Gaps {
+    /// Words of the map.
+    fn words(self) -> usize {
+        self.pixels * bits::words(self.channels)
+    }
+
+    /// The 64 bits from `bit` on of the map without gaps; bits beyond the end are zero.
+    fn word_at(self, x: &[u64], bit: usize) -> u64 {
+        let mut word = 0;
+        let mut have = 0;
+        let pixels = x.chunks_exact(bits::words(self.channels)).skip(bit / self.channels);
+        let mut channel = bit % self.channels;
+        for pixel in pixels {
+            if have >= bits::WORD_BITS {
+                break;
+            }
+            word |= bits::word_at(pixel, channel) << have;
+            have += self.channels - channel;
+            channel = 0;
+        }
+        word
+    }
 }
 
 /// What becomes of the input's bits before the kernel reads them.
@@ -100,9 +133,37 @@ impl ConvBin {
                 PadValue::One => memory.take(product(&[blocks, taps, lanes]))?,
             },
             preparation,
+            gaps: None,
         };
         conv.pack(weight, layout);
         Ok(conv)
+    }
+
+    /// A layer of `outputs` on the bit map `x`, flattened with channels innermost: a 1x1 convolution of one pixel, with
+    /// the weights `[O, words]`.
+    pub(crate) fn flat(
+        weight: &[u64],
+        outputs: usize,
+        x: Shape,
+        layout: Layout,
+        memory: &BumpAllocator,
+    ) -> Result<Self, EngineError> {
+        let geometry =
+            Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
+        let mut conv = ConvBin::new(weight, geometry, x.len(), PadValue::Zero, layout, memory)?;
+        let gaps = Gaps { pixels: x.pixels(), channels: x.channels };
+        if x.pixels() > 1 && !x.channels.is_multiple_of(bits::WORD_BITS) {
+            conv.gaps = Some(gaps);
+            if conv.preparation == Preparation::None {
+                conv.preparation = Preparation::Regroup;
+            }
+        }
+        Ok(conv)
+    }
+
+    /// Words of a pixel of the input.
+    fn pixel_words(&self) -> usize {
+        self.gaps.map_or_else(|| bits::words(self.groups * self.inputs), Gaps::words)
     }
 
     /// Words of the weights as a file holds them, `[O, k, k, words]`.
@@ -186,7 +247,7 @@ impl ConvBin {
 
     /// Writes the bits `x` into `out` as the kernel reads them, where they differ.
     pub(crate) fn prepare(&self, x: &[u64], out: &mut [u64]) {
-        let words = bits::words(self.groups * self.inputs);
+        let words = self.pixel_words();
         let out = &mut out[..self.prepared_words(x.len() / words)];
         match self.preparation {
             Preparation::None => {}
@@ -200,8 +261,7 @@ impl ConvBin {
         match self.preparation {
             Preparation::None => x,
             Preparation::Regroup | Preparation::Pairs => {
-                let words = bits::words(self.groups * self.inputs);
-                &out[..self.prepared_words(x.len() / words)]
+                &out[..self.prepared_words(x.len() / self.pixel_words())]
             }
         }
     }
@@ -218,9 +278,10 @@ impl ConvBin {
     }
 
     fn pairs(&self, x: &[u64], out: &mut [u64]) {
-        let words = bits::words(self.groups * self.inputs);
+        let words = self.pixel_words();
         let (stride, used) = (2 * words, self.pixel / 8);
-        let whole = self.inputs.is_multiple_of(if self.groups == 1 { 32 } else { 64 });
+        let whole = self.gaps.is_none()
+            && self.inputs.is_multiple_of(if self.groups == 1 { 32 } else { 64 });
         let halves = bytemuck::cast_slice::<u64, u32>(x);
         let ahead = &halves[(self.window.stride * stride).min(halves.len())..];
         if whole && stride == used {
@@ -263,7 +324,10 @@ impl ConvBin {
     fn word(&self, pixel: &[u64], group: usize, i: usize) -> u64 {
         let bit = group * self.inputs + i * bits::WORD_BITS;
         let rest = self.inputs - i * bits::WORD_BITS;
-        let word = word_at(pixel, bit);
+        let word = match self.gaps {
+            Some(gaps) => gaps.word_at(pixel, bit),
+            None => bits::word_at(pixel, bit),
+        };
         if rest < bits::WORD_BITS { word & bits::tail_mask(rest) } else { word }
     }
 
@@ -329,16 +393,6 @@ fn spread(bits: u32) -> u64 {
     (bits | bits << 4) & 0x0f0f_0f0f_0f0f_0f0f
 }
 
-/// The 64 bits that start at `bit`; bits beyond the end are zero.
-fn word_at(words: &[u64], bit: usize) -> u64 {
-    let (index, shift) = (bit / bits::WORD_BITS, bit % bits::WORD_BITS);
-    let word = |i: usize| words.get(i).copied().unwrap_or(0);
-    match shift {
-        0 => word(index),
-        _ => word(index) >> shift | word(index + 1) << (bits::WORD_BITS - shift),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,13 +403,5 @@ mod tests {
         for (i, bytes) in fours(words).into_iter().enumerate() {
             assert_eq!(bytes, words.map(|word| (word >> (4 * i)) as u8 & 15));
         }
-    }
-
-    #[test]
-    fn a_word_can_start_at_any_bit() {
-        let words = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
-        assert_eq!(word_at(&words, 0), words[0]);
-        assert_eq!(word_at(&words, 4), 0x0012_3456_789a_bcde);
-        assert_eq!(word_at(&words, 96), 0x0000_0000_fedc_ba98);
     }
 }

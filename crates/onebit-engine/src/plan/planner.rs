@@ -146,7 +146,8 @@ impl Planner<'_> {
             | Op::Conv { .. }
             | Op::ConvBin { .. }
             | Op::ConvI8 { .. }
-            | Op::BatchNorm
+            | Op::LinearBin { .. }
+            | Op::BatchNorm { .. }
             | Op::Affine
             | Op::Sign { .. }
             | Op::Prelu { .. }
@@ -333,6 +334,13 @@ impl Planner<'_> {
                     ConvBin::new(&words, geometry, shape.channels, pad, layout, &self.memory)?;
                 Producer::ConvBin { x, height: shape.height, width: shape.width, conv }
             }
+            Op::LinearBin { out_features, .. } => {
+                let words = self.model.words(self.node(id), "weight");
+                let filters = Filters { outputs: out_features, products: shape.len() };
+                let layout = (self.kernels.conv_bin_layout)(filters);
+                let conv = ConvBin::flat(words, out_features, shape, layout, &self.memory)?;
+                Producer::ConvBin { x, height: 1, width: 1, conv }
+            }
             Op::Concat => {
                 let other = self.shapes[self.node(id).inputs[1].0];
                 let channels = [shape.channels, other.channels];
@@ -343,7 +351,7 @@ impl Planner<'_> {
             Op::MaxPool { kernel, stride, padding } => pool(PoolKind::Max, kernel, stride, padding),
             Op::Affine | Op::Sign { .. } | Op::Prelu { .. } | Op::Add => Producer::Copy { x },
             Op::Input { .. }
-            | Op::BatchNorm
+            | Op::BatchNorm { .. }
             | Op::GlobalAvgPool
             | Op::Linear { .. }
             | Op::LinearI8 { .. }
@@ -384,7 +392,8 @@ impl Planner<'_> {
             | Op::Conv { .. }
             | Op::ConvBin { .. }
             | Op::ConvI8 { .. }
-            | Op::BatchNorm
+            | Op::LinearBin { .. }
+            | Op::BatchNorm { .. }
             | Op::Sign { .. }
             | Op::Concat
             | Op::ChannelShuffle { .. }

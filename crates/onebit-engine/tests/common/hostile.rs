@@ -36,6 +36,7 @@ enum Kind {
     MaxPool,
     GlobalAvgPool,
     Linear,
+    LinearBin,
     LinearI8,
     HyperTrunk,
     HyperHead,
@@ -43,7 +44,7 @@ enum Kind {
 
 use Kind::*;
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 17] = [
     Conv,
     ConvBin,
     ConvI8,
@@ -57,6 +58,7 @@ const KINDS: [Kind; 16] = [
     MaxPool,
     GlobalAvgPool,
     Linear,
+    LinearBin,
     LinearI8,
     HyperTrunk,
     HyperHead,
@@ -174,12 +176,14 @@ impl Maker<'_> {
                 self.convolution(kind, x, Some(out))
             }
             ConvBin => {
-                let bits = match self.pick(|maker, id| !maker.is_real(id)) {
-                    Some(bits) if self.one_of(2) => bits,
-                    _ => self.sign(x),
-                };
+                let bits = self.some_bits(x);
                 let out = self.channels(self.shapes[bits].pixels());
                 self.convolution(ConvBin, bits, Some(out))
+            }
+            LinearBin => {
+                let bits = self.some_bits(x);
+                let out = self.random.choose(&CHANNELS);
+                self.layer(LinearBin, bits, out)
             }
             Affine => Some(self.add(Op::Affine, &[x], shape)),
             Sign => Some(self.sign(x)),
@@ -209,6 +213,14 @@ impl Maker<'_> {
         }
     }
 
+    /// A bit map: one that is there, or the signs of `x`.
+    fn some_bits(&mut self, x: usize) -> usize {
+        match self.pick(|maker, id| !maker.is_real(id)) {
+            Some(bits) if self.one_of(2) => bits,
+            _ => self.sign(x),
+        }
+    }
+
     /// Adds a layer of `out` values.
     fn layer(&mut self, kind: Kind, x: usize, out: usize) -> Option<usize> {
         let statistics =
@@ -225,6 +237,7 @@ impl Maker<'_> {
         }
         let op = match kind {
             Linear => Op::Linear { out_features: out },
+            LinearBin => Op::LinearBin { out_features: out, scale: WeightScale::None },
             LinearI8 => Op::LinearI8 { out_features: out },
             HyperTrunk => Op::HyperTrunk { statistics, hidden: out, precision },
             _ => Op::HyperHead { outputs: out, range, precision },

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::Task;
 use onebit_model::{
-    Data, Graph, Model, Node, NodeId, Op, Shape, Tensor, Verified, WeightScale, bits, infer, op,
-    packed_shape, row_scale,
+    Data, Graph, Model, Node, NodeId, Op, Origin, Preprocessing, Shape, Tensor, Verified,
+    WeightScale, bits, infer, op, packed_shape, row_scale,
 };
 pub(crate) use onebit_testing::Random;
 
@@ -24,6 +24,7 @@ pub(crate) fn graph(nodes: Vec<(&str, Op, &[usize])>) -> Graph {
     let mut graph = Graph {
         arch: "test".into(),
         normalization: Task::unnamed([1, 1, 1], 1).normalization,
+        preprocessing: Preprocessing::default(),
         classes: Vec::new(),
         nodes: nodes.collect(),
     };
@@ -39,8 +40,8 @@ pub(crate) fn lowered(graph: &Graph, random: &mut Random) -> Verified<Model> {
     let mut graph = graph.clone();
     for node in &mut graph.nodes {
         match &mut node.op {
-            op @ Op::BatchNorm => *op = Op::Affine,
-            Op::ConvBin { scale, .. } => *scale = WeightScale::None,
+            op @ Op::BatchNorm { .. } => *op = Op::Affine,
+            Op::ConvBin { scale, .. } | Op::LinearBin { scale, .. } => *scale = WeightScale::None,
             _ => {}
         }
     }
@@ -61,7 +62,7 @@ pub(crate) fn lowered(graph: &Graph, random: &mut Random) -> Verified<Model> {
             tensors.insert(node.param_name(param.suffix), tensor);
         }
     }
-    Verified::<Model>::new(Model { graph, tensors }).unwrap()
+    Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() }).unwrap()
 }
 
 fn random_bits(shape: &[usize], random: &mut Random) -> Tensor {
@@ -92,7 +93,9 @@ fn random_floats(
             let channels = shapes[node.inputs[0].0].channels;
             geometry.weight_shape(channels)[1..].iter().product()
         }
-        Op::Linear { .. } | Op::HyperHead { .. } => shapes[node.inputs[0].0].len(),
+        Op::Linear { .. } | Op::LinearBin { .. } | Op::HyperHead { .. } => {
+            shapes[node.inputs[0].0].len()
+        }
         _ => 1,
     };
     let source = &graph.nodes[node.inputs[0].0];
@@ -103,7 +106,7 @@ fn random_floats(
         }
         (Op::Affine, "scale") => {
             let size = match source.op {
-                Op::ConvBin { .. } => 1.0 / (fan_in(source) as f32).sqrt(),
+                Op::ConvBin { .. } | Op::LinearBin { .. } => 1.0 / (fan_in(source) as f32).sqrt(),
                 _ => 1.0,
             };
             (-1.2 * size, 1.2 * size)

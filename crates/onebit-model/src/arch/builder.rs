@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Task;
-use crate::{Geometry, Graph, Node, NodeId, Op, PadValue, WeightScale};
+use crate::op::BATCH_NORM_EPS;
+use crate::{Geometry, Graph, Node, NodeId, Op, PadValue, Preprocessing, WeightScale};
 
 /// Adds nodes to a graph, one method for each operation that architectures share.
 pub struct Builder {
@@ -38,7 +39,7 @@ impl Builder {
 
     /// Batch normalization, `name.bn`.
     pub fn batch_norm(&mut self, name: &str, x: NodeId) -> NodeId {
-        self.add(&format!("{name}.bn"), Op::BatchNorm, &[x])
+        self.add(&format!("{name}.bn"), Op::BatchNorm { eps: BATCH_NORM_EPS }, &[x])
     }
 
     /// Binary convolution, `name.conv`.
@@ -67,6 +68,7 @@ impl Builder {
         Graph {
             arch: self.arch,
             normalization: self.task.normalization,
+            preprocessing: Preprocessing::default(),
             classes: self.task.classes,
             nodes: self.nodes,
         }

@@ -1,4 +1,4 @@
-//! The container: a strict profile of safetensors, version 1 (`docs/format.md`).
+//! The container: a strict profile of safetensors (`docs/format.md`).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -51,11 +51,22 @@ impl Kind {
             Kind::Optimizer => "onebit-optimizer",
         }
     }
+
+    /// The newest version of this kind.
+    #[must_use]
+    pub fn newest_version(self) -> u32 {
+        match self {
+            Kind::Model | Kind::Weights => VERSION,
+            Kind::Optimizer => 1,
+        }
+    }
 }
 
 /// What a file was made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Container {
+    /// Version of the format.
+    pub version: u32,
     /// The writer's own metadata, without `format`, `version`, `crc32c` and `sha256`.
     pub metadata: BTreeMap<String, String>,
     /// The tensors by name.
@@ -65,13 +76,17 @@ pub struct Container {
 /// The bytes of a file. The same contents always give the same bytes.
 ///
 /// # Errors
-/// A reserved metadata key, an invalid name, a shape that does not fit its elements, more than the limits allow, less
+/// A version that there is not of this kind, a reserved metadata key, an invalid name, a shape that does not fit its elements, more than the limits allow, less
 /// memory than the file takes.
 pub fn write(
     kind: Kind,
+    version: u32,
     metadata: &BTreeMap<String, String>,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<Vec<u8>, FileError> {
+    if !(1..=kind.newest_version()).contains(&version) {
+        return Err(FileError::BadVersion(version.to_string()));
+    }
     if let Some(key) = metadata.keys().find(|key| RESERVED.contains(&key.as_str())) {
         return Err(FileError::UnknownMetadata(key.clone()));
     }
@@ -88,7 +103,7 @@ pub fn write(
     }
     let mut metadata = metadata.clone();
     metadata.insert(FORMAT.to_string(), kind.name().to_string());
-    metadata.insert(VERSION_KEY.to_string(), VERSION.to_string());
+    metadata.insert(VERSION_KEY.to_string(), version.to_string());
     metadata.insert(CRC.to_string(), checksums(&entries, &data).join(","));
     let mut header = Header { metadata, tensors: entries };
     let sha = digest(&mut header, &data)?;
@@ -153,7 +168,7 @@ pub fn read(kind: Kind, bytes: &[u8]) -> Result<Container, FileError> {
 pub fn read_from<S: ByteSource>(kind: Kind, mut source: S) -> Result<Container, S::Error> {
     let found = source.bytes();
     let json = header(&mut source, found)?;
-    check_kind(kind, &json)?;
+    let version = check_kind(kind, &json)?;
     let mut header = Header::parse(&json)?;
     check_layout(&header, found - LENGTH_BYTES - json.len(), found)?;
     let canonical = header.to_bytes()?;
@@ -188,7 +203,7 @@ pub fn read_from<S: ByteSource>(kind: Kind, mut source: S) -> Result<Container, 
     if hex(&hash.finalize()) != sha {
         return Err(FileError::Digest.into());
     }
-    Ok(Container { metadata, tensors })
+    Ok(Container { version, metadata, tensors })
 }
 
 /// Refuses what is no file of onebit by its first [`START_BYTES`], or all of its bytes where there are fewer.
@@ -232,7 +247,8 @@ fn header<S: ByteSource>(source: &mut S, found: usize) -> Result<String, S::Erro
     Ok(String::from_utf8(json).map_err(|_| FileError::NotOnebit)?)
 }
 
-fn check_kind(kind: Kind, json: &str) -> Result<(), FileError> {
+/// The version of a file of that kind.
+fn check_kind(kind: Kind, json: &str) -> Result<u32, FileError> {
     let metadata = Header::peek(json).ok_or(FileError::NotOnebit)?;
     let format = metadata.get(FORMAT).ok_or(FileError::NotOnebit)?;
     let known = [Kind::Model, Kind::Weights, Kind::Optimizer];
@@ -240,16 +256,18 @@ fn check_kind(kind: Kind, json: &str) -> Result<(), FileError> {
         return Err(FileError::NotOnebit);
     }
     let version = metadata.get(VERSION_KEY).ok_or(FileError::MissingMetadata(VERSION_KEY))?;
-    match version.parse::<u64>() {
+    let number = match version.parse::<u64>() {
         Ok(v) if v > u64::from(VERSION) => return Err(FileError::NewerVersion(v)),
-        _ if *version == VERSION.to_string() => {}
-        _ => return Err(FileError::BadVersion(version.clone())),
+        _ => (1..=VERSION).find(|known| *version == known.to_string()),
+    };
+    let number = number.ok_or_else(|| FileError::BadVersion(version.clone()))?;
+    if format != kind.name() {
+        return Err(FileError::WrongKind { found: format.clone(), expected: kind.name() });
     }
-    if format == kind.name() {
-        Ok(())
-    } else {
-        Err(FileError::WrongKind { found: format.clone(), expected: kind.name() })
+    if number > kind.newest_version() {
+        return Err(FileError::BadVersion(version.clone()));
     }
+    Ok(number)
 }
 
 /// The places of the tensors follow from their names, types and shapes alone.

@@ -62,9 +62,17 @@ pub enum FileError {
         "the file has version {0} of the onebit format, this program reads version {VERSION}: update onebit"
     )]
     NewerVersion(u64),
-    /// A version that is no number, or 0.
-    #[error("metadata `version` is `{}`, expected `{VERSION}`", quote::shown(.0))]
+    /// A version that is no number, 0, or none of that kind of file.
+    #[error("metadata `version` is `{}`, expected 1 to {VERSION}", quote::shown(.0))]
     BadVersion(String),
+    /// A version that is not the one of the contents.
+    #[error("the file says version {found} and holds what a file of version {expected} does")]
+    OtherVersion {
+        /// What the file says.
+        found: u32,
+        /// What its contents need.
+        expected: u32,
+    },
     /// A header that is not the JSON of a safetensors header.
     #[error("the header is not valid: {}", quote::sentence(.0))]
     Header(String),

@@ -4,6 +4,7 @@
 //! header that its contents can have and compares it byte for byte.
 
 pub mod container;
+mod dense;
 mod error;
 mod header;
 mod packed;
@@ -11,8 +12,8 @@ mod weights;
 
 pub use container::{ByteSource, Container, Kind, START_BYTES, check_start};
 pub use error::FileError;
-pub use packed::{read_model, read_model_from, write_model};
+pub use packed::{read_model, read_model_from, read_versioned_from, version_of, write_model};
 pub use weights::{Weights, read_weights, read_weights_from, write_weights};
 
-/// The version of the format that this program writes and reads.
-pub const VERSION: u32 = 1;
+/// The newest version of the format that this program writes and reads; it reads all before it.
+pub const VERSION: u32 = 2;

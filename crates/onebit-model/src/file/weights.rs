@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::FileError;
 use super::container::{self, ByteSource, Container, Kind};
-use super::packed::{graph_metadata, graph_of};
+use super::packed::{graph_metadata, graph_of, graph_version};
 use crate::{Data, Graph, ModelError, Node, Op, Tensor, Verified, infer};
 
 /// A trained model, before it is packed: a graph as trained and the real values of all its parameters and statistics, by
@@ -77,7 +77,8 @@ fn check(name: &str, tensor: Option<&Tensor>, shape: &[usize]) -> Result<(), Mod
 /// # Errors
 /// A header above the limit (a graph with very many nodes or class names).
 pub fn write_weights(weights: &Verified<Weights>) -> Result<Vec<u8>, FileError> {
-    container::write(Kind::Weights, &graph_metadata(&weights.graph)?, &weights.tensors)
+    let version = graph_version(&weights.graph);
+    container::write(Kind::Weights, version, &graph_metadata(&weights.graph)?, &weights.tensors)
 }
 
 /// Reads a checkpoint's `weights.safetensors`.
@@ -93,7 +94,11 @@ pub fn read_weights(bytes: &[u8]) -> Result<Verified<Weights>, FileError> {
 /// # Errors
 /// Like [`read_weights`], or they cannot be read.
 pub fn read_weights_from<S: ByteSource>(source: S) -> Result<Verified<Weights>, S::Error> {
-    let Container { metadata, tensors } = container::read_from(Kind::Weights, source)?;
+    let Container { version, metadata, tensors } = container::read_from(Kind::Weights, source)?;
     let graph = graph_of(metadata)?;
+    let expected = graph_version(&graph);
+    if version != expected {
+        return Err(FileError::OtherVersion { found: version, expected }.into());
+    }
     Ok(Verified::<Weights>::new(Weights { graph, tensors }).map_err(FileError::from)?)
 }

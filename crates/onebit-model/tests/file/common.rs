@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use onebit_model::arch::{self, Config, Method, Task};
 use onebit_model::file::Weights;
 use onebit_model::{
-    Data, Graph, HyperRange, Model, Node, NodeId, Op, Precision, Statistics, Tensor, Verified,
-    infer, op,
+    Data, Graph, HyperRange, Model, Node, NodeId, Op, Origin, Precision, Statistics, Tensor,
+    Verified, infer, op,
 };
 
 use crate::tiny::tiny_model;
@@ -92,5 +92,5 @@ pub(crate) fn hyper_model() -> Verified<Model> {
         ("head.bias", vector(2)),
     ];
     let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
-    Verified::<Model>::new(Model { graph, tensors }).unwrap()
+    Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() }).unwrap()
 }

@@ -19,7 +19,7 @@ fn invalid_form(model: Verified<Model>, change: impl Fn(&mut Model)) -> FileErro
     let mut model = model.into_inner();
     change(&mut model);
     let metadata = BTreeMap::from([("graph".to_string(), model.graph.to_json().unwrap())]);
-    refusal(&container::write(Kind::Model, &metadata, &model.tensors).unwrap())
+    refusal(&container::write(Kind::Model, 1, &metadata, &model.tensors).unwrap())
 }
 
 #[test]
@@ -42,7 +42,8 @@ fn right_checksums_do_not_excuse_wrong_contents() {
     assert_eq!(error, FileError::Model(ModelError::ExtraTensor("extra".to_string())));
     let error = invalid(|model| model.graph.classes.truncate(1));
     assert!(matches!(error, FileError::Model(ModelError::Graph(_))), "{error}");
-    let error = invalid(|model| model.graph.nodes[3].op = onebit_model::Op::BatchNorm);
+    let error =
+        invalid(|model| model.graph.nodes[3].op = onebit_model::Op::BatchNorm { eps: 1e-5 });
     assert!(matches!(error, FileError::Model(ModelError::NotLowered { .. })), "{error}");
 }
 
@@ -76,7 +77,7 @@ fn integers_need_their_type_their_shape_and_a_finite_factor_for_each_row() {
     let name = tensors.keys().find(|name| name.ends_with("_trunk.weight")).unwrap().clone();
     let trunk = tensors.get_mut(&name).unwrap();
     trunk.data = Data::I8(vec![1; trunk.data.len()]);
-    let error = read_weights(&container::write(Kind::Weights, &metadata, &tensors).unwrap());
+    let error = read_weights(&container::write(Kind::Weights, 1, &metadata, &tensors).unwrap());
     let error = error.unwrap_err();
     assert!(matches!(error, FileError::Model(ModelError::WrongTensor { .. })), "{error}");
 }
@@ -88,7 +89,7 @@ fn weights_are_checked_against_their_graph() {
     let refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
         let mut tensors = weights.tensors.clone();
         change(&mut tensors);
-        let bytes = container::write(Kind::Weights, &metadata, &tensors).unwrap();
+        let bytes = container::write(Kind::Weights, 1, &metadata, &tensors).unwrap();
         read_weights(&bytes).unwrap_err()
     };
     let name = || "fc.bias".to_string();

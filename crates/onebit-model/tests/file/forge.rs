@@ -1,12 +1,13 @@
 //! Files as an attacker would write them.
 
-use onebit_model::file::{FileError, read_model, write_model};
+use onebit_model::file::{FileError, read_model};
 use sha2::{Digest, Sha256};
 
-use super::tiny::tiny_model;
+/// The tiny model as a file of version 1.
+pub(crate) const TINY_1: &[u8] = include_bytes!("tiny.onebit");
 
 pub(crate) fn tiny_file() -> Vec<u8> {
-    write_model(&tiny_model()).unwrap()
+    TINY_1.to_vec()
 }
 
 pub(crate) fn refusal(bytes: &[u8]) -> FileError {

@@ -6,7 +6,8 @@ use onebit_model::cost::Cost;
 use onebit_model::file::container::{self, Kind};
 use onebit_model::file::{FileError, read_model, read_weights, write_model};
 use onebit_model::{
-    Data, Geometry, Graph, GraphError, Model, ModelError, Node, NodeId, Op, Tensor, Verified,
+    Data, Geometry, Graph, GraphError, Model, ModelError, Node, NodeId, Op, Origin, Tensor,
+    Verified,
 };
 
 use super::tiny::tiny_model;
@@ -46,7 +47,7 @@ fn int8_model() -> Verified<Model> {
         ("fc.input_offset", floats(&[3], 255.0)),
     ];
     let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
-    Verified::<Model>::new(Model { graph, tensors }).unwrap()
+    Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() }).unwrap()
 }
 
 /// What a file with right checksums says that differs so from a good one.
@@ -54,7 +55,7 @@ fn refusal(change: impl Fn(&mut Model)) -> FileError {
     let mut model = int8_model().into_inner();
     change(&mut model);
     let metadata = BTreeMap::from([("graph".to_string(), model.graph.to_json().unwrap())]);
-    read_model(&container::write(Kind::Model, &metadata, &model.tensors).unwrap()).unwrap_err()
+    read_model(&container::write(Kind::Model, 1, &metadata, &model.tensors).unwrap()).unwrap_err()
 }
 
 fn geometry(model: &mut Model) -> &mut Geometry {
@@ -174,7 +175,7 @@ fn groups_and_sums_beyond_32_bits_are_refused() {
 fn trained_weights_have_no_such_operation() {
     let model = int8_model();
     let metadata = BTreeMap::from([("graph".to_string(), model.graph.to_json().unwrap())]);
-    let bytes = container::write(Kind::Weights, &metadata, &model.tensors).unwrap();
+    let bytes = container::write(Kind::Weights, 1, &metadata, &model.tensors).unwrap();
     let error = read_weights(&bytes).unwrap_err();
     assert!(
         matches!(error, FileError::Model(ModelError::NotTrained { op: "conv_i8", .. })),

@@ -10,3 +10,4 @@ mod forge;
 mod int8;
 mod round_trip;
 mod tiny;
+mod versions;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::common::{METHODS, Random, build, hyper_model, random_seed, random_weights};
 use super::tiny::tiny_model;
 use onebit_model::file::container::{self, Kind};
-use onebit_model::file::{FileError, read_model, read_weights, write_model, write_weights};
+use onebit_model::file::{
+    FileError, read_model, read_weights, version_of, write_model, write_weights,
+};
 use onebit_model::{Data, Graph, Model, Tensor, Verified};
 
 #[test]
@@ -35,7 +37,7 @@ fn an_optimizer_state_may_hold_any_tensors_and_metadata() {
         ("scalar".to_string(), floats(vec![], 1)),
         ("a".to_string(), Tensor { shape: vec![2], data: Data::U64(vec![u64::MAX, 1]) }),
     ]);
-    let bytes = container::write(Kind::Optimizer, &metadata, &tensors).unwrap();
+    let bytes = container::write(Kind::Optimizer, 1, &metadata, &tensors).unwrap();
     let read = container::read(Kind::Optimizer, &bytes).unwrap();
     assert_eq!((read.metadata, read.tensors), (metadata, tensors));
 }
@@ -52,7 +54,8 @@ fn safetensors_reads(model: &Verified<Model>) {
     assert_eq!(read_model(&bytes).unwrap(), *model);
     let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(read.len(), model.tensors.len());
-    for (name, tensor) in &model.tensors {
+    let stored = container::read(Kind::Model, &bytes).unwrap();
+    for (name, tensor) in &stored.tensors {
         let view = read.tensor(name).unwrap();
         let (dtype, data): (_, Vec<u8>) = match &tensor.data {
             Data::U64(words) => {
@@ -73,7 +76,7 @@ fn safetensors_reads(model: &Verified<Model>) {
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().as_ref().unwrap();
     assert_eq!(metadata["format"], "onebit");
-    assert_eq!(metadata["version"], "1");
+    assert_eq!(metadata["version"], version_of(model).unwrap().to_string());
     assert_eq!(metadata["graph"], model.graph.to_json().unwrap());
 }
 
@@ -81,7 +84,8 @@ fn safetensors_reads(model: &Verified<Model>) {
 fn the_writer_refuses_what_the_reader_would() {
     let none = BTreeMap::new();
     let write = |metadata: &BTreeMap<_, _>, tensors: &[(String, Tensor)]| {
-        container::write(Kind::Optimizer, metadata, &tensors.iter().cloned().collect()).unwrap_err()
+        container::write(Kind::Optimizer, 1, metadata, &tensors.iter().cloned().collect())
+            .unwrap_err()
     };
     let reserved = BTreeMap::from([("sha256".to_string(), String::new())]);
     assert_eq!(write(&reserved, &[]), FileError::UnknownMetadata("sha256".into()));
@@ -96,7 +100,7 @@ fn the_writer_refuses_what_the_reader_would() {
     let long = BTreeMap::from([("x".to_string(), "y".repeat(1 << 20))]);
     assert!(matches!(write(&long, &[]), FileError::HeaderTooLong(_)));
     let many: BTreeMap<_, _> = (0..4097).map(|i| (i.to_string(), floats(vec![1], 1))).collect();
-    let error = container::write(Kind::Optimizer, &none, &many).unwrap_err();
+    let error = container::write(Kind::Optimizer, 1, &none, &many).unwrap_err();
     assert_eq!(error, FileError::TooManyTensors(4097));
 }
 

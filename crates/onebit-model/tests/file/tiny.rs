@@ -1,8 +1,8 @@
 //! The model whose file `docs/format.md` shows byte for byte.
 
 use onebit_model::{
-    Data, Geometry, Graph, Model, Node, NodeId, Normalization, Op, PadValue, Tensor, Threshold,
-    Verified, WeightScale,
+    Data, Geometry, Graph, Model, Node, NodeId, Normalization, Op, Origin, PadValue, Preprocessing,
+    Tensor, Threshold, Verified, WeightScale,
 };
 
 /// Two channels of 2x2 pixels, sign, one binary 2x2 convolution of two outputs, affine.
@@ -22,6 +22,7 @@ pub(crate) fn tiny_model() -> Verified<Model> {
     let graph = Graph {
         arch: "tiny".to_string(),
         normalization: Normalization { mean: vec![0.5, 0.5], std: vec![0.25, 0.25] },
+        preprocessing: Preprocessing::default(),
         classes: vec!["cat".to_string(), "dog".to_string()],
         nodes: nodes.collect(),
     };
@@ -34,5 +35,5 @@ pub(crate) fn tiny_model() -> Verified<Model> {
         ("affine.shift", floats(&[1.0, 2.0])),
     ];
     let tensors = tensors.map(|(name, tensor)| (name.to_string(), tensor)).into();
-    Verified::<Model>::new(Model { graph, tensors }).unwrap()
+    Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() }).unwrap()
 }

@@ -110,14 +110,15 @@ impl<'a> Exporter<'a> {
         let (inputs, y) = ([&*cx.x, &*cx.other], cx.y.clone());
         match node.op {
             Op::Input { .. } => {}
-            Op::BatchNorm => {
+            Op::BatchNorm { .. } => {
                 let (node, what) = (node.name.clone(), "batch normalization");
                 return Err(ModelError::NotLowered { node, what }.into());
             }
             Op::Conv { geometry } => self.conv(&cx, geometry),
             Op::ConvBin { geometry, pad, .. } => self.conv_bin(&cx, geometry, pad),
+            Op::LinearBin { out_features, .. } => self.linear_bin(&cx, out_features),
             Op::ConvI8 { geometry } => self.conv_i8(&cx, geometry),
-            Op::LinearI8 { out_features } => self.linear_i8(&cx, out_features)?,
+            Op::LinearI8 { out_features } => self.linear_i8(&cx, out_features),
             Op::Affine => self.affine(&cx),
             Op::Sign { threshold } => self.sign(&cx, threshold),
             Op::Prelu { slope, shift } => self.prelu(&cx, slope, shift),
@@ -131,11 +132,11 @@ impl<'a> Exporter<'a> {
                 self.onnx.node("MaxPool", &inputs[..1], y, window([kernel; 2], stride, padding));
             }
             Op::GlobalAvgPool => _ = self.onnx.node("GlobalAveragePool", &inputs[..1], y, vec![]),
-            Op::Linear { out_features } => self.linear(&cx, (&cx.x, shape), out_features, y)?,
+            Op::Linear { out_features } => self.linear(&cx, (&cx.x, shape), out_features, y),
             Op::HyperTrunk { statistics, hidden, .. } => {
-                self.hyper_trunk(&cx, statistics, hidden)?;
+                self.hyper_trunk(&cx, statistics, hidden);
             }
-            Op::HyperHead { outputs, range, .. } => self.hyper_head(&cx, outputs, range)?,
+            Op::HyperHead { outputs, range, .. } => self.hyper_head(&cx, outputs, range),
         }
         Ok(())
     }
@@ -159,9 +160,7 @@ impl<'a> Exporter<'a> {
     fn conv_bin(&mut self, cx: &NodeContext<'_>, geometry: Geometry, pad: PadValue) {
         let Geometry { out_channels, kernel, padding, groups, .. } = geometry;
         let channels = cx.shape.channels / groups;
-        let words = self.model.words(cx.node, "weight").chunks(bits::words(channels));
-        let values: Vec<f32> =
-            words.flat_map(|tap| (0..channels).map(|c| bits::value(tap, c))).collect();
+        let values = self.signs(cx.node, channels);
         let weight = self.weight(cx, &values, [out_channels, kernel, kernel, channels]);
         if pad == PadValue::Zero || padding == 0 {
             self.convolution(&[&cx.x, &weight], geometry, cx.y.clone());
@@ -173,6 +172,20 @@ impl<'a> Exporter<'a> {
         let padded = self.onnx.node("Pad", &[&cx.x, &pads, &one], cx.part("padded"), vec![]);
         let geometry = Geometry { padding: 0, ..geometry };
         self.convolution(&[&padded, &weight], geometry, cx.y.clone());
+    }
+
+    /// A binary layer as a convolution of the whole map.
+    fn linear_bin(&mut self, cx: &NodeContext<'_>, outputs: usize) {
+        let Shape { channels, height, width, .. } = cx.shape;
+        let values = self.signs(cx.node, cx.shape.len());
+        let weight = self.weight(cx, &values, [outputs, height, width, channels]);
+        self.onnx.node("Conv", &[&cx.x, &weight], cx.y.clone(), window([height, width], 1, 0));
+    }
+
+    /// Binary weights as -1 and +1; every `channels` of them start a new word.
+    fn signs(&self, node: &Node, channels: usize) -> Vec<f32> {
+        let words = self.model.words(node, "weight").chunks(bits::words(channels));
+        words.flat_map(|tap| (0..channels).map(|c| bits::value(tap, c))).collect()
     }
 
     fn convolution(&mut self, inputs: &[&str], geometry: Geometry, y: String) {
@@ -269,33 +282,12 @@ impl<'a> Exporter<'a> {
         (x, shape): (&str, Shape),
         outputs: usize,
         y: String,
-    ) -> Result<(), PackError> {
+    ) {
         let values = self.weights(cx.node);
-        self.check_linear(cx, shape, values.len(), outputs)?;
         let Shape { channels, height, width, .. } = shape;
         let weight = self.weight(cx, &values, [outputs, height, width, channels]);
         let bias = self.vector(cx, "bias", &[outputs]);
         self.onnx.node("Conv", &[x, &weight, &bias], y, window([height, width], 1, 0));
-        Ok(())
-    }
-
-    /// Whether a linear layer has so many weights for an input of this shape.
-    fn check_linear(
-        &self,
-        cx: &NodeContext<'_>,
-        shape: Shape,
-        weights: usize,
-        outputs: usize,
-    ) -> Result<(), PackError> {
-        if weights == outputs * shape.len() {
-            return Ok(());
-        }
-        Err(PackError::ExportLinear {
-            input: self.input,
-            node: cx.node.name.clone(),
-            found: shape.len(),
-            expected: weights / outputs,
-        })
     }
 
     /// Weights of a layer, those of 8 bits as the floats that they act as.
@@ -320,9 +312,8 @@ impl<'a> Exporter<'a> {
     }
 
     /// A convolution whose window is the whole map, of integers.
-    fn linear_i8(&mut self, cx: &NodeContext<'_>, outputs: usize) -> Result<(), PackError> {
+    fn linear_i8(&mut self, cx: &NodeContext<'_>, outputs: usize) {
         let (integers, _) = self.model.integers(cx.node, "weight");
-        self.check_linear(cx, cx.shape, integers.len(), outputs)?;
         let apart = self.rounded(cx);
         let Shape { channels, height, width, .. } = cx.shape;
         let values: Vec<f32> = integers.iter().map(|&q| f32::from(q)).collect();
@@ -330,7 +321,6 @@ impl<'a> Exporter<'a> {
         let sums = cx.part("sums");
         self.onnx.node("Conv", &[&apart, &weight], sums.clone(), window([height, width], 1, 0));
         self.scale_sums(cx, &sums);
-        Ok(())
     }
 
     /// The input of an 8-bit operation as differences of integers from that of 0.
@@ -366,18 +356,12 @@ impl<'a> Exporter<'a> {
         self.onnx.node("Add", &[&scaled, &shift], cx.y.clone(), vec![]);
     }
 
-    fn hyper_trunk(
-        &mut self,
-        cx: &NodeContext<'_>,
-        statistics: Statistics,
-        hidden: usize,
-    ) -> Result<(), PackError> {
+    fn hyper_trunk(&mut self, cx: &NodeContext<'_>, statistics: Statistics, hidden: usize) {
         let read = self.statistics(cx, statistics);
         let shape = Shape::float(statistics.count() * cx.shape.channels, 1, 1);
         let linear = cx.part("linear");
-        self.linear(cx, (&read, shape), hidden, linear.clone())?;
+        self.linear(cx, (&read, shape), hidden, linear.clone());
         self.onnx.node("Relu", &[&linear], cx.y.clone(), vec![]);
-        Ok(())
     }
 
     fn statistics(&mut self, cx: &NodeContext<'_>, statistics: Statistics) -> String {
@@ -404,18 +388,13 @@ impl<'a> Exporter<'a> {
         self.onnx.node("Concat", &inputs, cx.part("statistics"), axis)
     }
 
-    fn hyper_head(
-        &mut self,
-        cx: &NodeContext<'_>,
-        outputs: usize,
-        range: HyperRange,
-    ) -> Result<(), PackError> {
+    fn hyper_head(&mut self, cx: &NodeContext<'_>, outputs: usize, range: HyperRange) {
         let units = (&*cx.x, cx.shape);
         let HyperRange::Sigmoid { lambda } = range else {
             return self.linear(cx, units, outputs, cx.y.clone());
         };
         let linear = cx.part("linear");
-        self.linear(cx, units, outputs, linear.clone())?;
+        self.linear(cx, units, outputs, linear.clone());
         let sigmoid = self.onnx.node("Sigmoid", &[&linear], cx.part("sigmoid"), vec![]);
         let two = self.onnx.scalar("/two", 2.0);
         let one = self.onnx.scalar("/one", 1.0);
@@ -423,7 +402,6 @@ impl<'a> Exporter<'a> {
         let unit = self.onnx.node("Sub", &[&doubled, &one], cx.part("unit"), vec![]);
         let lambda = self.onnx.floats(cx.part("lambda"), &[], [lambda].into_iter());
         self.onnx.node("Mul", &[&unit, &lambda], cx.y.clone(), vec![]);
-        Ok(())
     }
 
     /// The last value as a vector, channels innermost.

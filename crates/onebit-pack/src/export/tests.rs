@@ -129,7 +129,8 @@ fn a_size_that_the_network_does_not_take_is_refused() {
     assert!(error.starts_with("the network does not take 3x8x8 images: "), "{error}");
     let vgg = model("vgg-small", |c| c.widths = Some(vec![4, 8]));
     let error = to_onnx(&vgg, Some([2, 8, 12])).unwrap_err().to_string();
-    let expected = "the network does not take 2x8x12 images: they give node `fc` 192 inputs, its weights are for 128";
+    let expected = "the network does not take 2x8x12 images: node `fc`: it takes 128 values, of images of 2x8x12 there \
+                    are 192: this network takes images of its own size";
     assert_eq!(error, expected);
 }
 

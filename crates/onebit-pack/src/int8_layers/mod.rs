@@ -102,7 +102,8 @@ pub fn quantize(
             | Op::Conv { .. }
             | Op::ConvBin { .. }
             | Op::ConvI8 { .. }
-            | Op::BatchNorm
+            | Op::LinearBin { .. }
+            | Op::BatchNorm { .. }
             | Op::Affine
             | Op::Sign { .. }
             | Op::Prelu { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onebit_model::{Geometry, Graph};
+use onebit_model::{Geometry, Graph, Origin, Preprocessing};
 
 use super::*;
 
@@ -15,6 +15,7 @@ fn model(mean: f32) -> Verified<Model> {
     let graph = Graph {
         arch: "test".to_owned(),
         normalization: Normalization { mean: vec![mean; 2], std: vec![0.25, 0.5] },
+        preprocessing: Preprocessing::default(),
         classes: vec!["a".to_owned(), "b".to_owned()],
         nodes: vec![
             node("image", Op::Input { channels: 2, height: 1, width: 1 }, &[]),
@@ -31,7 +32,7 @@ fn model(mean: f32) -> Verified<Model> {
         ("fc.weight".to_owned(), tensor(&[2, 2], &[127.0, 63.5, -63.5, 127.0])),
         ("fc.bias".to_owned(), tensor(&[2], &[0.5, -0.5])),
     ]);
-    Verified::<Model>::new(Model { graph, tensors }).unwrap()
+    Verified::<Model>::new(Model { graph, tensors, origin: Origin::default() }).unwrap()
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use onebit_engine::{Engine, Options};
 use onebit_model::arch::{Config, Method, Stem, Task};
 use onebit_model::{
-    Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Precision, Shift, Slope,
-    Statistics, Threshold, Verified, WeightScale, bits,
+    Geometry, Graph, HyperRange, Model, Node, NodeId, Op, PadValue, Precision, Preprocessing,
+    Shift, Slope, Statistics, Threshold, Verified, WeightScale, bits,
 };
 use onebit_pack::agreement::Report;
 use onebit_pack::export::to_onnx;
@@ -72,6 +72,7 @@ fn unusual_graphs_compute_the_same_elsewhere() {
     let graph = Graph {
         arch: "unusual".to_owned(),
         normalization: task.normalization,
+        preprocessing: Preprocessing::default(),
         classes: task.classes,
         nodes: nodes.into(),
     };

@@ -6,10 +6,12 @@ mod engine;
 mod networks;
 
 use onebit_model::file::Weights;
+use onebit_model::file::container::{self, Kind};
+use onebit_model::op::BATCH_NORM_EPS;
 use onebit_model::quantization::Rows;
 use onebit_model::{
     Data, Geometry, Graph, Model, ModelError, Node, NodeId, Normalization, Op, PadValue, Precision,
-    Tensor, Threshold, Verified, WeightScale, quantization,
+    Preprocessing, Tensor, Threshold, Verified, WeightScale, quantization,
 };
 use onebit_pack::{Inspection, PackError, lower};
 use onebit_testing::{Random, Signs, forward, packed_params, random_seed};
@@ -104,6 +106,7 @@ fn lowered(model: &Verified<Model>, image: &[f64], signs: Signs<'_>) -> Vec<f64>
     forward(&model.graph, model.graph.input_shape(), &params, image, signs)
 }
 
+const NORM: Op = Op::BatchNorm { eps: BATCH_NORM_EPS };
 const GEOMETRY: Geometry =
     Geometry { out_channels: 2, kernel: 1, stride: 1, padding: 0, groups: 1 };
 
@@ -121,6 +124,7 @@ fn chain(scale: WeightScale, tail: &[(&str, Op)]) -> Graph {
     Graph {
         arch: "chain".to_string(),
         normalization: Normalization { mean: vec![0.0; 2], std: vec![1.0; 2] },
+        preprocessing: Preprocessing::default(),
         classes: vec!["a".to_string(), "b".to_string()],
         nodes: nodes.collect(),
     }
@@ -136,7 +140,7 @@ fn names(model: &Model) -> Vec<&str> {
 
 #[test]
 fn a_scale_folds_into_the_only_reader_if_it_normalizes() {
-    let weights = verified(chain(WeightScale::L1Detached, &[("bn", Op::BatchNorm)]));
+    let weights = verified(chain(WeightScale::L1Detached, &[("bn", NORM)]));
     let model = lower(&weights).unwrap();
     assert_eq!(names(&model), ["input", "sign", "conv", "bn"]);
     assert_eq!(model.graph.nodes[3].op, Op::Affine);
@@ -157,7 +161,7 @@ fn a_scale_without_normalization_gets_a_node() {
 
 #[test]
 fn a_scale_with_two_readers_gets_a_node() {
-    let mut graph = chain(WeightScale::Learned, &[("bn", Op::BatchNorm), ("add", Op::Add)]);
+    let mut graph = chain(WeightScale::Learned, &[("bn", NORM), ("add", Op::Add)]);
     graph.nodes[4].inputs = vec![NodeId(3), NodeId(2)];
     let weights = verified(graph);
     let model = lower(&weights).unwrap();
@@ -174,7 +178,7 @@ fn a_network_that_is_lowered_already_stays_as_it_is() {
 #[test]
 fn what_cannot_be_folded_is_named() {
     let set = |suffix: &str, value: f32| {
-        let weights = verified(chain(WeightScale::None, &[("bn", Op::BatchNorm)]));
+        let weights = verified(chain(WeightScale::None, &[("bn", NORM)]));
         let mut weights = weights.into_inner();
         let tensor = weights.tensors.get_mut(&format!("bn.{suffix}")).unwrap();
         tensor.data = Data::F32(vec![0.0, value]);
@@ -185,7 +189,7 @@ fn what_cannot_be_folded_is_named() {
         error,
         "tensor `bn.running_var`: the variance of channel 1 is -0.5, expected 0 or more"
     );
-    let mut weights = verified(chain(WeightScale::None, &[("bn", Op::BatchNorm)])).into_inner();
+    let mut weights = verified(chain(WeightScale::None, &[("bn", NORM)])).into_inner();
     let zeros = Tensor { shape: vec![2], data: Data::F32(vec![0.0; 2]) };
     let large = Tensor { shape: vec![2], data: Data::F32(vec![f32::MAX; 2]) };
     weights.tensors.insert("bn.running_var".to_string(), zeros);
@@ -200,28 +204,26 @@ fn an_inspection_says_what_is_not_one_bit_and_why() {
     let weights = random_weights(build(&configs(&mut random)[3]), &mut random);
     let model = lower(&weights).unwrap();
     let bytes = onebit_model::file::write_model(&model).unwrap();
-    let inspection = Inspection::of(&model, bytes.len()).unwrap();
+    let inspection = Inspection::of(&model, 2, bytes.len()).unwrap();
     let layer = |name: &str| inspection.layers.iter().find(|l| l.name == name).unwrap();
     let conv = layer("stage2.1.conv");
-    assert_eq!((conv.bits, conv.weights, conv.bytes), (1, 12 * 9 * 12, 12 * 9 * 8));
+    assert_eq!((conv.bits, conv.weights, conv.bytes), (1, 12 * 9 * 12, 12 * 2 * 8));
     assert_eq!(conv.reason, None);
     assert!(layer("stem.conv").reason.unwrap().contains("image"));
     assert!(layer("fc").reason.unwrap().contains("classifier"));
     let head = layer("stage2.1.prelu_hyper");
     assert_eq!((head.bits, head.weights, head.bytes), (8, 24 * 9, 24 * 8 + 24 * 4 + 24 * 4));
     assert!(inspection.layers.iter().all(|l| (l.bits == 1) == l.reason.is_none()));
-    let stored: usize = model
-        .tensors
-        .values()
-        .map(|t| {
-            t.data.len()
-                * match t.data {
-                    Data::U64(_) => 8,
-                    Data::F32(_) => 4,
-                    Data::I8(_) => 1,
-                }
-        })
-        .sum();
+    let file = container::read(Kind::Model, &bytes).unwrap();
+    let size = |tensor: &Tensor| {
+        tensor.data.len()
+            * match tensor.data {
+                Data::U64(_) => 8,
+                Data::F32(_) => 4,
+                Data::I8(_) => 1,
+            }
+    };
+    let stored: usize = file.tensors.values().map(size).sum();
     assert_eq!(inspection.bytes.total, stored);
     assert_eq!(inspection.bytes.total, inspection.layers.iter().map(|l| l.bytes).sum::<usize>());
     assert_eq!(

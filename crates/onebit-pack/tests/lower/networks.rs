@@ -118,8 +118,8 @@ pub(crate) fn random_weights(graph: Verified<Graph>, random: &mut Random) -> Ver
 
 fn values(op: &Op, param: &Param, random: &mut Random) -> Vec<f32> {
     let factor = match (op, param.suffix) {
-        (Op::BatchNorm, "weight") | (Op::ConvBin { .. }, "scale") => true,
-        (Op::BatchNorm, "running_var") => {
+        (Op::BatchNorm { .. }, "weight") | (Op::ConvBin { .. }, "scale") => true,
+        (Op::BatchNorm { .. }, "running_var") => {
             return (0..param.len()).map(|_| random.float().abs() * 4.0).collect();
         }
         _ => false,

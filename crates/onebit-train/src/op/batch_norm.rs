@@ -1,7 +1,5 @@
 //! Batch normalization. Its statistics need the whole batch, so the walk calls its parts between levels.
 
-use onebit_model::op::BATCH_NORM_EPS;
-
 use crate::params::Params;
 use crate::simd::vectorized;
 
@@ -16,6 +14,8 @@ pub(crate) struct BatchNorm {
     pub(crate) node: usize,
     pub(crate) input: usize,
     channels: usize,
+    /// Added to the variance.
+    eps: f32,
     /// Index of `weight`; `bias`, `running_mean` and `running_var` follow.
     param: usize,
     mean: Vec<f32>,
@@ -137,12 +137,13 @@ impl GradSums {
 }
 
 impl BatchNorm {
-    pub(crate) fn new(node: usize, input: usize, channels: usize, param: usize) -> Self {
+    pub(crate) fn new(node: usize, input: usize, channels: usize, eps: f32, param: usize) -> Self {
         let zeros = vec![0.0; channels];
         BatchNorm {
             node,
             input,
             channels,
+            eps,
             param,
             mean: zeros.clone(),
             inverse_std: zeros.clone(),
@@ -166,7 +167,7 @@ impl BatchNorm {
         for c in 0..self.channels {
             let variance = statistics.deviation[c].max(0.0) / count;
             self.mean[c] = statistics.mean[c] as f32;
-            self.inverse_std[c] = (1.0 / (variance + f64::from(BATCH_NORM_EPS)).sqrt()) as f32;
+            self.inverse_std[c] = (1.0 / (variance + f64::from(self.eps)).sqrt()) as f32;
             let unbiased = statistics.deviation[c].max(0.0) / (count - 1.0).max(1.0);
             let mut blend = |index: usize, new: f64| {
                 let old = &mut params.entries[index].value[c];
@@ -181,7 +182,7 @@ impl BatchNorm {
     pub(crate) fn use_running(&mut self, params: &Params) {
         self.mean.copy_from_slice(params.value(self.param + 2));
         for (inverse, var) in self.inverse_std.iter_mut().zip(params.value(self.param + 3)) {
-            *inverse = (1.0 / (f64::from(*var) + f64::from(BATCH_NORM_EPS)).sqrt()) as f32;
+            *inverse = (1.0 / (f64::from(*var) + f64::from(self.eps)).sqrt()) as f32;
         }
     }
 

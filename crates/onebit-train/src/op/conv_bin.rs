@@ -3,6 +3,7 @@
 use onebit_engine::BinaryConvolution;
 use onebit_model::{Geometry, PadValue, Shape, WeightScale, bits};
 
+use super::multiplied::Multiplied;
 use super::window::{ConvInput, Window, scale_channels};
 use super::{Backward, Forward, Layer, Pass};
 use crate::NetConfig;
@@ -30,23 +31,6 @@ pub(crate) struct ConvBin {
     pass: Pass,
 }
 
-/// What the forward pass multiplies with.
-enum Multiplied {
-    Signs(BinaryWeights),
-    /// The latent weights, in a stage with real ones.
-    Latent(Vec<f32>),
-}
-
-impl Multiplied {
-    /// The weights, and the scale of each filter, 1 where there is none.
-    fn parts(&self) -> (&[f32], Option<&[f32]>) {
-        match self {
-            Multiplied::Signs(weights) => (&weights.signs, Some(&weights.scales)),
-            Multiplied::Latent(weights) => (weights, None),
-        }
-    }
-}
-
 impl ConvBin {
     pub(crate) fn new(kind: Kind, x: Shape, y: Shape, param: usize, config: &NetConfig) -> Self {
         let Kind { geometry, pad, scale } = kind;
@@ -60,12 +44,7 @@ impl ConvBin {
             window: Window { geometry, x, y, pad: pad_value },
             pad,
             param,
-            weights: match config.binarize_weights {
-                true => {
-                    Multiplied::Signs(BinaryWeights::new(config.weight, scale, weights, filters))
-                }
-                false => Multiplied::Latent(vec![0.0; weights]),
-            },
+            weights: Multiplied::new(config, scale, weights, filters),
             rotated: vec![0.0; weights],
             kernel: None,
             packed: Vec::new(),
@@ -96,17 +75,7 @@ impl ConvBin {
 
 impl Layer for ConvBin {
     fn prepare(&mut self, params: &Params, pass: Pass) {
-        let latent = params.value(self.param);
-        match &mut self.weights {
-            Multiplied::Signs(weights) => {
-                let learned = match weights.has_learned_scales() {
-                    true => params.value(self.param + 1),
-                    false => &[],
-                };
-                weights.forward(latent, learned);
-            }
-            Multiplied::Latent(weights) => weights.copy_from_slice(latent),
-        }
+        self.weights.prepare(params, self.param);
         self.pass = pass;
         if pass == Pass::Train {
             self.pack();
@@ -135,14 +104,7 @@ impl Layer for ConvBin {
         self.window.backward(x, io.gy, &self.rotated, gw, io.gx, io.workspace);
     }
 
-    /// From the gradient of the binarized weights to that of the latent ones (and of a learned scale).
     fn finish(&self, params: &mut Params) {
-        let Multiplied::Signs(weights) = &self.weights else { return };
-        let (entry, behind) = params.entries[self.param..].split_first_mut().expect("the weight");
-        let learned = match weights.has_learned_scales() {
-            true => &mut *behind[0].grad,
-            false => &mut [],
-        };
-        weights.backward(&entry.value, &mut entry.grad, learned);
+        self.weights.finish(params, self.param);
     }
 }

@@ -11,7 +11,9 @@ use onebit_model::{
 
 use super::hyper::{HyperHead, HyperTrunk};
 use super::test_support::{Inputs, Outcome, normalize, pack, run, run_both};
-use super::{Layer, batch_norm, concat, conv, conv_bin, linear, pool, prelu, shuffle, sign};
+use super::{
+    Layer, batch_norm, concat, conv, conv_bin, linear, linear_bin, pool, prelu, shuffle, sign,
+};
 use crate::NetConfig;
 use crate::binarize::{Clip, ClipWeight, Ede, Estimator, WeightEstimator};
 use crate::params::{Parameter, Params};
@@ -202,10 +204,37 @@ fn conv_bin() {
 
 fn check_conv_bin(window: [usize; 4], pad: PadValue, scale: WeightScale, bound: f64) {
     let (x, y, geometry) = convolution(window);
+    let kind = conv_bin::Kind { geometry, pad, scale };
+    let layer = |config: &NetConfig| conv_bin::ConvBin::new(kind, x, y, 0, config);
+    check_binary((x, y, kind), x.channels, bound, layer);
+}
+
+/// A layer is a 1x1 convolution of one pixel that holds the whole map.
+#[test]
+fn linear_bin() {
+    use WeightScale::{L1Detached, L1Grad, Learned, None};
+    for (scale, bound) in [(None, 1.0), (L1Detached, 0.5), (L1Grad, 1.0), (Learned, f64::INFINITY)]
+    {
+        let (map, y) = (Shape::float(12, 3, 5), Shape::float(4, 1, 1));
+        let geometry = Geometry { out_channels: 4, kernel: 1, stride: 1, padding: 0, groups: 1 };
+        let kind = conv_bin::Kind { geometry, pad: PadValue::Zero, scale };
+        let layer = |config: &NetConfig| linear_bin::LinearBin::new(scale, map, y, 0, config);
+        check_binary((Shape::float(map.len(), 1, 1), y, kind), map.channels, bound, layer);
+    }
+}
+
+/// Checks a layer that is this convolution of signs, packed with so many channels to a pixel.
+fn check_binary<L: Layer + 'static>(
+    (x, y, kind): (Shape, Shape, conv_bin::Kind),
+    channels: usize,
+    bound: f64,
+    layer: impl Fn(&NetConfig) -> L,
+) {
+    let conv_bin::Kind { geometry, pad, scale } = kind;
     let weights = geometry.weight_shape(x.channels).iter().product::<usize>();
     let mut lens = vec![weights];
     lens.extend((scale == WeightScale::Learned).then_some(geometry.out_channels));
-    let name = format!("{window:?} {pad:?} {scale:?} {bound}");
+    let name = format!("{kind:?} {bound}");
     let mut case = Case::new(name, 2, [x.len(), 0, y.len()], &lens);
     case.x.iter_mut().for_each(|v| *v = v.signum());
     let latent = doubles(&case.params[0]);
@@ -236,10 +265,9 @@ fn check_conv_bin(window: [usize; 4], pad: PadValue, scale: WeightScale, bound: 
         false => WeightEstimator::Identity,
     };
     let config = NetConfig { weight, ..NetConfig::new(2) };
-    let kind = conv_bin::Kind { geometry, pad, scale };
-    let packed = pack(&case.x, x.channels);
+    let packed = pack(&case.x, channels);
     let inputs = Inputs { x: &[], x_bits: &packed, ..case.inputs() };
-    let outcome = run(conv_bin::ConvBin::new(kind, x, y, 0, &config), case.params(), &inputs);
+    let outcome = run(layer(&config), case.params(), &inputs);
     case.check_output(&outcome, &definition);
     case.check_gradients(&outcome, &definition);
 }
@@ -266,7 +294,7 @@ fn batch_norm() {
     let (images, shape) = (3, Shape::float(5, 3, 4));
     let mut case = Case::new("batch norm", images, [shape.len(), 0, shape.len()], &[5, 5, 5, 5]);
     case.x.iter_mut().enumerate().for_each(|(i, v)| *v = *v * 0.7 + (i % 5) as f32);
-    let norm = batch_norm::BatchNorm::new(1, 0, 5, 0);
+    let norm = batch_norm::BatchNorm::new(1, 0, 5, BATCH_NORM_EPS, 0);
     let outcome = normalize(norm, case.params(), &case.inputs(), shape);
     let definition = |p: &Point| {
         let channel = |c: usize| p.x.iter().skip(c).step_by(5);

@@ -9,6 +9,8 @@ mod conv;
 mod conv_bin;
 mod hyper;
 mod linear;
+mod linear_bin;
+mod multiplied;
 mod padded;
 mod pool;
 mod prelu;
@@ -115,7 +117,7 @@ pub(crate) fn layer(
 ) -> Option<Box<dyn Layer>> {
     let shape = |position: usize| shapes[node.inputs[position].0];
     Some(match node.op {
-        Op::Input { .. } | Op::BatchNorm => return None,
+        Op::Input { .. } | Op::BatchNorm { .. } => return None,
         Op::Affine | Op::ConvI8 { .. } | Op::LinearI8 { .. } => {
             unreachable!("the trainer refuses lowered graphs")
         }
@@ -127,6 +129,9 @@ pub(crate) fn layer(
             param,
             config,
         )),
+        Op::LinearBin { scale, .. } => {
+            Box::new(linear_bin::LinearBin::new(scale, shape(0), output, param, config))
+        }
         Op::Sign { threshold } => {
             Box::new(sign::Sign::new(threshold, shape(0), param, config.activation))
         }

@@ -3,6 +3,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod fixture;
 
+use onebit_model::op::BATCH_NORM_EPS;
 use onebit_model::op::Role;
 use onebit_model::{
     Geometry, HyperRange, Op, PadValue, Precision, Shape, Shift, Slope, Statistics, Threshold,
@@ -302,7 +303,7 @@ fn batch_norm_equals_pytorch() {
         // PyTorch's own float32 differs from its float64 by as much where the mean is 80 deviations.
         let tolerance = if f.name.ends_with("far_mean") { 2e-4 } else { TOLERANCE };
         let params = f.params(&["weight", "bias", "running_mean", "running_var"]);
-        let mut norm = BatchNorm::new(1, 0, shape.channels, 0);
+        let mut norm = BatchNorm::new(1, 0, shape.channels, BATCH_NORM_EPS, 0);
         let mut y = vec![0.0; f.get("x").len()];
         norm.use_running(&params);
         norm.forward(&params, f.get("x"), None, &mut y, &mut Vec::new());

@@ -35,7 +35,7 @@ impl State {
             }
         }
         let metadata = BTreeMap::from([(STEPS_KEY.to_owned(), self.steps.to_string())]);
-        container::write(Kind::Optimizer, &metadata, &tensors)
+        container::write(Kind::Optimizer, 1, &metadata, &tensors)
     }
 
     /// Reads the bytes of [`State::to_bytes`].
@@ -44,7 +44,7 @@ impl State {
         params: &Params,
         bytes: &[u8],
     ) -> Result<Self, String> {
-        let Container { mut metadata, mut tensors } =
+        let Container { mut metadata, mut tensors, .. } =
             container::read(Kind::Optimizer, bytes).map_err(|e| e.to_string())?;
         let steps = metadata.remove(STEPS_KEY).and_then(|steps| steps.parse().ok());
         let steps = steps.ok_or("metadata `steps` is missing or no number")?;

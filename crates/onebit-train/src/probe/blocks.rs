@@ -62,7 +62,7 @@ fn path(graph: &Graph, readers: &[Vec<NodeId>], first: NodeId) -> Vec<NodeId> {
 fn continues(op: &Op) -> bool {
     matches!(
         op,
-        Op::BatchNorm
+        Op::BatchNorm { .. }
             | Op::Prelu { .. }
             | Op::Add
             | Op::Concat

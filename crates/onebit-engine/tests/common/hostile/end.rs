@@ -31,6 +31,11 @@ impl Maker<'_> {
                 let end = self.convolution(ConvBin, bits, Some(3));
                 end.or_else(|| Some(self.reduced(bits)))
             }
+            LinearBin => {
+                let bits = self.zero_sign(x);
+                let end = self.layer(LinearBin, bits, 3);
+                end.or_else(|| Some(self.reduced(bits)))
+            }
             Prelu => {
                 let op = Op::Prelu { slope: Slope::Negative, shift: Shift::Static };
                 Some(self.add(op, &[x], shape))

@@ -1,0 +1,59 @@
+//! Where a network comes from, in words.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Free text about a network, for people: what a licence demands with every copy, and what one would like to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The licence: its name, or its whole text with the notices that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    /// Where the network was taken from: an address, a paper, a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authors: Option<String>,
+    /// What it is and what it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What was measured, on what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+}
+
+impl Origin {
+    /// The fields that are there with their names, in the order of a file.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let fields = [
+            ("licence", &self.licence),
+            ("source", &self.source),
+            ("authors", &self.authors),
+            ("description", &self.description),
+            ("metrics", &self.metrics),
+        ];
+        fields.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    }
+
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields().next().is_none()
+    }
+
+    /// The first field whose text is empty, longer than [`limits::MAX_ORIGIN_BYTES`], or has control characters other than
+    /// tabs and ends of lines.
+    pub(crate) fn defect(&self) -> Option<&'static str> {
+        let valid = |text: &str| {
+            let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+            (1..=limits::MAX_ORIGIN_BYTES).contains(&text.len()) && !text.contains(control)
+        };
+        self.fields().find(|(_, text)| !valid(text)).map(|(name, _)| name)
+    }
+}

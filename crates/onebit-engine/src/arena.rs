@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// Elements between two places that may start: a cache line of floats.
-const ALIGN: usize = 16;
+pub(crate) const ALIGN: usize = 16;
 
 /// A place in an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +71,14 @@ impl Area {
     }
 }
 
+/// Most places of an area that one step writes.
+const MAX_PLACES: usize = 3;
+
 /// An area without the places that are being written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Around<'a, T> {
     /// What lies before, between and after them, with its start in the area.
-    parts: [(usize, &'a [T]); 3],
+    parts: [(usize, &'a [T]); MAX_PLACES + 1],
 }
 
 /// Splits an area into the places `out`, which do not overlap, and everything around them.
@@ -83,11 +86,11 @@ pub(crate) fn split<T, const N: usize>(
     area: &mut [T],
     out: [Span; N],
 ) -> ([&mut [T]; N], Around<'_, T>) {
-    const { assert!(N <= 2, "there are three parts around") };
+    const { assert!(N <= MAX_PLACES, "there are only so many parts around") };
     let mut order: [usize; N] = core::array::from_fn(|i| i);
     order.sort_unstable_by_key(|&i| (out[i].start, out[i].len));
     let mut places = [const { None }; N];
-    let mut parts: [(usize, &[T]); 3] = [(0, &[]); 3];
+    let mut parts: [(usize, &[T]); MAX_PLACES + 1] = [(0, &[]); MAX_PLACES + 1];
     let (mut rest, mut start) = (area, 0);
     for (&i, part) in order.iter().zip(&mut parts) {
         let (before, at) = rest.split_at_mut(out[i].start - start);
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn two_places_can_be_written_at_once_and_one_of_them_can_be_empty() {
+    fn several_places_can_be_written_at_once_and_some_of_them_can_be_empty() {
         let mut area: Vec<usize> = (0..64).collect();
         let spans = [Span { start: 48, len: 8 }, Span { start: 16, len: 16 }];
         let ([first, second], around) = split(&mut area, spans);
@@ -152,8 +155,9 @@ mod tests {
         for start in [0, 14, 32, 46, 56, 62] {
             assert_eq!(around.get(Span { start, len: 2 }), [start, start + 1]);
         }
-        let ([first, second], around) = split(&mut area, [Span { start: 0, len: 4 }, Span::EMPTY]);
-        assert_eq!((first.len(), second.len()), (4, 0));
+        let spans = [Span::EMPTY, Span { start: 0, len: 4 }, Span::EMPTY];
+        let ([first, second, third], around) = split(&mut area, spans);
+        assert_eq!((first.len(), second.len(), third.len()), (0, 4, 0));
         assert_eq!(around.get(Span { start: 4, len: 60 }).len(), 60);
     }
 }

@@ -8,10 +8,10 @@ use onebit_model::{Model, Verified};
 
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
-use crate::exec::{Buffers, Location, MAX_PARTS, Outputs, ParallelFor, Read, Temp, Work};
+use crate::exec::{Location, MAX_PARTS, Outputs, ParallelFor, Read, Temp, Work};
 use crate::kernel::{self, Kernels};
 use crate::map::stride;
-use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sizes, Step};
+use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sign, Sizes, Step};
 use crate::{EngineError, Isa, StepInfo};
 
 /// Choices of [`Engine::new`].
@@ -56,8 +56,8 @@ pub struct Scratch {
     sizes: Sizes,
     floats: Aligned<f32>,
     bits: Aligned<u64>,
-    sums: Aligned<f32>,
-    temp: Temp,
+    /// One for each thread.
+    buffers: Vec<Aligned<f32>>,
 }
 
 /// Bytes of memory that an engine needs.
@@ -124,26 +124,11 @@ impl Engine {
 
     fn allocate(&self, threads: usize) -> Result<Scratch, EngineError> {
         let sizes = self.plan.sizes;
-        let buffers = |_| {
-            Ok(Buffers {
-                transformed: Aligned::new(sizes.transformed)?,
-                next_row: 0,
-                rounded: Aligned::new(sizes.rounded)?,
-                ragged: Aligned::new(sizes.ragged)?,
-                pooled: Aligned::new(sizes.pooled)?,
-                pool_row: Aligned::new(sizes.pool_row)?,
-            })
-        };
         Ok(Scratch {
             sizes,
             floats: Aligned::new(sizes.floats)?,
             bits: Aligned::new(sizes.bits)?,
-            sums: Aligned::new(sizes.sums)?,
-            temp: Temp {
-                vectors: Aligned::new(sizes.vectors)?,
-                prepared: Aligned::new(sizes.prepared)?,
-                buffers: (0..threads).map(buffers).collect::<Result<_, EngineError>>()?,
-            },
+            buffers: (0..threads).map(|_| Aligned::new(sizes.buffer)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -299,14 +284,14 @@ impl Engine {
         scratch: &mut Scratch,
         parallel_for: Option<ParallelFor<'_>>,
     ) {
-        let Scratch { floats, bits, sums, temp, .. } = scratch;
-        let signs = [step.sign, step.inner_sign];
-        let [bits_of, inner_bits_of] = signs.map(|sign| sign.map_or(Span::EMPTY, |sign| sign.bits));
-        let ([out], around) = split(floats, [step.floats.unwrap_or(Span::EMPTY)]);
-        let ([out_bits, inner_bits], around_bits) = split(bits, [bits_of, inner_bits_of]);
-        let ([out_sums], around_sums) = split(sums, [step.sums.unwrap_or(Span::EMPTY)]);
-        let read = Read { image, floats: around, bits: around_bits, sums: around_sums };
-        let vectors = &mut temp.vectors;
+        let Scratch { floats, bits, buffers, .. } = scratch;
+        let place = |span: Option<Span>| span.unwrap_or(Span::EMPTY);
+        let bits_of = |sign: Option<Sign>| place(sign.map(|sign| sign.bits));
+        let ([out, out_sums, vectors], floats) =
+            split(floats, [place(step.floats), place(step.sums), step.vectors]);
+        let ([out_bits, inner_bits, prepared], bits) =
+            split(bits, [bits_of(step.sign), bits_of(step.inner_sign), step.prepared]);
+        let read = Read { image, floats, bits };
         match &step.work {
             Work::Map(map) => {
                 let outputs = Outputs {
@@ -315,6 +300,7 @@ impl Engine {
                     inner_bits: step.inner_sign.map(|_| inner_bits),
                     sums: step.sums.map(|_| out_sums),
                 };
+                let temp = Temp { vectors, prepared, buffers };
                 map.run(self.kernels, read, outputs, temp, parallel_for);
             }
             Work::GlobalAvgPool(x) => x.means(self.kernels, &read, vectors, out),

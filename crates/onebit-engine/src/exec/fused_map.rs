@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use onebit_model::bits;
 
-use super::{Affine, Buffers, Location, ParallelFor, Prelu, Read, SignStage, Temp};
+use super::{Affine, BufferLens, Buffers, Location, ParallelFor, Prelu, Read, SignStage, Temp};
 use crate::aligned::product;
 use crate::kernel::{
     ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, Kernels, PoolTask, Ring, ShuffleTask,
@@ -20,6 +20,8 @@ use crate::packed::{Conv, ConvBin, ConvI8, Pool, Window, Winograd};
 /// cache, and most rows of the pooling that they are for.
 const POOLED_FLOATS: usize = 128 << 10;
 const MAX_POOLED_ROWS: usize = 8;
+
+const FLOATS_OF_WORD: usize = size_of::<u64>() / size_of::<f32>();
 
 /// A fused op that gives a map, as a step runs it: in one pass a producer, then elementwise stages, then bits.
 #[derive(Debug)]
@@ -145,7 +147,7 @@ impl FusedMap {
         kernels: &'static Kernels,
         read: Read<'_>,
         mut outputs: Outputs<'_>,
-        temp: &mut Temp,
+        temp: Temp<'_>,
         parallel_for: Option<ParallelFor<'_>>,
     ) {
         if let Some(sums) = &mut outputs.sums {
@@ -163,7 +165,7 @@ impl FusedMap {
         context: &Context<'_>,
         rows: Range<usize>,
         outputs: Outputs<'_>,
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<'_>,
     ) {
         let Context { kernels, read, vectors, .. } = *context;
         let first = StageView::Affine { scale: &[], shift: &[] };
@@ -190,15 +192,15 @@ impl FusedMap {
         if stride == row_tile.stride {
             return self.produce(context, buffers, row_tile);
         }
-        let mut ragged = core::mem::take(&mut buffers.ragged);
+        let sums = core::mem::take(&mut buffers.sums);
         let row = self.width * stride;
-        let floats = Some(&mut ragged[row_tile.rows.start * row..row_tile.rows.end * row]);
+        let floats = Some(&mut sums[row_tile.rows.start * row..row_tile.rows.end * row]);
         let rows = row_tile.rows.clone();
-        let sums =
+        let of_sums =
             RowTile { rows, stride, stages: &[], floats, bits: None, sums: None, ..row_tile };
-        self.produce(context, buffers, sums);
-        (kernels.copy)(CopyTask { x: self.map(&ragged, stride), row_tile });
-        buffers.ragged = ragged;
+        self.produce(context, buffers, of_sums);
+        (kernels.copy)(CopyTask { x: self.map(sums, stride), row_tile });
+        buffers.sums = sums;
     }
 
     /// Rows of the map `inner` that are computed for rows of its pooling: those that it reads, and where signs of all
@@ -232,10 +234,10 @@ impl FusedMap {
         context: &Context<'_>,
         pool: Pool,
         (mut bits, all): (Option<&mut [u64]>, usize),
-        buffers: &mut Buffers,
+        buffers: &mut Buffers<'_>,
         row_tile: &mut RowTile<'_>,
     ) {
-        let mut pooled = core::mem::take(&mut buffers.pooled);
+        let pooled = core::mem::take(&mut buffers.pooled);
         let there = self.there().map(|x| self.like(&context.read, x));
         let row = self.width * stride(self.channels);
         let bit_row = self.width * bits::words(self.channels);
@@ -266,7 +268,7 @@ impl FusedMap {
             self.rows(context, start + kept..end, outputs, buffers);
             let computed = || self.map(&pooled[..(end - start) * row], stride(self.channels));
             let (x, first_row) = there.map_or_else(|| (computed(), start), |map| (map, 0));
-            let (row, row_tile) = (&mut buffers.pool_row, row_tile.part(first..next));
+            let (row, row_tile) = (&mut *buffers.pool_row, row_tile.part(first..next));
             (context.kernels.pool)(PoolTask { pool, x, first_row, row, row_tile });
             have = start..end;
         }
@@ -320,7 +322,7 @@ impl FusedMap {
         FloatMap { values, height: self.height, width: self.width, stride }
     }
 
-    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers, row_tile: RowTile<'_>) {
+    fn produce(&self, context: &Context<'_>, buffers: &mut Buffers<'_>, row_tile: RowTile<'_>) {
         let Context { kernels, ref read, prepared, .. } = *context;
         let real = |x: Location, channels, height, width| FloatMap {
             values: read.floats(x),
@@ -348,19 +350,19 @@ impl FusedMap {
             }
             &Producer::ConvI8 { x, height, width, ref conv } => {
                 let x = real(x, conv.inputs, height, width);
-                let Buffers { rounded: memory, next_row, .. } = buffers;
-                let ring = Ring { memory, next_row };
+                let Buffers { ring, next_row, .. } = buffers;
+                let ring = Ring { memory: bytemuck::cast_slice_mut(ring), next_row };
                 (kernels.conv_i8)(ConvI8Task { conv, x, ring, row_tile });
             }
             &Producer::Winograd { x, height, width, ref conv } => {
                 let x = real(x, conv.inputs, height, width);
-                let Buffers { transformed: memory, next_row, .. } = buffers;
+                let Buffers { ring: memory, next_row, .. } = buffers;
                 let ring = Ring { memory, next_row };
                 (kernels.winograd)(WinogradTask { conv, x, ring, row_tile });
             }
             &Producer::Pool { x, height, width, pool, .. } => {
                 let x = real(x, self.channels, height, width);
-                let row = &mut buffers.pool_row;
+                let row = &mut *buffers.pool_row;
                 (kernels.pool)(PoolTask { pool, x, first_row: 0, row, row_tile });
             }
             Producer::Concat { x, channels } => {
@@ -398,25 +400,6 @@ impl FusedMap {
         }
     }
 
-    /// Floats of [`Buffers::ragged`] in use.
-    pub(crate) fn ragged(&self) -> usize {
-        match self.sums_stride() {
-            own if own == stride(self.channels) => 0,
-            wider => product(&[self.height, self.width, wider]),
-        }
-    }
-
-    /// Words of [`Buffers::rounded`] in use.
-    pub(crate) fn rounded(&self) -> usize {
-        match &self.producer {
-            Producer::ConvI8 { width, conv, .. } => {
-                conv.workspace(*width, self.width).unwrap_or(usize::MAX)
-            }
-            Producer::Pool { inner: Some(inner), .. } => inner.rounded(),
-            _ => 0,
-        }
-    }
-
     /// Words of [`Temp::prepared`] in use.
     pub(crate) fn prepared(&self) -> usize {
         match &self.producer {
@@ -426,32 +409,40 @@ impl FusedMap {
         }
     }
 
-    /// Floats of [`Buffers::transformed`] in use.
-    pub(crate) fn transformed(&self) -> usize {
+    /// Floats of [`Buffers`] in use.
+    pub(crate) fn buffer_lens(&self) -> BufferLens {
+        let sums = match self.sums_stride() {
+            own if own == stride(self.channels) => 0,
+            wider => product(&[self.height, self.width, wider]),
+        };
+        let lens = BufferLens { sums, ..BufferLens::default() };
         match &self.producer {
-            Producer::Winograd { conv, .. } => conv.workspace(self.width),
-            Producer::Pool { inner: Some(inner), .. } => inner.transformed(),
-            _ => 0,
-        }
-    }
-
-    /// Floats of [`Buffers::pool_row`] in use.
-    pub(crate) fn pool_row(&self) -> usize {
-        match &self.producer {
-            Producer::Pool { width, .. } => product(&[*width, stride(self.channels)]),
-            _ => 0,
-        }
-    }
-
-    /// Floats of [`Buffers::pooled`] in use.
-    pub(crate) fn pooled(&self) -> usize {
-        match &self.producer {
-            Producer::Pool { pool, inner: Some(inner), .. } if inner.there().is_none() => {
-                let Window { kernel, stride: step, .. } = pool.window;
-                let rows = inner.pooled_rows(*pool) * step + kernel;
-                product(&[rows.min(inner.height), inner.width, stride(inner.channels)])
+            Producer::Winograd { conv, .. } => {
+                BufferLens { ring: conv.workspace(self.width), ..lens }
             }
-            _ => 0,
+            Producer::ConvI8 { width, conv, .. } => {
+                let words = conv.workspace(*width, self.width).unwrap_or(usize::MAX);
+                BufferLens { ring: words.saturating_mul(FLOATS_OF_WORD), ..lens }
+            }
+            Producer::Pool { width, pool, inner, .. } => {
+                let inner_lens = inner.as_ref().map(|inner| inner.buffer_lens());
+                let pooled = match inner {
+                    Some(inner) if inner.there().is_none() => {
+                        let Window { kernel, stride: step, .. } = pool.window;
+                        let rows = inner.pooled_rows(*pool) * step + kernel;
+                        product(&[rows.min(inner.height), inner.width, stride(inner.channels)])
+                    }
+                    _ => 0,
+                };
+                let pool_row = product(&[*width, stride(self.channels)]);
+                BufferLens { pooled, pool_row, ..inner_lens.unwrap_or_default() }
+            }
+            Producer::Copy { .. }
+            | Producer::InPlace
+            | Producer::ConvBin { .. }
+            | Producer::Conv { .. }
+            | Producer::Concat { .. }
+            | Producer::Shuffle { .. } => lens,
         }
     }
 

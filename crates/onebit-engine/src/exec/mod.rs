@@ -1,6 +1,7 @@
 //! How a step runs: which kernels compute what of its values, with which memory.
 
 mod affine;
+mod buffers;
 mod fused_map;
 mod hyper;
 mod linear;
@@ -10,6 +11,7 @@ mod sign;
 mod statistics;
 
 pub(crate) use affine::Affine;
+pub(crate) use buffers::{BufferLens, Buffers};
 pub(crate) use fused_map::{FusedMap, Outputs, Producer, Stage};
 pub(crate) use hyper::{HyperHead, HyperTrunk};
 pub(crate) use linear::{Linear, LinearWeights};
@@ -17,8 +19,6 @@ pub(crate) use parallel_for::{MAX_PARTS, ParallelFor};
 pub(crate) use prelu::Prelu;
 pub(crate) use sign::SignStage;
 pub(crate) use statistics::Channels;
-
-use alloc::vec::Vec;
 
 use crate::aligned::Aligned;
 use crate::arena::{Around, Span};
@@ -38,7 +38,6 @@ pub(crate) struct Read<'a> {
     pub(crate) image: &'a [f32],
     pub(crate) floats: Around<'a, f32>,
     pub(crate) bits: Around<'a, u64>,
-    pub(crate) sums: Around<'a, f32>,
 }
 
 impl<'a> Read<'a> {
@@ -60,33 +59,15 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Memory that a step uses only while it runs.
+/// Memory that a step uses only while it runs; it holds anything before.
 #[derive(Debug)]
-pub(crate) struct Temp {
-    /// Dynamic thresholds and shifts, statistics.
-    pub(crate) vectors: Aligned<f32>,
-    /// Input of a binary convolution as its kernel reads it.
-    pub(crate) prepared: Aligned<u64>,
-    /// One for each thread that computes rows of a map.
-    pub(crate) buffers: Vec<Buffers>,
-}
-
-/// Memory that some rows of a map need only while they are computed.
-#[derive(Debug)]
-pub(crate) struct Buffers {
-    /// A ring of transformed rows of the input of a convolution by minimal filtering.
-    pub(crate) transformed: Aligned<f32>,
-    /// The first row of an input that is not yet in the ring of transformed or rounded ones. The rows of a map are
-    /// computed from the top, so that neighbouring row tiles share what their windows have in common.
-    pub(crate) next_row: usize,
-    /// A ring of rounded rows of the input of an 8-bit convolution.
-    pub(crate) rounded: Aligned<u64>,
-    /// Sums of a convolution whose groups end inside a register.
-    pub(crate) ragged: Aligned<f32>,
-    /// Rows that are pooled as soon as they are computed.
-    pub(crate) pooled: Aligned<f32>,
-    /// The rows of a window of a pooling as one.
-    pub(crate) pool_row: Aligned<f32>,
+pub(crate) struct Temp<'a> {
+    /// Dynamic thresholds and shifts, statistics: [`Work::vectors`].
+    pub(crate) vectors: &'a mut [f32],
+    /// Input of a binary convolution as its kernel reads it: [`Work::prepared`].
+    pub(crate) prepared: &'a mut [u64],
+    /// One for each thread that computes rows of a map: [`Work::buffer`].
+    pub(crate) buffers: &'a mut [Aligned<f32>],
 }
 
 /// Values of a dynamic operand and its place in [`Temp::vectors`].
@@ -116,6 +97,28 @@ impl Work {
             Work::GlobalAvgPool(x) => stride(x.channels),
             Work::Linear(linear) => linear.vectors(),
             Work::HyperHead(head) => head.layer.vectors(),
+        }
+    }
+
+    /// Words of [`Temp::prepared`] in use.
+    pub(crate) fn prepared(&self) -> usize {
+        match self {
+            Work::Map(map) => map.prepared(),
+            Work::GlobalAvgPool(_)
+            | Work::Linear(_)
+            | Work::HyperTrunk(_)
+            | Work::HyperHead(_) => 0,
+        }
+    }
+
+    /// Floats of each of [`Temp::buffers`] in use.
+    pub(crate) fn buffer(&self) -> usize {
+        match self {
+            Work::Map(map) => map.buffer_lens().sum(),
+            Work::GlobalAvgPool(_)
+            | Work::Linear(_)
+            | Work::HyperTrunk(_)
+            | Work::HyperHead(_) => 0,
         }
     }
 

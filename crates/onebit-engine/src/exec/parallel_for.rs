@@ -12,6 +12,7 @@ use super::Buffers;
 #[cfg(feature = "std")]
 use super::fused_map::Producer;
 use super::fused_map::{Context, FusedMap, Outputs};
+use crate::aligned::Aligned;
 #[cfg(feature = "std")]
 use crate::map::stride;
 
@@ -31,7 +32,7 @@ const MIN_COST: usize = 1 << 14;
 struct Part<'a> {
     rows: Range<usize>,
     outputs: Outputs<'a>,
-    buffers: &'a mut Buffers,
+    buffers: Buffers<'a>,
 }
 
 impl FusedMap {
@@ -40,7 +41,7 @@ impl FusedMap {
         &self,
         context: &Context<'_>,
         outputs: Outputs<'_>,
-        buffers: &mut [Buffers],
+        buffers: &mut [Aligned<f32>],
         parallel_for: Option<ParallelFor<'_>>,
     ) {
         #[cfg(feature = "std")]
@@ -49,9 +50,9 @@ impl FusedMap {
         }
         #[cfg(not(feature = "std"))]
         let _ = parallel_for;
-        if let Some(buffers) = buffers.first_mut() {
-            buffers.next_row = 0;
-            self.rows(context, 0..self.height, outputs, buffers);
+        if let Some(memory) = buffers.first_mut() {
+            let mut buffers = Buffers::of(memory, &self.buffer_lens());
+            self.rows(context, 0..self.height, outputs, &mut buffers);
         }
     }
 
@@ -73,21 +74,22 @@ impl FusedMap {
         &self,
         context: &Context<'_>,
         mut outputs: Outputs<'_>,
-        buffers: &mut [Buffers],
+        buffers: &mut [Aligned<f32>],
         parallel_for: ParallelFor<'_>,
     ) {
         let count = buffers.len().min(MAX_PARTS);
         let mut parts = [const { Mutex::new(None) }; MAX_PARTS];
-        for (i, (part, buffers)) in parts.iter_mut().zip(buffers).enumerate() {
+        let lens = self.buffer_lens();
+        for (i, (part, memory)) in parts.iter_mut().zip(buffers).enumerate() {
             let rows = i * self.height / count..(i + 1) * self.height / count;
             let outputs = self.part_of(&mut outputs, rows.clone());
+            let buffers = Buffers::of(memory, &lens);
             *part = Mutex::new(Some(Part { rows, outputs, buffers }));
         }
         let compute = |i: usize| {
             let mut part = parts[i].lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(Part { rows, outputs, buffers }) = part.take() {
-                buffers.next_row = 0;
-                self.rows(context, rows, outputs, buffers);
+            if let Some(Part { rows, outputs, mut buffers }) = part.take() {
+                self.rows(context, rows, outputs, &mut buffers);
             }
         };
         parallel_for(count, &compute);

@@ -32,7 +32,7 @@ impl Channels {
         let stride = stride(self.channels);
         let out = &mut out[..stride];
         out.fill(0.0);
-        let x = read.sums.get(sums);
+        let x = read.floats.get(sums);
         let moment = Moment::First;
         (kernels.moment)(MomentTask { moment, x, stride, mean: &[], sums: out });
         self.divide(out);

@@ -10,7 +10,7 @@ use onebit_model::{Model, Op, Shape, Verified, bits};
 use super::Sign;
 use super::planner::Planner;
 use crate::arena::{Area, Span};
-use crate::exec::Location;
+use crate::exec::{Location, Work};
 use crate::fuse::FusedOp;
 use crate::map::stride;
 
@@ -26,7 +26,6 @@ pub(super) struct Reserved {
 pub(super) struct Liveness {
     pub(super) floats: Area,
     pub(super) bits: Area,
-    pub(super) sums: Area,
     /// For each step, the values that it is the last to use.
     last_uses: Vec<Vec<usize>>,
 }
@@ -48,7 +47,6 @@ impl Liveness {
         Liveness {
             floats: Area::default(),
             bits: Area::default(),
-            sums: Area::default(),
             last_uses,
         }
     }
@@ -69,7 +67,7 @@ impl Liveness {
             };
             if fused.sums_are_read {
                 reserved.sums =
-                    Some(self.sums.take(shape.height.checked_mul(stride(shape.channels))?)?);
+                    Some(self.floats.take(shape.height.checked_mul(stride(shape.channels))?)?);
             }
         }
         let mut sign =
@@ -109,6 +107,15 @@ impl Liveness {
         last_used.find_map(|&x| place(x))
     }
 
+    /// Places of what a step works in, [`Work::vectors`] and [`Work::prepared`], which the next step may have again.
+    pub(super) fn working(&mut self, work: &Work) -> Option<[Span; 2]> {
+        let vectors = self.floats.take(work.vectors())?;
+        let prepared = self.bits.take(work.prepared())?;
+        self.floats.release(vectors);
+        self.bits.release(prepared);
+        Some([vectors, prepared])
+    }
+
     /// Gives back what is read for the last time, but for the place that the step has written.
     pub(super) fn release(&mut self, step: usize, written: Option<Span>, planner: &Planner<'_>) {
         for &value in &self.last_uses[step] {
@@ -119,7 +126,7 @@ impl Liveness {
                 Location::Image => {}
             }
             if let Some(span) = planner.sums[value] {
-                self.sums.release(span);
+                self.floats.release(span);
             }
         }
     }

@@ -50,6 +50,9 @@ pub(crate) struct Step {
     pub(crate) inner_sign: Option<Sign>,
     /// Place of the sums of the output's rows, if anything reads them.
     pub(crate) sums: Option<Span>,
+    /// Places that it works in: of [`Work::vectors`] and [`Work::prepared`].
+    pub(crate) vectors: Span,
+    pub(crate) prepared: Span,
 }
 
 /// A sign that a step gives.
@@ -61,19 +64,15 @@ pub(crate) struct Sign {
     pub(crate) bits: Span,
 }
 
-/// Sizes of the areas of a scratch memory, in elements.
+/// Sizes of a scratch memory, in elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sizes {
+    /// The area of real values, sums and vectors.
     pub(crate) floats: usize,
+    /// The area of bit maps.
     pub(crate) bits: usize,
-    pub(crate) sums: usize,
-    pub(crate) vectors: usize,
-    pub(crate) prepared: usize,
-    pub(crate) rounded: usize,
-    pub(crate) transformed: usize,
-    pub(crate) ragged: usize,
-    pub(crate) pooled: usize,
-    pub(crate) pool_row: usize,
+    /// What each thread has for itself.
+    pub(crate) buffer: usize,
 }
 
 /// A network ready to run on images of one size.
@@ -118,6 +117,8 @@ impl Plan {
                     sign: None,
                     inner_sign: None,
                     sums: None,
+                    vectors: Span::EMPTY,
+                    prepared: Span::EMPTY,
                 },
             );
             planner.locations[0] = Location::Floats(image);
@@ -126,7 +127,8 @@ impl Plan {
             let Reserved { floats, sign, inner_sign, sums } =
                 liveness.reserve(index, fused, &planner).ok_or(TOO_LARGE)?;
             let work = planner.work(fused, floats)?;
-            let step = Step { work, floats, sign, inner_sign, sums };
+            let [vectors, prepared] = liveness.working(&work).ok_or(TOO_LARGE)?;
+            let step = Step { work, floats, sign, inner_sign, sums, vectors, prepared };
             plan.push(planner.info(fused), step);
             if let Some(value) = fused.value {
                 if let Some(span) = floats {
@@ -142,7 +144,6 @@ impl Plan {
         plan.logits = planner.locations.last().copied().unwrap_or(Location::Image);
         plan.sizes.floats = liveness.floats.len();
         plan.sizes.bits = liveness.bits.len();
-        plan.sizes.sums = liveness.sums.len();
         match plan.sizes.bytes(1) {
             Some(bytes) if bytes <= MAX_SCRATCH_BYTES => Ok(plan),
             _ => Err(TOO_LARGE),
@@ -150,16 +151,7 @@ impl Plan {
     }
 
     fn push(&mut self, info: StepInfo, step: Step) {
-        let sizes = &mut self.sizes;
-        sizes.vectors = sizes.vectors.max(step.work.vectors());
-        if let Work::Map(map) = &step.work {
-            sizes.prepared = sizes.prepared.max(map.prepared());
-            sizes.rounded = sizes.rounded.max(map.rounded());
-            sizes.transformed = sizes.transformed.max(map.transformed());
-            sizes.pooled = sizes.pooled.max(map.pooled());
-            sizes.pool_row = sizes.pool_row.max(map.pool_row());
-            sizes.ragged = sizes.ragged.max(map.ragged());
-        }
+        self.sizes.buffer = self.sizes.buffer.max(step.work.buffer());
         self.infos.push(info);
         self.steps.push(step);
     }
@@ -182,23 +174,8 @@ const TOO_LARGE: EngineError = EngineError::TooLarge { limit: MAX_SCRATCH_BYTES 
 impl Sizes {
     /// Bytes of a scratch memory for so many threads, `None` where that overflows.
     pub(crate) fn bytes(&self, threads: usize) -> Option<usize> {
-        let sum = |areas: &[(usize, usize)]| {
-            areas.iter().try_fold(0usize, |sum, &(n, size)| sum.checked_add(n.checked_mul(size)?))
-        };
-        let common = sum(&[
-            (self.floats, 4),
-            (self.bits, 8),
-            (self.sums, 4),
-            (self.vectors, 4),
-            (self.prepared, 8),
-        ]);
-        let of_each = sum(&[
-            (self.rounded, 8),
-            (self.ragged, 4),
-            (self.transformed, 4),
-            (self.pooled, 4),
-            (self.pool_row, 4),
-        ]);
-        of_each?.checked_mul(threads)?.checked_add(common?)
+        let floats = self.buffer.checked_mul(threads)?.checked_add(self.floats)?;
+        let bytes = self.bits.checked_mul(size_of::<u64>())?;
+        floats.checked_mul(size_of::<f32>())?.checked_add(bytes)
     }
 }

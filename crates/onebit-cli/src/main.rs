@@ -4,7 +4,10 @@
 
 mod architectures;
 mod arguments;
+mod arrays;
+mod class_names;
 mod dataset;
+mod description;
 mod failure;
 mod finite;
 mod int8_option;
@@ -13,6 +16,7 @@ mod layers;
 mod machine;
 mod memory;
 mod model_file;
+mod origin_options;
 mod output;
 #[cfg(feature = "train")]
 mod picture;

@@ -41,6 +41,19 @@ pub(crate) fn note(line: &str) {
     _ = writeln!(io::stderr().lock(), "{}", plain::cut(&plain::line(line), NOTE));
 }
 
+/// Says how many binary weights are exactly 0, and what to do about it.
+pub(crate) fn warn_of_ties(ties: usize, advice: &str) {
+    let weights = match ties {
+        0 => return,
+        1 => "1 binary weight is".to_owned(),
+        ties => format!("{} binary weights are", thousands(ties as u64)),
+    };
+    note(&format!(
+        "warning: {weights} exactly 0; PyTorch's sign of 0 is 0, here it is -1, so that the network may compute something \
+         else{advice}"
+    ));
+}
+
 /// Side on which a column is aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {

@@ -40,6 +40,7 @@ pub struct Graph {
 
 /// `(pixel / 255 - mean) / std`, per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Normalization {
     /// Mean of each channel.

@@ -26,11 +26,11 @@ struct GraphJson {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NodeJson {
-    name: String,
+pub(crate) struct NodeJson {
+    pub(crate) name: String,
     #[serde(serialize_with = "write_op", deserialize_with = "read_op")]
-    op: Op,
-    inputs: Vec<String>,
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<String>,
 }
 
 /// An operation; a batch normalization of the usual `eps` is its name alone, as in version 1.
@@ -41,7 +41,7 @@ fn write_op<S: Serializer>(op: &Op, serializer: S) -> Result<S::Ok, S::Error> {
     }
 }
 
-fn read_op<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op, D::Error> {
+pub(crate) fn read_op<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op, D::Error> {
     struct OpVisitor;
 
     impl<'de> Visitor<'de> for OpVisitor {
@@ -97,25 +97,30 @@ impl Graph {
     pub fn from_json(text: &str) -> Result<Self, GraphError> {
         let json: GraphJson =
             serde_json::from_str(text).map_err(|e| GraphError::Json(e.to_string()))?;
-        let mut ids: BTreeMap<String, NodeId> = BTreeMap::new();
-        let mut nodes = Vec::with_capacity(json.nodes.len());
-        for (position, node) in json.nodes.into_iter().enumerate() {
-            let id = |input: String| match ids.get(&input) {
-                Some(&id) => Ok(id),
-                None => Err(GraphError::UnknownInput { node: node.name.clone(), input }),
-            };
-            let inputs = node.inputs.into_iter().map(id).collect::<Result<_, _>>()?;
-            if ids.insert(node.name.clone(), NodeId(position)).is_some() {
-                return Err(GraphError::DuplicateName(node.name));
-            }
-            nodes.push(Node { name: node.name, op: node.op, inputs });
-        }
         Ok(Graph {
             arch: json.arch,
             normalization: json.normalization,
             preprocessing: json.preprocessing,
             classes: json.classes,
-            nodes,
+            nodes: named_nodes(json.nodes)?,
         })
     }
+}
+
+/// Nodes whose inputs are positions.
+pub(crate) fn named_nodes(nodes: Vec<NodeJson>) -> Result<Vec<Node>, GraphError> {
+    let mut ids: BTreeMap<String, NodeId> = BTreeMap::new();
+    let mut found = Vec::with_capacity(nodes.len());
+    for (position, node) in nodes.into_iter().enumerate() {
+        let id = |input: String| match ids.get(&input) {
+            Some(&id) => Ok(id),
+            None => Err(GraphError::UnknownInput { node: node.name.clone(), input }),
+        };
+        let inputs = node.inputs.into_iter().map(id).collect::<Result<_, _>>()?;
+        if ids.insert(node.name.clone(), NodeId(position)).is_some() {
+            return Err(GraphError::DuplicateName(node.name));
+        }
+        found.push(Node { name: node.name, op: node.op, inputs });
+    }
+    Ok(found)
 }

@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod arch;
 pub mod bits;
 pub mod cost;
+pub mod description;
 mod error;
 pub mod explain;
 pub mod file;
@@ -25,6 +26,7 @@ pub mod quantization;
 pub mod quote;
 mod verify;
 
+pub use description::Description;
 pub use error::GraphError;
 pub use graph::{Graph, Node, NodeId, Normalization};
 pub use hex::hex;

@@ -23,6 +23,7 @@ pub const INPUT_OFFSET: &str = "input_offset";
 
 /// One operation. Activations are maps of `channels x height x width`; layouts are NHWC in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// The normalised image. Only the first node is an input.
@@ -47,6 +48,7 @@ pub enum Op {
         /// What a padded tap counts.
         pad: PadValue,
         /// The real factor of each output channel's binary weights.
+        #[serde(default)]
         scale: WeightScale,
     },
     /// Real-valued convolution of 8-bit integers: the input is rounded to steps of its channel, sums are exact. Only in
@@ -62,6 +64,7 @@ pub enum Op {
         /// Number of outputs.
         out_features: usize,
         /// The real factor of each output's binary weights.
+        #[serde(default)]
         scale: WeightScale,
     },
     /// Batch normalization over N, H, W. Parameters `weight`, `bias`; statistics `running_mean`, `running_var`, all `[C]`.
@@ -109,6 +112,7 @@ pub enum Op {
         /// Step.
         stride: usize,
         /// Rows and columns of padding on every side.
+        #[serde(default)]
         padding: usize,
     },
     /// Mean over height and width.
@@ -149,6 +153,7 @@ pub enum Op {
 
 /// Channels, groups and window of a convolution with a square kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Geometry {
     /// Output channels.
@@ -156,11 +161,18 @@ pub struct Geometry {
     /// Side of the window.
     pub kernel: usize,
     /// Step.
+    #[serde(default = "one")]
     pub stride: usize,
     /// Rows and columns of padding on every side.
+    #[serde(default)]
     pub padding: usize,
     /// Groups; divides input and output channels.
+    #[serde(default = "one")]
     pub groups: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// What a padded tap of a binary convolution counts.
@@ -175,11 +187,12 @@ pub enum PadValue {
 }
 
 /// The real factor of the binary weights of one output channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WeightScale {
     /// None: the weights are +-1. The only kind in a packed file, where the scale is folded into what follows.
+    #[default]
     None,
     /// Mean of |W|, no gradient through it (Bi-Real Net, ReActNet).
     L1Detached,
@@ -191,6 +204,7 @@ pub enum WeightScale {
 
 /// Where the threshold of a sign comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Threshold {
     /// Zero (Bi-Real Net).
@@ -203,6 +217,7 @@ pub enum Threshold {
 
 /// Slopes of a rectifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Slope {
     /// 1 above zero, 0 below, no parameter.
@@ -215,6 +230,7 @@ pub enum Slope {
 
 /// Shifts of a rectifier: `y = f(x - shift_x) + shift_y`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Shift {
     /// None.
@@ -262,6 +278,7 @@ pub enum Precision {
 
 /// Bound of the outputs of the hyper function.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HyperRange {
     /// `lambda * (2 * sigmoid(v) - 1)`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// converted to the channels of the input, scaled, and its centre is cut out. The default is what a file of version 1 means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Preprocessing {
     /// The size to which it is scaled.
     pub resize: Resize,

@@ -11,6 +11,8 @@ mod data;
 mod error;
 #[cfg(feature = "data")]
 mod evaluate;
+#[cfg(feature = "pack")]
+pub mod expectation;
 #[cfg(feature = "data")]
 mod labels;
 mod memory;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use onebit_files::{ModelFile, read_model_file};
+use onebit_model::file::FileError;
 use onebit_model::{Graph, Normalization, Origin, Verified, file};
 
 use crate::{Error, SessionBuilder};
@@ -71,6 +72,16 @@ impl Model {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.inner.origin
+    }
+
+    /// The same network with other words on where it comes from.
+    ///
+    /// # Errors
+    /// A text that is empty, too long, or has control characters.
+    pub fn with_origin(&self, origin: Origin) -> Result<Self, Error> {
+        let model = onebit_model::Model { origin, ..self.inner.as_ref().clone().into_inner() };
+        let model = Verified::<onebit_model::Model>::new(model).map_err(FileError::from)?;
+        Ok(Model::from(model))
     }
 
     /// Prepares to run it.

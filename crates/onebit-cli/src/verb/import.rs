@@ -1,12 +1,10 @@
 //! `onebit import`: a checkpoint of PyTorch turned into a trained or a packed model.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use onebit_files::shown;
 use onebit_model::arch::{self, Task};
 use onebit_model::file;
-use onebit_model::limits::MAX_NAME_BYTES;
 use onebit_model::quote::number;
 use onebit_model::{Graph, Normalization, Verified};
 use onebit_pack::PackError;
@@ -14,7 +12,9 @@ use onebit_pack::import::{Checkpoint, Imported};
 use serde::Serialize;
 
 use crate::arguments::Format;
+use crate::class_names;
 use crate::failure::Failure;
+use crate::origin_options::OriginOptions;
 use crate::output::{self, Align, Table, bytes, count, thousands};
 use crate::set::{self, Set};
 use crate::size::InputSize;
@@ -73,6 +73,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = Normalization::imagenet().std)]
     std: Vec<f32>,
     #[command(flatten)]
+    origin: OriginOptions,
+    #[command(flatten)]
     format: Format,
 }
 
@@ -114,16 +116,7 @@ struct Ignored {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let format = args.format;
     let done = import(args)?;
-    if done.ties > 0 {
-        output::note(&format!(
-            "warning: {} exactly 0; PyTorch's sign of 0 is 0, here it is -1, so that the network may compute something \
-             else",
-            match done.ties {
-                1 => "1 binary weight is".to_owned(),
-                ties => format!("{} binary weights are", thousands(ties as u64)),
-            }
-        ));
-    }
+    output::warn_of_ties(done.ties, "");
     format.print(&done, Done::table)
 }
 
@@ -146,15 +139,21 @@ fn import(args: Args) -> anyhow::Result<Done> {
     checkpoint.check_names(&unnamed).map_err(failed)?;
     let classes = checkpoint.classes().map_err(failed)?;
     let names = match &args.classes {
-        Some(path) => class_names(path, classes)?,
+        Some(path) => class_names::read(path, classes, "the checkpoint")?,
         None => (0..classes).map(|class| class.to_string()).collect(),
     };
     let graph = graph(&args, architecture.input, names)?;
     let Imported { weights, read, counters, found, ties } =
         checkpoint.weights(graph).map_err(failed)?;
+    let origin = args.origin.clone().read()?;
     let packed = !has_ending(&args.output, "safetensors");
+    if !packed && !origin.is_empty() {
+        return Err(Failure::usage(
+            "--licence and the like stand in packed files; give them to `onebit pack` afterwards",
+        ));
+    }
     let written = match packed {
-        true => file::write_model(&onebit_pack::lower(&weights)?)?,
+        true => onebit::pack(&weights)?.with_origin(origin)?.to_bytes()?,
         false => file::write_weights(&weights)?,
     };
     let replaced = target.write(&written)?;
@@ -218,53 +217,6 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 fn joined(parts: impl IntoIterator<Item = String>, between: &str) -> Option<String> {
     let parts: Vec<_> = parts.into_iter().collect();
     (!parts.is_empty()).then(|| parts.join(between))
-}
-
-/// The longest file that a list of class names may be.
-const MAX_NAMES_BYTES: u64 = 16 << 20;
-
-/// What some editors put at the start of a text, and what is then within it where texts are joined.
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// One name on each line; empty lines at the end do not count.
-fn class_names(path: &Path, classes: usize) -> anyhow::Result<Vec<String>> {
-    let text = onebit_files::read_text(path, MAX_NAMES_BYTES)
-        .map_err(|error| error.expecting("the names of the classes, one on each line"))?;
-    let names = text.trim_end().lines().map(|line| line.trim_start_matches(BYTE_ORDER_MARK).trim());
-    let names: Vec<String> = names.map(str::to_owned).collect();
-    if names.len() != classes {
-        return Err(Failure::bad_data(format!(
-            "{} names {}, the checkpoint has {classes}: expected one name on each line",
-            path.display(),
-            count(names.len() as u64, "class")
-        )));
-    }
-    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut twice = vec![];
-    for (name, line) in names.iter().zip(1..) {
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
-            return Err(Failure::bad_data(format!(
-                "{}: line {line} is `{}`, expected a name of 1 to {MAX_NAME_BYTES} bytes without control characters",
-                path.display(),
-                shown(name)
-            )));
-        }
-        if let Some(first) = lines.insert(name, line) {
-            twice.push((first, line, name));
-        }
-    }
-    if let Some((first, line, name)) = twice.first() {
-        output::note(&format!(
-            "warning: {}: lines {first} and {line} are both `{}`{}: predictions of such classes look alike",
-            path.display(),
-            shown(name),
-            match twice.len() {
-                1 => String::new(),
-                lines => format!(", and {lines} lines in all repeat an earlier name"),
-            }
-        ));
-    }
-    Ok(names)
 }
 
 impl Done {

@@ -2,16 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use onebit::{Isa, Session};
+use onebit::Isa;
 use serde::Serialize;
 
-use crate::arguments::{self, Format, Threads, parse_isa};
-use crate::failure::Failure;
-use crate::finite;
-use crate::memory;
+use crate::arguments::{Format, Threads, parse_isa};
+use crate::arrays::Images;
 use crate::model_file::{self, Packed};
 use crate::output::count;
-use crate::progress::Progress;
 use crate::target::Target;
 
 const EXAMPLES: &str = "\
@@ -55,23 +52,10 @@ struct Done {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let target = Target::of(&args.output, &[&args.file, &args.input])?;
     let Packed { model, .. } = model_file::read(&args.file)?;
-    let (shape, values) = onebit_data::read_npy_f32(&args.input)?;
-    let channels = model.input_shape()[0];
-    let &[n, c, height, width] = shape.as_slice() else {
-        return Err(wrong_shape(&args, &shape, channels));
-    };
-    if c != channels || values.is_empty() {
-        return Err(wrong_shape(&args, &shape, channels));
-    }
-    let mut session = model.session().input_size([height, width]);
-    session = session.threads(args.threads.count());
-    if let Some(isa) = args.isa {
-        session = session.isa(isa);
-    }
-    let mut session = arguments::build(&args.file, session)?;
-    let (classes, isa) = (session.engine().classes(), session.engine().isa().name());
-    let name = |image| format!("image {image} (counted from 0) of {}", args.input.display());
-    let logits = logits(&args.file, &mut session, &values, [n, c, height * width], name)?;
+    let images = Images::read(&args.input, &model)?;
+    let mut session = images.session(&args.file, &model, args.threads.count(), args.isa)?;
+    let logits = images.logits(&args.file, &mut session)?;
+    let (n, classes, isa) = (images.len(), session.engine().classes(), session.isa().name());
     let write = |path: &Path| Ok(onebit_data::write_npy_f32(path, &[n, classes], &logits)?);
     let replaced = target.write_by(write)?;
     let done = Done { n, classes, isa, output: args.output, replaced };
@@ -82,57 +66,4 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             done.output.display()
         )
     })
-}
-
-fn wrong_shape(args: &Args, shape: &[usize], channels: usize) -> anyhow::Error {
-    Failure::bad_data(format!(
-        "{}: the array has the shape {shape:?}, expected [N, {channels}, height, width] with N of at least 1",
-        args.input.display()
-    ))
-}
-
-fn logits(
-    path: &Path,
-    session: &mut Session,
-    values: &[f32],
-    [n, channels, pixels]: [usize; 3],
-    name: impl Fn(usize) -> String,
-) -> anyhow::Result<Vec<f32>> {
-    let (classes, batch) = (session.engine().classes(), session.batch());
-    let image = channels * pixels;
-    let mut logits = memory::zeros(n * classes, "the logits")?;
-    let mut nhwc = memory::zeros(batch.min(n) * image, "a batch of images")?;
-    let mut progress = Progress::new("images", n as u64);
-    let (mut done, chunks) = (0, values.chunks(batch * image));
-    for (nchw, logits) in chunks.zip(logits.chunks_mut(batch * classes)) {
-        for (from, to) in nchw.chunks_exact(image).zip(nhwc.chunks_exact_mut(image)) {
-            channels_last(from, to, channels);
-        }
-        session.run(&nhwc[..nchw.len()], logits)?;
-        finite::check(path, logits, classes, |image| name(done + image))?;
-        done += nchw.len() / image;
-        progress.at(done as u64, "");
-    }
-    Ok(logits)
-}
-
-fn channels_last(chw: &[f32], hwc: &mut [f32], channels: usize) {
-    let pixels = chw.len() / channels;
-    for (channel, plane) in chw.chunks_exact(pixels).enumerate() {
-        for (pixel, &value) in hwc.chunks_exact_mut(channels).zip(plane) {
-            pixel[channel] = value;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::channels_last;
-
-    #[test]
-    fn channels_go_innermost() {
-        let mut hwc = [0.0; 6];
-        channels_last(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &mut hwc, 2);
-        assert_eq!(hwc, [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]);
-    }
 }

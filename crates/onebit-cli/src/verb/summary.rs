@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::architectures;
 use crate::arguments::Format;
+use crate::description;
 use crate::failure::Failure;
 use crate::layers::real_layers_table;
 use crate::model_file;
@@ -31,8 +32,9 @@ OPs = FLOPs + BOPs / 64; one multiply-accumulate is one operation.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Name of an architecture, or a packed file; without one the architectures are listed
-    #[arg(value_name = "ARCH|FILE")]
+    /// Name of an architecture, a packed file, or a graph in JSON as `onebit pack --graph` takes it; without one the
+    /// architectures are listed
+    #[arg(value_name = "ARCH|FILE|GRAPH.json")]
     network: Option<String>,
     /// Channels, height and width of an image [default: 3x32x32 for small-image networks, else 3x224x224]
     #[arg(long, value_name = "CxHxW", requires = "network")]
@@ -101,7 +103,10 @@ fn graph(network: &str, args: &Args) -> anyhow::Result<Graph> {
         let message = "--classes and --set are for architectures; a file has its own classes and options";
         return Err(Failure::usage(message));
     }
-    Ok(model_file::read(path)?.model.graph().clone())
+    match description::is_description(path) {
+        true => Ok(description::read(path)?.graph.into_inner()),
+        false => Ok(model_file::read(path)?.model.graph().clone()),
+    }
 }
 
 fn from_name(network: &str, args: &Args) -> anyhow::Result<Graph> {

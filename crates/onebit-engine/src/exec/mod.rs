@@ -104,10 +104,9 @@ impl Work {
     pub(crate) fn prepared(&self) -> usize {
         match self {
             Work::Map(map) => map.prepared(),
-            Work::GlobalAvgPool(_)
-            | Work::Linear(_)
-            | Work::HyperTrunk(_)
-            | Work::HyperHead(_) => 0,
+            Work::GlobalAvgPool(_) | Work::Linear(_) | Work::HyperTrunk(_) | Work::HyperHead(_) => {
+                0
+            }
         }
     }
 
@@ -115,10 +114,9 @@ impl Work {
     pub(crate) fn buffer(&self) -> usize {
         match self {
             Work::Map(map) => map.buffer_lens().sum(),
-            Work::GlobalAvgPool(_)
-            | Work::Linear(_)
-            | Work::HyperTrunk(_)
-            | Work::HyperHead(_) => 0,
+            Work::GlobalAvgPool(_) | Work::Linear(_) | Work::HyperTrunk(_) | Work::HyperHead(_) => {
+                0
+            }
         }
     }
 

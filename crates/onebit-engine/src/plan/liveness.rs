@@ -44,11 +44,7 @@ impl Liveness {
                 values.push(value);
             }
         }
-        Liveness {
-            floats: Area::default(),
-            bits: Area::default(),
-            last_uses,
-        }
+        Liveness { floats: Area::default(), bits: Area::default(), last_uses }
     }
 
     pub(super) fn reserve(

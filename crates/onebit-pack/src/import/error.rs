@@ -1,12 +1,13 @@
 //! Why a checkpoint of PyTorch is refused.
 
+use super::Problems;
 use onebit_model::ModelError;
 use onebit_model::limits::MAX_CLASSES;
 
 /// Most extents of a shape that a message shows.
 const MAX_EXTENTS: usize = 8;
 
-fn shown_shape(shape: &[usize]) -> String {
+pub(super) fn shown_shape(shape: &[usize]) -> String {
     match shape.get(..MAX_EXTENTS) {
         Some(first) if shape.len() > MAX_EXTENTS => {
             format!("{first:?} and {} more", shape.len() - MAX_EXTENTS)
@@ -115,6 +116,9 @@ pub enum ImportError {
     /// A tensor that the network has no place for.
     #[error("the network has no place for the tensor `{0}`")]
     Extra(String),
+    /// Tensors that do not fit a described graph.
+    #[error("{0}")]
+    Problems(Problems),
     /// The tensors of another architecture.
     #[error(
         "{misfit}; the checkpoint is one of `{found}`, not of the network asked for, `{expected}`"

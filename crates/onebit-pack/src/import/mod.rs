@@ -8,6 +8,7 @@
 //! weights of one's own.
 
 mod container;
+mod described;
 mod error;
 mod names;
 mod official;
@@ -28,6 +29,7 @@ use onebit_model::{Data, Graph, ModelError, Tensor, Verified, infer};
 
 use onebit_files::shown;
 
+pub use described::{DescribedWeights, Problems};
 pub use error::ImportError;
 
 pub(crate) use container::{START_BYTES, is_start};

@@ -164,7 +164,7 @@ impl Form {
 }
 
 /// OIHW to OHWI.
-fn channels_last(values: &[f32], channels: usize, taps: usize) -> Vec<f32> {
+pub(super) fn channels_last(values: &[f32], channels: usize, taps: usize) -> Vec<f32> {
     let filters = values.chunks_exact((channels * taps).max(1));
     let tap = |filter, tap| <[f32]>::iter(filter).skip(tap).step_by(taps.max(1)).copied();
     filters.flat_map(|filter| (0..taps).flat_map(move |t| tap(filter, t))).collect()

@@ -1,0 +1,59 @@
+//! What a packed file says of where its network comes from.
+
+use onebit_files::read_text;
+use onebit_model::Origin;
+use onebit_model::limits::MAX_ORIGIN_BYTES;
+
+use crate::failure::Failure;
+
+/// Texts for people, which `onebit inspect` shows; `@FILE` takes the text from a file.
+#[derive(Clone, Default, clap::Args)]
+#[command(next_help_heading = "Where the network comes from")]
+pub(crate) struct OriginOptions {
+    /// Its licence, a name or the whole text with the notices that it asks for; @FILE reads it
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
+    /// Where it was taken from: an address, a paper, a commit
+    #[arg(long, value_name = "TEXT")]
+    source: Option<String>,
+    /// Who made it
+    #[arg(long, value_name = "TEXT")]
+    authors: Option<String>,
+    /// What it is and what it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// What was measured, on what
+    #[arg(long, value_name = "TEXT")]
+    metrics: Option<String>,
+}
+
+impl OriginOptions {
+    /// The texts, those of files read.
+    pub(crate) fn read(self) -> anyhow::Result<Origin> {
+        let OriginOptions { licence, source, authors, description, metrics } = self;
+        Ok(Origin {
+            licence: text("--licence", licence)?,
+            source: text("--source", source)?,
+            authors: text("--authors", authors)?,
+            description: text("--description", description)?,
+            metrics: text("--metrics", metrics)?,
+        })
+    }
+}
+
+fn text(flag: &str, given: Option<String>) -> anyhow::Result<Option<String>> {
+    let Some(given) = given else { return Ok(None) };
+    let text = match given.strip_prefix('@') {
+        None => given.clone(),
+        Some(path) => read_text(path.as_ref(), MAX_ORIGIN_BYTES as u64)
+            .map_err(|error| error.expecting(&format!("the text for {flag}")))?,
+    };
+    let text = text.replace("\r\n", "\n").trim_end().to_owned();
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.is_empty() || text.len() > MAX_ORIGIN_BYTES || text.contains(is_control) {
+        return Err(Failure::usage(format!(
+            "{flag}: expected a text of 1 to {MAX_ORIGIN_BYTES} bytes without control characters"
+        )));
+    }
+    Ok(Some(text))
+}

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use onebit::{Error, Isa, Model, Session, SessionBuilder, hardware_threads};
+use onebit_files::shown;
+use onebit_model::quote::number;
 use serde::Serialize;
 
-use crate::output;
+use crate::failure::Failure;
+use crate::output::{self, count};
 
 /// How the result is printed.
 #[derive(Clone, Copy, clap::Args)]
@@ -78,4 +81,23 @@ pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
         Ok(threads @ 1..=1024) => Ok(threads),
         _ => Err("expected 1 to 1024".to_owned()),
     }
+}
+
+/// Checks an option that has a value for each channel.
+pub(crate) fn check_channels(
+    flag: &str,
+    values: &[f32],
+    channels: usize,
+    kind: &str,
+    allowed: impl Fn(f32) -> bool,
+) -> anyhow::Result<()> {
+    if values.len() == channels && values.iter().all(|&value| allowed(value)) {
+        return Ok(());
+    }
+    let found: Vec<String> = values.iter().map(|&value| number(value)).collect();
+    Err(Failure::usage(format!(
+        "{flag} {}: expected {kind} for each of the {}",
+        shown(&found.join(",")),
+        count(channels as u64, "channel")
+    )))
 }

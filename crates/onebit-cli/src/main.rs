@@ -10,6 +10,7 @@ mod dataset;
 mod description;
 mod failure;
 mod finite;
+mod import_onnx;
 mod int8_option;
 mod kernel_speed;
 mod layers;

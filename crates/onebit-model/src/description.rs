@@ -156,7 +156,10 @@ impl Description {
 }
 
 /// Numbers as names of classes; a network of too many outputs is refused before they are made.
-fn numbered(logits: usize) -> Result<Vec<String>, GraphError> {
+///
+/// # Errors
+/// More than [`MAX_CLASSES`](crate::limits::MAX_CLASSES).
+pub fn numbered(logits: usize) -> Result<Vec<String>, GraphError> {
     match logits > crate::limits::MAX_CLASSES {
         true => Err(GraphError::Classes { classes: 0, outputs: logits }),
         false => Ok((0..logits).map(|class| class.to_string()).collect()),

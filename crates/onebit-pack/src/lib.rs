@@ -10,6 +10,7 @@ mod inspect;
 pub mod int8_layers;
 mod io;
 mod lower;
+mod onnx_proto;
 mod pack;
 
 pub use agreement::{Agreement, Disagreement, Observed};

@@ -18,6 +18,8 @@ mod labels;
 mod memory;
 mod model;
 #[cfg(feature = "pack")]
+mod onnx;
+#[cfg(feature = "pack")]
 mod pack;
 #[cfg(feature = "data")]
 mod preprocessed;
@@ -38,6 +40,10 @@ pub use model::Model;
 #[cfg(feature = "decode")]
 pub use onebit_data::{Image, ImageList, Preprocessing, list_images};
 pub use onebit_engine::Isa;
+#[cfg(feature = "pack")]
+pub use onebit_pack::import::OnnxOptions;
+#[cfg(feature = "pack")]
+pub use onnx::{OnnxReport, import_onnx};
 #[cfg(feature = "pack")]
 pub use pack::{load_weights, pack};
 pub use session::{Session, SessionBuilder};

@@ -84,6 +84,17 @@ impl Model {
         Ok(Model::from(model))
     }
 
+    /// The same network with other names of classes.
+    ///
+    /// # Errors
+    /// Not one valid name for each logit.
+    pub fn with_classes(&self, classes: Vec<String>) -> Result<Self, Error> {
+        let mut model = self.inner.as_ref().clone().into_inner();
+        model.graph.classes = classes;
+        let model = Verified::<onebit_model::Model>::new(model).map_err(FileError::from)?;
+        Ok(Model::from(model))
+    }
+
     /// Prepares to run it.
     pub fn session(&self) -> SessionBuilder {
         SessionBuilder::new(self.clone())

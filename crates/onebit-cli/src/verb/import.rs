@@ -2,18 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use onebit_files::shown;
 use onebit_model::arch::{self, Task};
 use onebit_model::file;
-use onebit_model::quote::number;
 use onebit_model::{Graph, Normalization, Verified};
 use onebit_pack::PackError;
 use onebit_pack::import::{Checkpoint, Imported};
 use serde::Serialize;
 
-use crate::arguments::Format;
+use crate::arguments::{Format, check_channels};
 use crate::class_names;
 use crate::failure::Failure;
+use crate::import_onnx;
 use crate::origin_options::OriginOptions;
 use crate::output::{self, Align, Table, bytes, count, thousands};
 use crate::set::{self, Set};
@@ -26,6 +25,12 @@ Examples:
   onebit import model_best.pth.tar --arch birealnet18 --classes imagenet.txt -o a.onebit
   onebit import step1.pth.tar --arch reactnet18 -o weights.safetensors
   onebit import small.pth --arch resnet-small --set widths=[16,32] --set blocks=[2,2] -o a.onebit
+  onebit import net.onnx -o net.onebit --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
+
+NET.onnx is any network whose convolutions and layers of 1-bit values have weights of +-1, times a
+number for each output: signs as Sign, Where of a comparison, QONNX's BipolarQuant or MultiThreshold
+(docs/bring-your-own.md lists the operators). Everything that cannot be read is named at once. Before
+the file is written, all signs and the logits are compared with those of the ONNX graph itself.
 
 CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet saves (its ResNets and
 ReActNet-A): a state dict, or a dictionary with one under `state_dict`, `model`, `net` or the like;
@@ -44,16 +49,17 @@ for: its binary convolutions had real weights, so that packing it gives a networ
 has trained. (The official second step loses these weights of ReActNet-A, because it calls them
 `weights` where the first has `weight`.)";
 
-/// Reads a PyTorch checkpoint: of Bi-Real Net's or ReActNet's code, or with our names
+/// Reads a network in ONNX, or a PyTorch checkpoint: of Bi-Real Net's or ReActNet's code, or with our names
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// .pth, .pth.tar, .pt or .safetensors
+    /// .pth, .pth.tar, .pt or .safetensors, or a network in ONNX (.onnx)
+    #[arg(value_name = "CHECKPOINT|NET.onnx")]
     checkpoint: PathBuf,
-    /// The architecture; birealnet18, birealnet34, reactnet18, reactnet34, reactnet-a and those with their blocks have
-    /// official names
+    /// The architecture of a checkpoint; birealnet18, birealnet34, reactnet18, reactnet34, reactnet-a and those with their
+    /// blocks have official names. Of an ONNX file only the name
     #[arg(long, value_name = "NAME")]
-    arch: String,
+    arch: Option<String>,
     /// The file to write: packed, or the real values if it ends in .safetensors
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -66,12 +72,13 @@ pub(crate) struct Args {
     /// Names of the classes, one on each line [default: their numbers]
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
-    /// Mean of each channel of the training images, whose pixels are 0 to 1; ImageNet's unless given
-    #[arg(long, value_name = "M,M,M", value_delimiter = ',', default_values_t = Normalization::imagenet().mean)]
-    mean: Vec<f32>,
-    /// Standard deviation of each channel; ImageNet's unless given
-    #[arg(long, value_name = "S,S,S", value_delimiter = ',', default_values_t = Normalization::imagenet().std)]
-    std: Vec<f32>,
+    /// Mean of each channel of the training images, whose pixels are 0 to 1 [default: ImageNet's; what an ONNX file of
+    /// `onebit export` says, else 0]
+    #[arg(long, value_name = "M,M,M", value_delimiter = ',')]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel [default: ImageNet's; what an ONNX file of `onebit export` says, else 1]
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',')]
+    std: Option<Vec<f32>>,
     #[command(flatten)]
     origin: OriginOptions,
     #[command(flatten)]
@@ -115,17 +122,31 @@ struct Ignored {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let format = args.format;
+    if import_onnx::is_onnx(&args.checkpoint) {
+        let Args { checkpoint: network, arch, output, input, classes, mean, std, origin, .. } = args;
+        if !args.set.is_empty() {
+            let message = "--set is for architectures; an ONNX file has its own operators";
+            return Err(Failure::usage(message));
+        }
+        let input = input.map(|size| size.0);
+        let request = import_onnx::Request { network, arch, output, input, classes, mean, std, origin };
+        return format.print(&import_onnx::import(request)?, import_onnx::Done::table);
+    }
     let done = import(args)?;
     output::warn_of_ties(done.ties, "");
     format.print(&done, Done::table)
 }
 
 fn import(args: Args) -> anyhow::Result<Done> {
-    let architecture = arch::find(&args.arch)?;
+    let Some(name) = &args.arch else {
+        return Err(Failure::usage("--arch NAME says which architecture the checkpoint is of"));
+    };
+    let architecture = arch::find(name)?;
     let channels = args.input.as_ref().map_or(architecture.input, |size| size.0)[0];
-    check_channels("--mean", &args.mean, channels, "a finite number", f32::is_finite)?;
+    let Normalization { mean, std } = normalization(&args);
+    check_channels("--mean", &mean, channels, "a finite number", f32::is_finite)?;
     let positive = |std: f32| std.is_finite() && std > 0.0;
-    check_channels("--std", &args.std, channels, "a finite number above 0", positive)?;
+    check_channels("--std", &std, channels, "a finite number above 0", positive)?;
     let hint = "`onebit export` makes other formats of the packed file";
     let read: Vec<&Path> =
         [args.checkpoint.as_path()].into_iter().chain(args.classes.as_deref()).collect();
@@ -135,14 +156,14 @@ fn import(args: Args) -> anyhow::Result<Done> {
     let checkpoint = Checkpoint::parse(&content).map_err(failed)?;
     // Whether there are names for the network's tensors does not depend on the number of classes.
     let numbered = (0..architecture.classes).map(|class| class.to_string()).collect();
-    let unnamed = graph(&args, architecture.input, numbered)?;
+    let unnamed = graph(&args, name, architecture.input, numbered)?;
     checkpoint.check_names(&unnamed).map_err(failed)?;
     let classes = checkpoint.classes().map_err(failed)?;
     let names = match &args.classes {
         Some(path) => class_names::read(path, classes, "the checkpoint")?,
         None => (0..classes).map(|class| class.to_string()).collect(),
     };
-    let graph = graph(&args, architecture.input, names)?;
+    let graph = graph(&args, name, architecture.input, names)?;
     let Imported { weights, read, counters, found, ties } =
         checkpoint.weights(graph).map_err(failed)?;
     let origin = args.origin.clone().read()?;
@@ -160,7 +181,7 @@ fn import(args: Args) -> anyhow::Result<Done> {
     let elements: usize = weights.tensors.values().map(|tensor| tensor.data.len()).sum();
     let bytes_f32 = 4 * elements as u64;
     Ok(Done {
-        arch: args.arch,
+        arch: name.clone(),
         classes: weights.graph.classes.len(),
         checkpoint: args.checkpoint,
         output: args.output,
@@ -178,36 +199,27 @@ fn import(args: Args) -> anyhow::Result<Done> {
     })
 }
 
+/// How the training images were normalised, ImageNet's way unless it is said.
+fn normalization(args: &Args) -> Normalization {
+    let usual = Normalization::imagenet();
+    Normalization {
+        mean: args.mean.clone().unwrap_or(usual.mean),
+        std: args.std.clone().unwrap_or(usual.std),
+    }
+}
+
 fn graph(
     args: &Args,
+    arch: &str,
     input: [usize; 3],
     classes: Vec<String>,
 ) -> anyhow::Result<Verified<Graph>> {
     let task = Task {
         input: args.input.map_or(input, |size| size.0),
         classes,
-        normalization: Normalization { mean: args.mean.clone(), std: args.std.clone() },
+        normalization: normalization(args),
     };
-    Ok(arch::build(&set::network(&args.arch, &args.set)?, &task)?)
-}
-
-/// Checks an option that has a value for each channel.
-fn check_channels(
-    flag: &str,
-    values: &[f32],
-    channels: usize,
-    kind: &str,
-    allowed: impl Fn(f32) -> bool,
-) -> anyhow::Result<()> {
-    if values.len() == channels && values.iter().all(|&value| allowed(value)) {
-        return Ok(());
-    }
-    let found: Vec<String> = values.iter().map(|&value| number(value)).collect();
-    Err(Failure::usage(format!(
-        "{flag} {}: expected {kind} for each of the {}",
-        shown(&found.join(",")),
-        count(channels as u64, "channel")
-    )))
+    Ok(arch::build(&set::network(arch, &args.set)?, &task)?)
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The nodes and constants of an ONNX graph, one after the other.
 
-use super::proto::{
+use crate::onnx_proto::{
     ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, DimensionProto, FLOAT, GraphProto, INT64,
     NodeProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
@@ -35,7 +35,8 @@ impl Builder {
         attribute: Vec<AttributeProto>,
     ) {
         let input = inputs.iter().map(|&input| input.to_owned()).collect();
-        self.node.push(NodeProto { input, output, name, op_type: op_type.to_owned(), attribute });
+        let (op_type, domain) = (op_type.to_owned(), String::new());
+        self.node.push(NodeProto { input, output, name, op_type, attribute, domain });
     }
 
     /// Adds a constant of float32; returns its name.
@@ -70,7 +71,9 @@ impl Builder {
         raw_data: Vec<u8>,
     ) -> String {
         let dims = dims.iter().map(|&extent| extent as i64).collect();
-        self.initializer.push(TensorProto { dims, data_type, name: name.clone(), raw_data });
+        let tensor =
+            TensorProto { dims, data_type, name: name.clone(), raw_data, ..Default::default() };
+        self.initializer.push(tensor);
         name
     }
 
@@ -99,13 +102,13 @@ impl Builder {
 /// An integer attribute.
 pub(super) fn int(name: &str, value: usize) -> AttributeProto {
     let (name, i) = (name.to_owned(), Some(value as i64));
-    AttributeProto { name, i, ints: Vec::new(), r#type: ATTRIBUTE_INT }
+    AttributeProto { name, i, r#type: ATTRIBUTE_INT, ..Default::default() }
 }
 
 /// An attribute that is a list of integers.
 pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     let ints = values.iter().map(|&value| value as i64).collect();
-    AttributeProto { name: name.to_owned(), i: None, ints, r#type: ATTRIBUTE_INTS }
+    AttributeProto { name: name.to_owned(), ints, r#type: ATTRIBUTE_INTS, ..Default::default() }
 }
 
 fn batch_of(name: &str, extents: &[usize]) -> ValueInfoProto {

@@ -2,7 +2,6 @@
 
 mod builder;
 mod onnx;
-mod proto;
 #[cfg(test)]
 mod tests;
 

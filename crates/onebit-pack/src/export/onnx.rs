@@ -11,9 +11,9 @@ use onebit_model::{
 use prost::Message;
 
 use super::builder::{Builder, int, ints};
-use super::proto::{AttributeProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use crate::PackError;
 use crate::error::check_room;
+use crate::onnx_proto::{AttributeProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 
 /// Version of ONNX's operators that an exported network uses.
 pub const OPSET: i64 = 13;

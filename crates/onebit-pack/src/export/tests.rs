@@ -7,8 +7,8 @@ use onebit_model::{Model, Normalization, PadValue, Verified, bits};
 use onebit_testing::{Random, balanced_weights};
 use prost::Message;
 
-use super::proto::{FLOAT, GraphProto, ModelProto, ValueInfoProto};
 use super::{IR_VERSION, MAX_ONNX_BYTES, OPSET, to_onnx};
+use crate::onnx_proto::{FLOAT, GraphProto, ModelProto, ValueInfoProto};
 use crate::{PackError, lower};
 
 const INPUT: [usize; 3] = [2, 8, 8];

@@ -1,13 +1,13 @@
 //! Weights beside a graph that somebody else has described: any names, either order of axes, biases of convolutions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use onebit_model::description::{SignOfZero, WeightLayout};
 use onebit_model::file::Weights;
 use onebit_model::op::{Param, Role};
 use onebit_model::{
-    Data, Description, ModelError, Node, NodeId, Op, Shape, Tensor, Threshold, Verified, infer,
+    Data, Description, ModelError, Node, NodeId, Op, Shape, Tensor, Threshold, Verified, bits,
+    infer,
 };
 
 use super::error::shown_shape;
@@ -32,37 +32,34 @@ pub struct DescribedWeights {
     pub ties: usize,
 }
 
-/// Everything that is wrong with the tensors of a file, for a graph.
+/// Everything that is wrong with a file, a sentence each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// One sentence for each tensor.
+    pub(super) fn of(sentences: Vec<String>) -> Self {
+        Problems(sentences)
+    }
+
+    /// One sentence for each tensor or operator.
     pub fn sentences(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
-}
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} not fit the graph: ",
-            match self.0.len() {
-                1 => "1 tensor does".to_owned(),
-                more => format!("{more} tensors do"),
-            }
-        )?;
+    /// How many there are, and as many of them as a message holds.
+    pub(super) fn shown(&self, one: &str, more: &str, what: &str) -> String {
+        let count = self.0.len();
+        let mut text = format!("{count} {} {what}: ", if count == 1 { one } else { more });
         let mut shown = 0;
-        for problem in self.sentences() {
-            if shown > 0 && shown + problem.len() > MAX_SHOWN {
-                let more = self.sentences().skip_while(|&other| other != problem).count();
-                return write!(f, "; and {more} more");
+        for (at, problem) in self.0.iter().enumerate() {
+            if at > 0 && shown + problem.len() > MAX_SHOWN {
+                return text + &format!("; and {} more", count - at);
             }
-            write!(f, "{}{problem}", if shown > 0 { "; " } else { "" })?;
             shown += problem.len();
+            text += if at > 0 { "; " } else { "" };
+            text += problem;
         }
-        Ok(())
+        text
     }
 }
 
@@ -259,14 +256,14 @@ fn zero_is_plus(weights: &mut Weights, shapes: &[Shape]) {
         match node.op {
             Op::Sign { threshold: Threshold::Zero } => {
                 node.op = Op::Sign { threshold: Threshold::Static };
-                let values = vec![0.0f32.next_down(); shape.channels];
+                let values = vec![bits::at_least(0.0); shape.channels];
                 weights.tensors.insert(name, float(vec![shape.channels], values));
             }
             Op::Sign { threshold: Threshold::Static } => {
                 if let Some(Data::F32(values)) =
                     weights.tensors.get_mut(&name).map(|tensor| &mut tensor.data)
                 {
-                    values.iter_mut().for_each(|t| *t = t.next_down());
+                    values.iter_mut().for_each(|t| *t = bits::at_least(*t));
                 }
             }
             _ => {}

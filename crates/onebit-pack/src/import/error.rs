@@ -117,8 +117,14 @@ pub enum ImportError {
     #[error("the network has no place for the tensor `{0}`")]
     Extra(String),
     /// Tensors that do not fit a described graph.
-    #[error("{0}")]
+    #[error("{}", .0.shown("tensor does", "tensors do", "not fit the graph"))]
     Problems(Problems),
+    /// An ONNX file that cannot be read.
+    #[error("{0}")]
+    Onnx(String),
+    /// An ONNX file with operators that cannot be read.
+    #[error("{}", .0.shown("operator is", "operators are", "not read"))]
+    Operators(Problems),
     /// The tensors of another architecture.
     #[error(
         "{misfit}; the checkpoint is one of `{found}`, not of the network asked for, `{expected}`"

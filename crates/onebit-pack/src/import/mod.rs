@@ -12,6 +12,7 @@ mod described;
 mod error;
 mod names;
 mod official;
+mod onnx;
 mod pickle;
 mod state_dict;
 mod tensor;
@@ -31,6 +32,7 @@ use onebit_files::shown;
 
 pub use described::{DescribedWeights, Problems};
 pub use error::ImportError;
+pub use onnx::{Comparison, ImportedOnnx, Mismatch, OnnxOptions, read_onnx};
 
 pub(crate) use container::{START_BYTES, is_start};
 

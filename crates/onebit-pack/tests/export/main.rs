@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod back;
 mod networks;
 
 use std::collections::BTreeMap;

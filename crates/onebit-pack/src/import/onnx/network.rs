@@ -1,0 +1,150 @@
+//! An ONNX file: operators, constants, and the shapes of all values for one image.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use super::array::{Array, product};
+use super::evaluate::evaluate;
+use super::operator::Operator;
+use crate::onnx_proto::{GraphProto, ModelProto, ValueInfoProto};
+
+/// An ONNX graph with one input and one output.
+pub(super) struct Network {
+    pub(super) operators: Vec<Operator>,
+    pub(super) constants: BTreeMap<String, Array>,
+    pub(super) input: String,
+    /// Extents behind the batch, those that are free as `None`.
+    pub(super) input_shape: Vec<Option<usize>>,
+    pub(super) output: String,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+impl Network {
+    /// Decodes a file.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let model =
+            ModelProto::decode(bytes).map_err(|error| format!("it is no ONNX file: {error}"))?;
+        let metadata =
+            model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        let graph = model.graph.ok_or("it is no ONNX file: it has no graph")?;
+        let GraphProto { node, initializer, input, output, .. } = graph;
+        let mut constants = BTreeMap::new();
+        for tensor in initializer {
+            let array = Array::read(&tensor)
+                .map_err(|error| format!("constant `{}`: {error}", tensor.name))?;
+            constants.insert(tensor.name, array);
+        }
+        let inputs: Vec<ValueInfoProto> =
+            input.into_iter().filter(|input| !constants.contains_key(&input.name)).collect();
+        let ([input], [output]) = (&inputs[..], &output[..]) else {
+            return Err(format!(
+                "it has {} inputs and {} outputs, expected one of each",
+                inputs.len(),
+                output.len()
+            ));
+        };
+        Ok(Network {
+            operators: node.into_iter().map(Operator::new).collect(),
+            constants,
+            input: input.name.clone(),
+            input_shape: extents(input).ok_or("its input has no shape")?,
+            output: output.name.clone(),
+            metadata,
+        })
+    }
+
+    /// Channels, height and width of its images; `given` where its input does not say, or is a vector.
+    pub(super) fn image(&self, given: Option<[usize; 3]>) -> Result<[usize; 3], String> {
+        let shown: Vec<String> =
+            self.input_shape.iter().map(|e| e.map_or("?".to_owned(), |e| e.to_string())).collect();
+        let refused = |why: &str| Err(format!("its input is [N, {}]{why}", shown.join(", ")));
+        match (&self.input_shape[..], given) {
+            (&[Some(c), Some(h), Some(w)], None) => Ok([c, h, w]),
+            (&[c, h, w], Some(given)) => {
+                let fits = [c, h, w].iter().zip(given).all(|(e, g)| e.is_none_or(|e| e == g));
+                if fits { Ok(given) } else { refused(", --input says otherwise") }
+            }
+            (&[Some(len)], None) => Ok([len, 1, 1]),
+            (&[Some(len)], Some(given)) if product(&given) == Some(len) => Ok(given),
+            (&[_, _, _] | &[_], _) => refused(": --input CxHxW says what it is"),
+            _ => refused(", expected images [N, C, H, W] or vectors"),
+        }
+    }
+
+    /// The shape of one image as the graph reads it.
+    pub(super) fn batch_of_one(&self, image: [usize; 3]) -> Vec<usize> {
+        match self.input_shape.len() {
+            1 => vec![1, image.iter().product()],
+            _ => [&[1][..], &image].concat(),
+        }
+    }
+
+    /// Shapes of all values, and those that depend on no image; what operators cannot be computed, with the reason.
+    pub(super) fn survey(&mut self, image: Array) -> (BTreeMap<String, Vec<usize>>, Vec<String>) {
+        let mut problems = vec![];
+        let mut shapes: BTreeMap<String, Vec<usize>> = self
+            .constants
+            .iter()
+            .map(|(name, array)| (name.clone(), array.shape.clone()))
+            .collect();
+        let mut constants = std::mem::take(&mut self.constants);
+        let mut known: BTreeMap<String, Array> =
+            BTreeMap::from([(self.input.clone(), image.clone())]);
+        shapes.insert(self.input.clone(), image.shape);
+        let last_uses = self.last_uses();
+        let mut unreadable: BTreeSet<&str> = BTreeSet::new();
+        for (at, operator) in self.operators.iter().enumerate() {
+            let names = operator.inputs.iter().filter(|name| !name.is_empty());
+            let is_constant =
+                operator.kind == "Shape" || names.clone().all(|name| constants.contains_key(name));
+            if names.clone().any(|name| unreadable.contains(name.as_str())) {
+                unreadable.extend(operator.outputs.iter().map(String::as_str));
+                continue;
+            }
+            let inputs: Vec<Option<&Array>> = operator
+                .inputs
+                .iter()
+                .map(|name| known.get(name).or_else(|| constants.get(name)))
+                .collect();
+            let missing =
+                operator.inputs.iter().zip(&inputs).find(|(n, i)| !n.is_empty() && i.is_none());
+            let outputs = match missing {
+                Some((name, _)) => Err(format!("nothing before it gives `{name}`")),
+                None => evaluate(operator, &inputs),
+            };
+            match outputs {
+                Err(problem) => {
+                    problems.push(format!("`{}` ({}): {problem}", operator.name, operator.kind));
+                    unreadable.extend(operator.outputs.iter().map(String::as_str));
+                }
+                Ok(outputs) => {
+                    for (name, array) in operator.outputs.iter().zip(outputs) {
+                        shapes.insert(name.clone(), array.shape.clone());
+                        if is_constant { &mut constants } else { &mut known }
+                            .insert(name.clone(), array);
+                    }
+                }
+            }
+            known.retain(|name, _| last_uses.get(name.as_str()).is_some_and(|&last| last > at));
+        }
+        self.constants = constants;
+        (shapes, problems)
+    }
+
+    /// For each value the last operator that reads it.
+    pub(super) fn last_uses(&self) -> BTreeMap<&str, usize> {
+        let mut uses = BTreeMap::new();
+        for (at, operator) in self.operators.iter().enumerate() {
+            uses.extend(operator.inputs.iter().map(|name| (name.as_str(), at)));
+        }
+        uses.insert(self.output.as_str(), usize::MAX);
+        uses
+    }
+}
+
+fn extents(value: &ValueInfoProto) -> Option<Vec<Option<usize>>> {
+    let shape = value.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
+    let extent = |dim: i64| usize::try_from(dim).ok().filter(|&extent| extent > 0);
+    Some(shape.dim.iter().skip(1).map(|dim| dim.dim_value.and_then(extent)).collect())
+}

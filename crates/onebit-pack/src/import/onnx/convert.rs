@@ -16,6 +16,16 @@ use super::network::Network;
 use super::operator::Operator;
 use super::value::{Above, Choice, Limit, Map, Part, Rectifier, Statistic, Value};
 
+/// Operators that are read, in some places; all others are named as such.
+#[rustfmt::skip]
+pub(super) const READ: [&str; 45] = [
+    "Add", "AveragePool", "BatchNormalization", "BipolarQuant", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape",
+    "Conv", "Div", "Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Greater", "GreaterOrEqual", "HardTanh",
+    "Identity", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "MaxPool", "Mul", "MultiThreshold", "Not", "PRelu", "Pad",
+    "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
+    "Transpose", "Unsqueeze", "Where",
+];
+
 /// What an operator became, or why it could not be read.
 type Read = Result<Value, String>;
 
@@ -38,9 +48,8 @@ impl<'a> Converter<'a> {
     ) -> Self {
         let mut builder = Builder::default();
         let input = builder.push(&network.input, Op::Input { channels, height, width }, vec![]);
-        let map = Value::Map(Map::of(input, channels));
-        let is_vector = network.input_shape.len() == 1 && height * width > 1;
-        let value = if is_vector { Value::Flat(Box::new(map)) } else { map };
+        let is_flat = network.input_shape.len() == 1 && height * width > 1;
+        let value = Value::Map(Map { is_flat, ..Map::of(input, channels) });
         let mut readers = BTreeMap::from([(network.output.as_str(), 1)]);
         for name in network.operators.iter().flat_map(|operator| &operator.inputs) {
             *readers.entry(name.as_str()).or_default() += 1;
@@ -68,7 +77,12 @@ impl<'a> Converter<'a> {
             let spoilt = |name: &String| matches!(self.values.get(name), Some(Value::Unreadable));
             let gone = |name: &String| !is_known(name) && !self.values.contains_key(name);
             let values = match operator.inputs.iter().any(|name| spoilt(name) || gone(name)) {
-                true => vec![],
+                true => {
+                    if !READ.contains(&operator.kind.as_str()) {
+                        self.problems.push(not_read(operator));
+                    }
+                    vec![]
+                }
                 false => self.operator(at, operator).unwrap_or_else(|problem| {
                     self.problems
                         .push(format!("`{}` ({}): {problem}", operator.name, operator.kind));
@@ -81,6 +95,12 @@ impl<'a> Converter<'a> {
             }
         }
         let output = &self.network.output;
+        if self.is_flat(output) {
+            self.problems.push(format!(
+                "the output `{output}` is a flattened map: its order is not that of our logits"
+            ));
+            return None;
+        }
         let found = match self.values.get(output).cloned() {
             Some(Value::Unreadable) | None => return None,
             Some(Value::ChannelsLast(map)) => {
@@ -104,11 +124,6 @@ impl<'a> Converter<'a> {
                 }
                 value => value,
             },
-            "Softmax" | "LogSoftmax" if output == self.network.output => {
-                self.notes
-                    .push(format!("`{}` is left out: the network gives logits", operator.kind));
-                self.value(x)?.clone()
-            }
             "Sign" => {
                 self.notes
                     .push(format!("`{}`: the sign of 0 is 0 in ONNX and -1 here", operator.name));
@@ -194,7 +209,10 @@ impl<'a> Converter<'a> {
             "Concat" => self.concat(operator, output)?,
             "Split" => return self.split(operator, x),
             "Pad" => self.pad(operator, x)?,
-            other => return Err(format!("the operator `{other}` is not read")),
+            "Quant" => {
+                return Err("activations of several bits: only those of one bit are read".into());
+            }
+            _ => return Err("this operator is not read".to_owned()),
         };
         Ok(vec![value])
     }
@@ -208,7 +226,29 @@ impl<'a> Converter<'a> {
     }
 
     fn channels(&self, name: &str) -> usize {
-        self.shape(name).get(1).copied().unwrap_or(1)
+        match self.values.get(name) {
+            Some(Value::Map(map) | Value::Squashed(map)) => map.scale.len(),
+            Some(Value::Choice(choice)) => choice.channels,
+            Some(Value::Above(above)) => self.channels(&above.of),
+            _ => self.shape(name).get(1).copied().unwrap_or(1),
+        }
+    }
+
+    fn is_flat(&self, name: &str) -> bool {
+        match self.values.get(name) {
+            Some(Value::Map(map) | Value::Squashed(map)) => map.is_flat,
+            Some(Value::Choice(choice)) => choice.is_flat,
+            Some(Value::Above(above)) => self.is_flat(&above.of),
+            _ => false,
+        }
+    }
+
+    /// A real map that is not flattened.
+    fn spatial(&mut self, name: &str) -> Result<NodeId, String> {
+        match self.is_flat(name) {
+            true => Err("it reads a flattened map, which only layers do".to_owned()),
+            false => self.node_of(name),
+        }
     }
 
     fn pixels(&self, name: &str) -> usize {
@@ -227,7 +267,6 @@ impl<'a> Converter<'a> {
                 "it reads 1-bit values, which only convolutions, layers and maximum poolings do"
                     .to_owned(),
             ),
-            Value::Flat(_) => Err("it reads a flattened map, which only layers do".to_owned()),
             Value::Squashed(_) => {
                 Err("a hyperbolic tangent or clip is only read in front of a sign".to_owned())
             }
@@ -246,7 +285,9 @@ impl<'a> Converter<'a> {
         let floats = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
         self.builder.vector(node, "scale", floats(&map.scale));
         self.builder.vector(node, "shift", floats(&map.shift));
-        self.values.insert(name.to_owned(), Value::Map(Map::of(node, map.scale.len())));
+        let is_flat = map.is_flat;
+        let map = Map { is_flat, ..Map::of(node, map.scale.len()) };
+        self.values.insert(name.to_owned(), Value::Map(map));
         Ok(node)
     }
 
@@ -273,7 +314,8 @@ impl<'a> Converter<'a> {
 
     fn choice(&self, above: Above, base: &str, numbers: [Vec<f64>; 2]) -> Value {
         let (base, first) = (base.to_owned(), numbers.clone());
-        Value::Choice(Choice { above, base, first, numbers })
+        let (channels, is_flat) = (self.channels(&above.of), self.is_flat(&above.of));
+        Value::Choice(Choice { above, base, first, numbers, channels, is_flat })
     }
 
     /// The comparison of a value with limits: above them, or not below them.
@@ -341,7 +383,7 @@ impl<'a> Converter<'a> {
             }
             _ => return Err("it does not read a comparison".to_owned()),
         };
-        let channels = self.channels(output);
+        let channels = self.channels(&operator.inputs[0]);
         let numbers = [
             self.per_channel(&operator.inputs[1], channels)?,
             self.per_channel(&operator.inputs[2], channels)?,
@@ -415,15 +457,6 @@ impl<'a> Converter<'a> {
                 let numbers = [moved(&choice.numbers[0]), moved(&choice.numbers[1])];
                 Ok(Value::Choice(Choice { numbers, ..choice }))
             }
-            Value::Flat(inner) if uniform(&scale) && uniform(&shift) => {
-                let Value::Choice(choice) = *inner else {
-                    return Err("arithmetic on a flattened map".to_owned());
-                };
-                let moved =
-                    |numbers: &Vec<f64>| numbers.iter().map(|n| n * scale[0] + shift[0]).collect();
-                let numbers = [moved(&choice.numbers[0]), moved(&choice.numbers[1])];
-                Ok(Value::Flat(Box::new(Value::Choice(Choice { numbers, ..choice }))))
-            }
             Value::Statistic(node, Statistic::Variance) if kind == "Add" => match shift[0] {
                 eps if eps as f32 == HYPER_STD_EPS => {
                     Ok(Value::Statistic(node, Statistic::PaddedVariance))
@@ -445,7 +478,8 @@ impl<'a> Converter<'a> {
                 let mut map = self.map(x)?.clone();
                 // A scaled and shifted value is an affine node; what is added behind it may be the shift of a rectifier.
                 if matches!(kind, "Add" | "Sub") && map.is_scaled() && map.is_sum {
-                    map = Map::of(self.node_of(x)?, channels);
+                    let is_flat = map.is_flat;
+                    map = Map { is_flat, ..Map::of(self.node_of(x)?, channels) };
                 }
                 let is_plain = !map.is_scaled() && !map.is_shifted() && self.is_read_once(x);
                 if let (true, Op::HyperHead { range: HyperRange::Sigmoid { lambda }, .. }) =
@@ -476,6 +510,7 @@ impl<'a> Converter<'a> {
                     scale: scaled(&map.scale),
                     shift: shifted.iter().zip(&shift).map(|(v, s)| v + s).collect(),
                     is_sum: map.is_sum || matches!(kind, "Add" | "Sub"),
+                    is_flat: map.is_flat,
                 }))
             }
         }
@@ -491,6 +526,7 @@ impl<'a> Converter<'a> {
                 scale: x.scale.iter().map(|scale| 2.0 * scale).collect(),
                 shift: x.shift.iter().map(|shift| 2.0 * shift).collect(),
                 is_sum: x.is_sum,
+                is_flat: x.is_flat,
             })),
             ("Add", Value::Map(_), Value::Map(_)) => {
                 if self.shape(a) != self.shape(b) {
@@ -498,7 +534,7 @@ impl<'a> Converter<'a> {
                 }
                 let inputs = vec![self.node_of(a)?, self.node_of(b)?];
                 let node = self.builder.push(output, Op::Add, inputs);
-                Ok(Value::Map(Map::of(node, self.channels(output))))
+                Ok(self.like(a, node))
             }
             ("Add", Value::Bent { of, by, rectifier }, Value::Part(to))
             | ("Add", Value::Part(to), Value::Bent { of, by, rectifier }) => {
@@ -523,12 +559,13 @@ impl<'a> Converter<'a> {
                     scale: negated(&mean.scale),
                     shift: negated(&mean.shift),
                     is_sum: mean.is_sum,
+                    is_flat: mean.is_flat,
                 };
                 let name = format!("{output}.minus");
                 self.values.insert(name.clone(), Value::Map(minus));
                 let inputs = vec![node, self.node_of(&name)?];
                 let node = self.builder.push(output, Op::Add, inputs);
-                Ok(Value::Map(Map::of(node, self.channels(output))))
+                Ok(self.like(a, node))
             }
             ("Mul", Value::Statistic(node, Statistic::Centred), Value::Statistic(..)) if a == b => {
                 Ok(Value::Statistic(node, Statistic::SquaredDistance))
@@ -579,7 +616,13 @@ impl<'a> Converter<'a> {
             self.builder.vector(node, "shift_y", vec![0.0; channels]);
         }
         self.set_slopes(node, &rectifier);
-        Ok(Value::Map(Map::of(node, channels)))
+        Ok(self.like(x, node))
+    }
+
+    /// The value of a node, of as many channels as the value `name`.
+    fn like(&self, name: &str, node: NodeId) -> Value {
+        let is_flat = self.is_flat(name);
+        Value::Map(Map { is_flat, ..Map::of(node, self.channels(name)) })
     }
 
     fn set_slopes(&mut self, node: NodeId, rectifier: &Rectifier) {
@@ -791,20 +834,18 @@ impl<'a> Converter<'a> {
         }
         let Choice { above, base, .. } = choice;
         let mut x = self.node_of(&above.of)?;
-        let mut pooled = above.of.clone();
         for &at in &above.pools {
             let pool = &self.network.operators[at];
             let kernel = kernel_shape(pool, None)?;
             let window = pool.window(&kernel, &self.shape(&pool.inputs[0])[2..])?;
-            pooled = pool.outputs[0].clone();
             let op = Op::MaxPool {
                 kernel: kernel[0],
                 stride: window.stride[0],
                 padding: window.pads[0],
             };
-            x = self.builder.push(&format!("{pooled}.max"), op, vec![x]);
+            x = self.builder.push(&format!("{}.max", pool.outputs[0]), op, vec![x]);
         }
-        let channels = self.channels(&pooled);
+        let channels = choice.channels;
         let node = match &above.limit {
             Limit::Dynamic(limit) => {
                 let map = self.map(limit)?.clone();
@@ -834,6 +875,7 @@ impl<'a> Converter<'a> {
             value: base.clone(),
             above: above.clone(),
             numbers: choice.first.clone(),
+            channels,
         };
         self.signs.push(source);
         Ok(node)
@@ -881,35 +923,20 @@ impl<'a> Converter<'a> {
         let bias = operator.inputs.get(2).filter(|name| is_gemm && !name.is_empty());
         let bias = bias.map(|name| self.per_channel(name, outputs)).transpose()?;
         let bias = bias.map(|bias| bias.iter().map(|b| b * f64::from(beta)).collect::<Vec<f64>>());
-        let (source, name) = match self.value(x)?.clone() {
-            Value::Flat(inner) => (*inner, format!("{x}.map")),
-            source => (source, x.to_owned()),
-        };
-        match source {
+        let pixels = rows.shape[1] / self.channels(x).max(1);
+        match self.value(x)?.clone() {
             Value::Choice(choice) => {
-                let channels = self.choice_channels(&choice);
-                let pixels = rows.shape[1] / channels.max(1);
-                let maps = Array { shape: vec![outputs, channels, pixels, 1], values: rows.values };
+                let shape = vec![outputs, choice.channels, pixels, 1];
+                let maps = Array { shape, values: rows.values };
                 let geometry =
                     Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
                 self.binary(output, &choice, &maps, bias, true, geometry, 0.0)
             }
-            Value::Map(map) => {
-                let pixels = rows.shape[1] / map.scale.len();
-                self.values.insert(name.clone(), Value::Map(map));
-                let input = self.node_of(&name)?;
+            _ => {
+                let input = self.node_of(x)?;
                 let layer = self.linear(output, input, &rows, bias, pixels);
                 Ok(Value::Map(Map::of(layer, outputs)))
             }
-            _ => self.map(x).and(Err("it reads what is no vector".to_owned())),
-        }
-    }
-
-    /// Channels of the map that a choice looks at.
-    fn choice_channels(&self, choice: &Choice) -> usize {
-        match self.values.get(&choice.above.of) {
-            Some(Value::Map(map)) => map.scale.len(),
-            _ => self.channels(&choice.above.of),
         }
     }
 
@@ -950,6 +977,9 @@ impl<'a> Converter<'a> {
             if !(0..self.channels(x)).all(rises) {
                 return Err("a maximum of 1-bit values that fall".to_owned());
             }
+            if choice.is_flat {
+                return Err("it reads a flattened map, which only layers do".to_owned());
+            }
             let mut above = choice.above;
             above.pools.push(at);
             return Ok(self.choice(above, output, choice.numbers));
@@ -957,7 +987,7 @@ impl<'a> Converter<'a> {
         if !is_max && padding > 0 {
             return Err("an average with padding".to_owned());
         }
-        let input = self.node_of(x)?;
+        let input = self.spatial(x)?;
         let op = match is_max {
             true => Op::MaxPool { kernel, stride, padding },
             false => Op::AvgPool { kernel, stride },
@@ -976,7 +1006,7 @@ impl<'a> Converter<'a> {
             }
             _ => {}
         }
-        let input = self.node_of(x)?;
+        let input = self.spatial(x)?;
         let node = self.builder.push(output, Op::GlobalAvgPool, vec![input]);
         Ok(Value::Map(Map::of(node, self.channels(output))))
     }
@@ -984,35 +1014,29 @@ impl<'a> Converter<'a> {
     /// What becomes of a value when only its shape changes.
     fn reshape(&mut self, x: &str, output: &str) -> Read {
         let (from, to) = (self.shape(x).to_vec(), self.shape(output).to_vec());
-        let value = self.value(x)?.clone();
-        let vector = |shape: &[usize]| shape.len() == 2 && shape[0] == 1;
-        let channels = |shape: &[usize]| shape.get(1).copied().unwrap_or(0);
-        let same_pixel = from.iter().skip(2).all(|&e| e == 1) && to.iter().skip(2).all(|&e| e == 1);
-        match value {
-            value if from == to => Ok(value),
-            Value::ChannelsLast(map) if vector(&to) => Ok(Value::ChannelsLast(map)),
-            Value::Flat(inner) if to.len() == 4 => match *inner {
-                // Back to the map that was flattened.
-                Value::Map(map) if channels(&to) == map.scale.len() => Ok(Value::Map(map)),
-                Value::Choice(choice) if channels(&to) == self.choice_channels(&choice) => {
-                    Ok(Value::Choice(choice))
-                }
-                _ => Err(format!("a vector that becomes a map of the shape {to:?}")),
-            },
-            value @ (Value::Map(_) | Value::Choice(_))
-                if same_pixel && channels(&from) == channels(&to) =>
-            {
-                Ok(value)
+        let (channels, is_flat) = (self.channels(x), self.is_flat(x));
+        let is_vector = to.len() >= 2 && to[0] == 1 && to[2..].iter().all(|&extent| extent == 1);
+        let pixels =
+            if is_flat { from[1] / channels.max(1) } else { from.iter().skip(2).product() };
+        let is_map = to.len() == 4 && to[..2] == [1, channels] && to[2] * to[3] == pixels;
+        let flattened = match is_vector {
+            true => Some(pixels > 1),
+            false => is_map.then_some(false),
+        };
+        match (self.value(x)?.clone(), flattened) {
+            (value, _) if from == to => Ok(value),
+            (Value::ChannelsLast(map), Some(_)) => Ok(Value::ChannelsLast(map)),
+            (Value::Map(map), Some(is_flat)) => Ok(Value::Map(Map { is_flat, ..map })),
+            (Value::Squashed(map), Some(is_flat)) => Ok(Value::Squashed(Map { is_flat, ..map })),
+            (Value::Choice(choice), Some(is_flat)) => {
+                Ok(Value::Choice(Choice { is_flat, ..choice }))
             }
-            value @ (Value::Map(_) | Value::Choice(_)) if vector(&to) => {
-                Ok(Value::Flat(Box::new(value)))
-            }
-            Value::Map(map)
-                if to.len() == 5 && to[1] * to[2] == channels(&from) && to[3..] == from[2..] =>
+            (Value::Map(map), None)
+                if to.len() == 5 && to[1] * to[2] == channels && to[3..] == from[2..] =>
             {
                 Ok(Value::Grouped { map, groups: to[1], exchanged: false })
             }
-            Value::Grouped { map, groups, exchanged: true }
+            (Value::Grouped { map, groups, exchanged: true }, _)
                 if to.len() == 4 && to[2..] == from[3..] =>
             {
                 let name = format!("{output}.whole");
@@ -1042,9 +1066,9 @@ impl<'a> Converter<'a> {
                 _ => Err("statistics that no hyper function has".to_owned()),
             };
         }
-        let mut node = self.node_of(first)?;
+        let mut node = self.spatial(first)?;
         for (at, name) in operator.inputs.iter().enumerate().skip(1) {
-            let other = self.node_of(name)?;
+            let other = self.spatial(name)?;
             let name = if at + 1 == operator.inputs.len() {
                 output.to_owned()
             } else {
@@ -1079,6 +1103,10 @@ impl<'a> Converter<'a> {
         };
         Ok(Value::Padded(Box::new(self.value(x)?.clone()), [top, left, bottom, right], value))
     }
+}
+
+pub(super) fn not_read(operator: &Operator) -> String {
+    format!("`{}` ({}): this operator is not read", operator.name, operator.kind)
 }
 
 fn negative(slopes: &[f64], channels: usize) -> Rectifier {

@@ -5,7 +5,7 @@ use std::thread;
 use super::array::{Array, common, product};
 use super::operator::{Operator, Window, axis};
 
-/// Outputs of an operator. `Unknown` operators are no error here: what reads them says so.
+/// Outputs of an operator.
 pub(super) fn evaluate(
     operator: &Operator,
     inputs: &[Option<&Array>],
@@ -116,8 +116,9 @@ pub(super) fn evaluate(
             let len = product(&shape).ok_or("too large")?;
             one(Array { shape, values: vec![value; len] })
         }
-        "Softmax" | "LogSoftmax" => unary(&|v| v),
-        other => Err(format!("the operator `{other}` is not read")),
+        "Pow" => binary(&f32::powf),
+        "Quant" => quant(operator, inputs),
+        _ => Err("this operator is not read".to_owned()),
     }
 }
 
@@ -538,6 +539,32 @@ fn pad(operator: &Operator, inputs: &[Option<&Array>]) -> Result<Vec<Array>, Str
         padded = concat(&[&front, &padded, &back], axis)?.remove(0);
     }
     one(padded)
+}
+
+/// QONNX's rounding to a number of bits.
+fn quant(operator: &Operator, inputs: &[Option<&Array>]) -> Result<Vec<Array>, String> {
+    let [x, scale, zero, bits] = [0, 1, 2, 3].map(|at| input(inputs, at));
+    let (x, scale, zero, bits) = (x?, scale?, zero?, bits?);
+    let &[bits] = &bits.values[..] else { return Err("several bit widths".to_owned()) };
+    let (signed, narrow) = (operator.int("signed", 1) != 0, operator.int("narrow", 0) != 0);
+    let steps = bits.exp2();
+    let [least, most] = match signed {
+        true => [-steps / 2.0 + f32::from(u8::from(narrow)), steps / 2.0 - 1.0],
+        false => [0.0, steps - 1.0 - f32::from(u8::from(narrow))],
+    };
+    let round: fn(f32) -> f32 = match operator.text("rounding_mode").as_deref() {
+        None | Some("ROUND") => f32::round_ties_even,
+        Some("FLOOR") => f32::floor,
+        Some("CEIL") => f32::ceil,
+        Some("ROUND_TO_ZERO") => f32::trunc,
+        Some(other) => return Err(format!("its `rounding_mode` is `{other}`")),
+    };
+    let shape = common(&common(&x.shape, &scale.shape)?, &zero.shape)?;
+    let [x, scale, zero] = [x, scale, zero].map(|array| array.broadcast(&shape));
+    let value = |((x, scale), zero): ((&f32, &f32), &f32)| {
+        (round((x / scale + zero).clamp(least, most)) - zero) * scale
+    };
+    one(Array { shape, values: x.iter().zip(&scale).zip(&zero).map(value).collect() })
 }
 
 fn gather(operator: &Operator, x: &Array, indices: &Array) -> Result<Vec<Array>, String> {

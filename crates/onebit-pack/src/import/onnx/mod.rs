@@ -7,6 +7,8 @@ mod evaluate;
 mod network;
 mod operator;
 mod reference;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::BTreeMap;
@@ -61,6 +63,7 @@ struct SignSource {
     value: String,
     above: Above,
     numbers: [Vec<f64>; 2],
+    channels: usize,
 }
 
 /// Reads a network from the bytes of an ONNX file.
@@ -71,7 +74,7 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let mut network = Network::read(bytes).map_err(ImportError::Onnx)?;
     let image = network.image(options.input).map_err(ImportError::Onnx)?;
     let channels = image[0];
-    let mut notes = vec![];
+    let mut notes = network.without_decision();
     let normalization = match options.normalization.or_else(|| stored_normalization(&network)) {
         Some(normalization) => normalization,
         None => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::array::{Array, product};
+use super::convert::{READ, not_read};
 use super::evaluate::evaluate;
 use super::operator::Operator;
 use crate::onnx_proto::{GraphProto, ModelProto, ValueInfoProto};
@@ -54,6 +55,23 @@ impl Network {
         })
     }
 
+    /// Leaves out what makes a decision of logits at the end; says what that was.
+    pub(super) fn without_decision(&mut self) -> Vec<String> {
+        const DECISIONS: [&str; 4] = ["Softmax", "LogSoftmax", "TopK", "ArgMax"];
+        let mut notes = vec![];
+        while let Some(at) = self.operators.iter().position(|operator| {
+            operator.outputs.contains(&self.output) && DECISIONS.contains(&operator.kind.as_str())
+        }) {
+            let operator = self.operators.remove(at);
+            notes.push(format!(
+                "`{}` ({}) is left out: the network gives logits",
+                operator.name, operator.kind
+            ));
+            self.output = operator.inputs.into_iter().next().unwrap_or_default();
+        }
+        notes
+    }
+
     /// Channels, height and width of its images; `given` where its input does not say, or is a vector.
     pub(super) fn image(&self, given: Option<[usize; 3]>) -> Result<[usize; 3], String> {
         let shown: Vec<String> =
@@ -99,6 +117,9 @@ impl Network {
             let is_constant =
                 operator.kind == "Shape" || names.clone().all(|name| constants.contains_key(name));
             if names.clone().any(|name| unreadable.contains(name.as_str())) {
+                if !READ.contains(&operator.kind.as_str()) {
+                    problems.push(not_read(operator));
+                }
                 unreadable.extend(operator.outputs.iter().map(String::as_str));
                 continue;
             }

@@ -101,8 +101,8 @@ impl ImportedOnnx {
         words: &[u64],
         array: &mut Array,
     ) -> Result<usize, Mismatch> {
-        let channels = array.shape.get(1).copied().unwrap_or(1);
-        let pixels: usize = array.shape.iter().skip(2).product();
+        let channels = sign.channels;
+        let pixels = (array.values.len() / channels.max(1)).max(1);
         let number = |set: bool, c: usize| {
             let numbers = &sign.numbers[usize::from(!set)];
             numbers[c % numbers.len()] as f32
@@ -150,7 +150,7 @@ impl ImportedOnnx {
             },
         };
         let largest = x.values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-        let pixels = x.shape.iter().skip(2).product::<usize>().max(1);
+        let pixels = (x.values.len() / sign.channels.max(1)).max(1);
         let near = |(i, &value): (usize, &f32)| {
             let limit = limits[i / pixels % limits.len()];
             (value - limit).abs() <= ON_THRESHOLD * largest.max(limit.abs())

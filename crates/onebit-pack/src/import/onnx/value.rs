@@ -10,12 +10,20 @@ pub(super) struct Map {
     pub(super) shift: Vec<f64>,
     /// Whether something, be it 0, was added since: an affine node is a product and a sum.
     pub(super) is_sum: bool,
+    /// Whether it is a vector, channel by channel, of what is a map to our graph.
+    pub(super) is_flat: bool,
 }
 
 impl Map {
     /// A node's value as it is.
     pub(super) fn of(node: NodeId, channels: usize) -> Self {
-        Map { node, scale: vec![1.0; channels], shift: vec![0.0; channels], is_sum: false }
+        Map {
+            node,
+            scale: vec![1.0; channels],
+            shift: vec![0.0; channels],
+            is_sum: false,
+            is_flat: false,
+        }
     }
 
     /// Whether it is more than the node's value.
@@ -58,6 +66,9 @@ pub(super) struct Choice {
     pub(super) first: [Vec<f64>; 2],
     /// Those of this value.
     pub(super) numbers: [Vec<f64>; 2],
+    pub(super) channels: usize,
+    /// Whether it is a vector, channel by channel, of what is a map to our graph.
+    pub(super) is_flat: bool,
 }
 
 impl Choice {
@@ -118,8 +129,6 @@ pub(super) enum Value {
     Above(Above),
     /// One of two numbers each.
     Choice(Choice),
-    /// A map or bits as a vector, channel by channel.
-    Flat(Box<Value>),
     /// A map or bits with something around them: pads of the top, left, bottom, right, and what is put there.
     Padded(Box<Value>, [usize; 4], f32),
     /// A map that an odd, rising function was applied to: only its sign is known.

@@ -442,3 +442,19 @@ fn the_schema_is_the_published_one() {
     let text = fs::read_to_string(&published).expect("docs/graph.schema.json");
     assert_eq!(schema.succeeded(), text, "`onebit pack --json-schema` gives the new one");
 }
+
+#[test]
+fn the_graphs_of_the_document_are_graphs() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/bring-your-own.md");
+    let text = fs::read_to_string(document).expect("docs/bring-your-own.md");
+    let folder = tempfile::tempdir().expect("a folder");
+    let graphs: Vec<&str> =
+        text.split("```json\n").skip(1).filter_map(|t| t.split("```").next()).collect();
+    assert_eq!(graphs.len(), 3);
+    for graph in graphs {
+        let path = folder.path().join("net.json");
+        fs::write(&path, graph).expect("written");
+        let summary = onebit(&["summary", path.to_str().expect("UTF-8"), "--json"]).json();
+        assert!(summary["bops"].as_u64().expect("a number") > 0);
+    }
+}

@@ -6,12 +6,12 @@ use anyhow::Context;
 use onebit::calibration::{Phase, Report, Request, with_8_bit_layers};
 use onebit::{Error, Model, hardware_threads};
 use onebit_pack::PackError;
-use onebit_pack::int8_layers::{Changes, Layers};
+use onebit_pack::int8_layers::{Bounds, Changes, Layers};
 use serde::Serialize;
 
 use crate::dataset;
 use crate::failure::Failure;
-use crate::output::count;
+use crate::output::{self, count};
 use crate::progress::Progress;
 
 /// What 8-bit layers change, and save.
@@ -29,9 +29,9 @@ pub(crate) fn quantize(
     model: &Model,
     spec: &str,
     layers: Layers,
-    max_changed: f64,
+    bounds: Bounds,
 ) -> anyhow::Result<(Model, Report)> {
-    let request = Request { spec, layers, max_changed, threads: hardware_threads() };
+    let request = Request { spec, layers, bounds, threads: hardware_threads() };
     let data = dataset::open_labelled(model.graph(), spec, None)?;
     let mut shown: Option<(Phase, Progress)> = None;
     let mut progress = |phase, done, all| {
@@ -47,9 +47,17 @@ pub(crate) fn quantize(
         }
     };
     match with_8_bit_layers(model, &request, &data, &mut progress) {
-        Ok(done) => Ok(done),
+        Ok((model, report)) => {
+            for left in &report.left {
+                output::note(&format!("`{}` keeps 32-bit floats: {}", left.node, left.reason));
+            }
+            Ok((model, report))
+        }
         Err(Error::Pack(error @ PackError::Int8Changes { .. })) => Err(Failure::bad_data(format!(
             "{error}; --int8-layers last keeps the first layer, --int8-max-changed allows more"
+        ))),
+        Err(Error::Pack(error @ PackError::Int8Loses { .. })) => Err(Failure::bad_data(format!(
+            "{error}; --int8-layers last keeps the first layer, --int8-max-lost allows more"
         ))),
         Err(error @ Error::NotFinite { .. }) => {
             Err(error).with_context(|| path.display().to_string())
@@ -62,8 +70,10 @@ impl Saved {
     pub(crate) fn text(&self) -> String {
         let Changes { images, changed, changed_allowed, top1_float, top1_int8, .. } =
             self.report.changes;
+        let allowed =
+            changed_allowed.map_or_else(String::new, |allowed| format!(" (allowed: {allowed})"));
         format!(
-            "8 bits for {}: {changed} of {} changed (allowed: {changed_allowed}), top-1 {:.2}% \
+            "8 bits for {}: {changed} of {} changed{allowed}, top-1 {:.2}% \
              (floats: {:.2}%), logits within {:.1e} of their standard deviation, bytes saved: {}\n",
             self.report.nodes.join(", "),
             count(images, "prediction"),
@@ -89,6 +99,6 @@ pub(crate) fn parse_layers(text: &str) -> Result<Layers, String> {
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("expected a share of all predictions, 0 to 1".to_owned()),
+        _ => Err("expected a share of all images, 0 to 1".to_owned()),
     }
 }

@@ -364,7 +364,7 @@ fn small_mistakes_are_noticed_and_nothing_is_written() {
     changed(cnv(), &one("bn2.running_mean", |mean| mean.swap(0, 1)));
     changed(cnv(), &one("conv2.weight", |weight| weight.rotate_left(81)));
     changed(resnet(), &|network| {
-        network.graph["nodes"][4]["op"]["conv_bin"]["pad"] = "zero".into()
+        network.graph["nodes"][4]["op"]["conv_bin"]["pad"] = "zero".into();
     });
     changed(resnet(), &|network| network.graph["nodes"][8]["op"]["conv_bin"]["pad"] = "one".into());
     changed(resnet(), &one("conv2.bias", |bias| bias[0] += 1.0));

@@ -90,6 +90,8 @@ fn too_many_changes_are_refused() {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(65), ""), "{}", outcome.stderr);
     let last = outcome.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: 8-bit layers change ") && last.contains("of 2000"), "{last}");
+    let report = pack(&["--int8-max-lost", "1", "--json"]).json()["int8"].clone();
+    assert!(report["changed_allowed"].is_null() && report["lost_allowed"] == 2000, "{report}");
     let last = pack(&["--int8-layers", "last", "--int8-max-changed", "1", "--json"]).json();
     assert_eq!(last["int8"]["nodes"], serde_json::json!(["fc"]));
     let first = pack(&["--int8-layers", "first", "--int8-max-changed", "1", "--json"]).json();

@@ -59,6 +59,19 @@ pub enum PackError {
         /// How many may.
         allowed: u64,
     },
+    /// 8-bit layers that lose too many right answers.
+    #[error(
+        "8-bit layers give {lost} right answers fewer on {}, more than the {allowed} that are allowed, so the file is not written",
+        count(*images, "image")
+    )]
+    Int8Loses {
+        /// Images compared.
+        images: u64,
+        /// By how many the right answers are fewer.
+        lost: i64,
+        /// How many may be.
+        allowed: u64,
+    },
     /// A checkpoint of PyTorch that cannot be imported.
     #[error("{path}: {source}", path = .path.display())]
     Import {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use onebit_pack::PackError;
-use onebit_pack::int8_layers::{Changes, Comparison, Layers, Ranges, features, quantize};
+use onebit_pack::int8_layers::{
+    Bounds, Changes, Comparison, Layers, Left, Ranges, features, quantize,
+};
 use serde::Serialize;
 
 use crate::data::{check_logits, loader};
@@ -19,8 +21,8 @@ pub struct Request<'a> {
     pub spec: &'a str,
     /// Which layers.
     pub layers: Layers,
-    /// Share of predictions that may change; one always may.
-    pub max_changed: f64,
+    /// What they may change.
+    pub bounds: Bounds,
     /// Threads.
     pub threads: usize,
 }
@@ -39,6 +41,8 @@ pub enum Phase {
 pub struct Report {
     /// Layers that have 8 bits now.
     pub nodes: Vec<String>,
+    /// Layers that were asked for and stay as they are.
+    pub left: Vec<Left>,
     /// Images on which the input of the classifier was measured.
     pub calibration_images: u64,
     /// Classes of the network that are among those of the data.
@@ -66,9 +70,9 @@ pub fn with_8_bit_layers(
     let quantized = quantize(model.verified(), request.layers, ranges.as_ref())?;
     let int8 = Model::from(quantized.model);
     let comparison = compare([model, &int8], request.threads, data, progress)?;
-    let changes = comparison.verdict(request.max_changed)?;
-    let (nodes, classes_evaluated) = (quantized.nodes, data.classes);
-    Ok((int8, Report { nodes, calibration_images, classes_evaluated, changes }))
+    let changes = comparison.verdict(request.bounds)?;
+    let (nodes, left, classes_evaluated) = (quantized.nodes, quantized.left, data.classes);
+    Ok((int8, Report { nodes, left, calibration_images, classes_evaluated, changes }))
 }
 
 /// Ranges of what the classifier reads, and of how many images.

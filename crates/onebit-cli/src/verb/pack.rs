@@ -10,7 +10,7 @@ use onebit_model::file::Weights;
 use onebit_pack::PackError;
 use onebit_pack::agreement::Report;
 use onebit_pack::import::{Checkpoint, DescribedWeights};
-use onebit_pack::int8_layers::{Layers, MAX_CHANGED_SHARE};
+use onebit_pack::int8_layers::{Bounds, Layers};
 use serde::Serialize;
 
 use crate::arguments::Format;
@@ -46,8 +46,9 @@ only if they agree (exit code 65 if not).
 --int8 stores the convolutions of the image and the classifier as 8-bit integers, which is smaller
 and faster, and no longer computes exactly what was trained. The classifier's input is measured on
 up to 1,024 images of the data; then all of its images are predicted with and without, and the file
-is written only if no more than 1% of the predictions changed (--int8-max-changed), one always being
-allowed. Rounding the first layer flips signs behind it; --int8-layers last keeps it as it was.";
+is written only if the right answers are not fewer by more than 1% of the images (--int8-max-lost), one
+always being allowed. Rounding the first layer flips signs behind it, so that undecided images change
+their class; --int8-max-changed bounds those, --int8-layers last keeps the layer as it was.";
 
 /// Makes the packed file of a trained network
 #[derive(clap::Args)]
@@ -87,10 +88,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LAYERS", requires = "int8", default_value = "all")]
     #[arg(value_parser = int8_option::parse_layers)]
     int8_layers: Layers,
-    /// Share of the predictions that 8-bit layers may change
-    #[arg(long, value_name = "SHARE", requires = "int8", default_value_t = MAX_CHANGED_SHARE)]
-    #[arg(value_parser = int8_option::parse_share)]
-    int8_max_changed: f64,
+    /// Share of the images whose right answers 8-bit layers may lose [default: 0.01, or any with --int8-max-changed]
+    #[arg(long, value_name = "SHARE", requires = "int8", value_parser = int8_option::parse_share)]
+    int8_max_lost: Option<f64>,
+    /// Share of the predictions that 8-bit layers may change, right or wrong [default: any]
+    #[arg(long, value_name = "SHARE", requires = "int8", value_parser = int8_option::parse_share)]
+    int8_max_changed: Option<f64>,
     #[command(flatten)]
     origin: OriginOptions,
     #[command(flatten)]
@@ -165,9 +168,9 @@ fn pack(args: Args) -> anyhow::Result<Done> {
     };
     let mut int8 = None;
     if let Some(spec) = &args.int8 {
-        let (layers, max_changed) = (args.int8_layers, args.int8_max_changed);
+        let bounds = Bounds::new(args.int8_max_lost, args.int8_max_changed);
         let (rounded, report) =
-            int8_option::quantize(&input.path, &model, spec, layers, max_changed)?;
+            int8_option::quantize(&input.path, &model, spec, args.int8_layers, bounds)?;
         let bytes_saved = model.to_bytes()?.len() as i64 - rounded.to_bytes()?.len() as i64;
         int8 = Some(int8_option::Saved { report, bytes_saved });
         model = rounded;

@@ -6,8 +6,26 @@ use serde::Serialize;
 use crate::PackError;
 use crate::agreement::LogitStatistics;
 
-/// Share of the predictions that 8-bit layers may change unless another one is asked for.
-pub const MAX_CHANGED_SHARE: f64 = 0.01;
+/// Share of all images whose right answers 8-bit layers may lose unless another one is asked for.
+pub const MAX_LOST_SHARE: f64 = 0.01;
+
+/// What 8-bit layers may do, as shares of all images; one image always may be lost or changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Right answers that may be fewer; any number where it is absent.
+    pub lost: Option<f64>,
+    /// Predictions that may be others, right or wrong; any number where it is absent.
+    pub changed: Option<f64>,
+}
+
+impl Bounds {
+    /// These, and where there are none [`MAX_LOST_SHARE`].
+    #[must_use]
+    pub fn new(lost: Option<f64>, changed: Option<f64>) -> Self {
+        let usual = changed.is_none().then_some(MAX_LOST_SHARE);
+        Bounds { lost: lost.or(usual), changed }
+    }
+}
 
 /// Comparison of a network with its form with 8-bit layers, over any number of images.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +44,12 @@ pub struct Changes {
     pub images: u64,
     /// Images that get another class.
     pub changed: u64,
-    /// How many of them are allowed.
-    pub changed_allowed: u64,
+    /// How many of them are allowed, where that is bounded.
+    pub changed_allowed: Option<u64>,
+    /// By how many the right answers are fewer; below 0 where they are more.
+    pub lost: i64,
+    /// How many may be, where that is bounded.
+    pub lost_allowed: Option<u64>,
     /// Share of right answers of the network with 32-bit floats.
     pub top1_float: f64,
     /// Share of right answers with 8-bit layers.
@@ -51,14 +73,17 @@ impl Comparison {
         }
     }
 
-    /// The numbers so far, of which a share `max_share` may change; one image always may.
+    /// The numbers so far, and what is allowed of them.
     #[must_use]
-    pub fn changes(&self, max_share: f64) -> Changes {
+    pub fn changes(&self, bounds: Bounds) -> Changes {
         let share = |count: u64| count as f64 / self.images.max(1) as f64;
+        let allowed = |share: f64| ((self.images as f64 * share) as u64).max(1);
         Changes {
             images: self.images,
             changed: self.changed,
-            changed_allowed: ((self.images as f64 * max_share) as u64).max(1),
+            changed_allowed: bounds.changed.map(allowed),
+            lost: self.right[0] as i64 - self.right[1] as i64,
+            lost_allowed: bounds.lost.map(allowed),
             top1_float: share(self.right[0]),
             top1_int8: share(self.right[1]),
             max_logit_difference: match self.max_difference {
@@ -68,16 +93,22 @@ impl Comparison {
         }
     }
 
-    /// The numbers, if no more predictions than a share `max_share` changed.
+    /// The numbers, if they keep within bounds.
     ///
     /// # Errors
-    /// More changed, or no image was compared.
-    pub fn verdict(&self, max_share: f64) -> Result<Changes, PackError> {
-        let changes = self.changes(max_share);
-        let Changes { images, changed, changed_allowed, .. } = changes;
-        if images == 0 || changed > changed_allowed {
-            return Err(PackError::Int8Changes { images, changed, allowed: changed_allowed });
+    /// They do not, or no image was compared.
+    pub fn verdict(&self, bounds: Bounds) -> Result<Changes, PackError> {
+        let changes = self.changes(bounds);
+        let Changes { images, changed, changed_allowed, lost, lost_allowed, .. } = changes;
+        if images == 0 || changed_allowed.is_some_and(|allowed| changed > allowed) {
+            let allowed = changed_allowed.unwrap_or_default();
+            return Err(PackError::Int8Changes { images, changed, allowed });
         }
-        Ok(changes)
+        match lost_allowed {
+            Some(allowed) if lost > allowed as i64 => {
+                Err(PackError::Int8Loses { images, lost, allowed })
+            }
+            _ => Ok(changes),
+        }
     }
 }

@@ -11,6 +11,8 @@ mod compare;
 mod filters;
 mod ranges;
 
+use serde::Serialize;
+
 use onebit_model::op::{INPUT_OFFSET, INPUT_SCALE};
 use onebit_model::{
     Data, Model, Node, NodeId, Normalization, Op, Shape, Tensor, Verified, infer, limits,
@@ -19,8 +21,12 @@ use onebit_model::{
 
 use crate::PackError;
 
-pub use compare::{Changes, Comparison, MAX_CHANGED_SHARE};
+pub use compare::{Bounds, Changes, Comparison, MAX_LOST_SHARE};
 pub use ranges::Ranges;
+
+/// Why a layer stays as it is.
+const TOO_MANY_PRODUCTS: &str = "it adds up more than 65,536 products for each output";
+const ZERO_OUTSIDE: &str = "0 is no value of a pixel, since a channel's mean lies outside of 0 to 1: 8 bits could not hold what is padded";
 
 /// Largest 8-bit integer of an input.
 const MAX_INTEGER: f64 = 255.0;
@@ -32,6 +38,17 @@ pub struct Quantized {
     pub model: Verified<Model>,
     /// Names of the nodes that became 8-bit ones.
     pub nodes: Vec<String>,
+    /// Nodes that were asked for and stay as they are.
+    pub left: Vec<Left>,
+}
+
+/// A layer that stays as it is, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Name of the node.
+    pub node: String,
+    /// Why.
+    pub reason: &'static str,
 }
 
 /// Which layers are to have 8 bits.
@@ -84,7 +101,7 @@ pub fn quantize(
     let shapes = infer::shapes(&model.graph)?;
     let pixels = of_pixels(&model.graph.normalization);
     let mut quantized = Model::clone(model);
-    let mut nodes = Vec::new();
+    let (mut nodes, mut left) = (Vec::new(), Vec::new());
     for (id, node) in model.graph.nodes.iter().enumerate() {
         let Some(&input) = node.inputs.first() else { continue };
         let of_image = (input == NodeId(0)).then_some(pixels.as_ref()).flatten().cloned();
@@ -118,16 +135,23 @@ pub fn quantize(
             | Op::HyperTrunk { .. }
             | Op::HyperHead { .. } => continue,
         };
-        let Some(steps) = steps else { continue };
-        if replace(&mut quantized, node, shapes[input.0], &steps)? {
-            quantized.graph.nodes[id].op = op;
-            nodes.push(node.name.clone());
-        }
+        let name = node.name.clone();
+        let reason = match steps {
+            Some(steps) if replace(&mut quantized, node, shapes[input.0], &steps)? => {
+                quantized.graph.nodes[id].op = op;
+                nodes.push(name);
+                continue;
+            }
+            Some(_) => TOO_MANY_PRODUCTS,
+            None if input == NodeId(0) => ZERO_OUTSIDE,
+            None => continue,
+        };
+        left.push(Left { node: name, reason });
     }
     if nodes.is_empty() {
         return Err(PackError::NothingToQuantize);
     }
-    Ok(Quantized { model: Verified::<Model>::new(quantized)?, nodes })
+    Ok(Quantized { model: Verified::<Model>::new(quantized)?, nodes, left })
 }
 
 fn classifier(model: &Model) -> Option<&Node> {

@@ -37,7 +37,7 @@ fn model(mean: f32) -> Verified<Model> {
 
 #[test]
 fn the_steps_of_an_image_are_its_grey_levels() {
-    let Quantized { model, nodes } = quantize(&model(0.5), Layers::All, None).unwrap();
+    let Quantized { model, nodes, .. } = quantize(&model(0.5), Layers::All, None).unwrap();
     assert_eq!(nodes, ["conv"]);
     let conv = &model.graph.nodes[1];
     let (integers, scale) = model.integers(conv, "weight");
@@ -54,7 +54,7 @@ fn the_classifier_takes_steps_that_cover_its_input() {
     assert_eq!((front.graph.nodes.len(), front.graph.classes.len()), (2, 2));
     let mut ranges = Ranges::new(2);
     ranges.add(&[2.55, -1.0, 0.5, f32::NAN, 1.0, 4.1]);
-    let Quantized { model, nodes } = quantize(&source, Layers::All, Some(&ranges)).unwrap();
+    let Quantized { model, nodes, .. } = quantize(&source, Layers::All, Some(&ranges)).unwrap();
     assert_eq!(nodes, ["conv", "fc"]);
     let fc = &model.graph.nodes[2];
     let near = |found: &[f32], expected: [f32; 2]| {
@@ -78,6 +78,11 @@ fn a_channel_that_does_not_change_gets_a_small_step() {
 fn what_cannot_be_rounded_is_left() {
     let source = model(1.5);
     assert!(matches!(quantize(&source, Layers::All, None), Err(PackError::NothingToQuantize)));
+    let left = quantize(&source, Layers::All, Some(&Ranges::new(2))).unwrap().left;
+    assert!(
+        left.len() == 1 && left[0].node == "conv" && left[0].reason.contains("mean"),
+        "{left:?}"
+    );
     let once = quantize(&model(0.5), Layers::All, Some(&Ranges::new(2))).unwrap();
     assert!(matches!(quantize(&once.model, Layers::All, None), Err(PackError::NothingToQuantize)));
     assert_eq!(features(&once.model).unwrap(), None);
@@ -88,15 +93,32 @@ fn what_cannot_be_rounded_is_left() {
 #[test]
 fn changes_are_counted_and_bounded() {
     let mut comparison = Comparison::default();
-    assert!(matches!(comparison.verdict(1.0), Err(PackError::Int8Changes { images: 0, .. })));
+    let bounds = Bounds::new;
+    assert!(matches!(
+        comparison.verdict(Bounds::new(None, None)),
+        Err(PackError::Int8Changes { images: 0, .. })
+    ));
     for image in 0..200u32 {
         let int8 = if image < 3 { [0.0, 1.5] } else { [1.0, 0.0] };
         comparison.image(u32::from(image == 0), &[1.0, 0.0], &int8);
     }
-    let changes = comparison.changes(0.01);
-    assert_eq!((changes.images, changes.changed, changes.changed_allowed), (200, 3, 2));
+    let changes = comparison.changes(bounds(Some(0.01), Some(0.01)));
+    assert_eq!((changes.images, changes.changed, changes.changed_allowed), (200, 3, Some(2)));
+    // Of the three that changed one became right, two wrong.
+    assert_eq!((changes.lost, changes.lost_allowed), (1, Some(2)));
     assert_eq!((changes.top1_float, changes.top1_int8), (0.995, 0.99));
     assert_eq!(changes.max_logit_difference, 3.0);
-    assert!(comparison.verdict(0.01).is_err());
-    assert_eq!(comparison.verdict(0.015).unwrap().changed_allowed, 3);
+    assert!(matches!(
+        comparison.verdict(bounds(Some(0.01), Some(0.01))),
+        Err(PackError::Int8Changes { changed: 3, allowed: 2, .. })
+    ));
+    assert_eq!(comparison.verdict(bounds(None, Some(0.015))).unwrap().changed_allowed, Some(3));
+    assert_eq!(comparison.verdict(Bounds::new(None, None)).unwrap().changed_allowed, None);
+    for _ in 0..4 {
+        comparison.image(0, &[1.0, 0.0], &[0.0, 1.0]);
+    }
+    assert!(matches!(
+        comparison.verdict(Bounds::new(None, None)),
+        Err(PackError::Int8Loses { lost: 5, allowed: 2, .. })
+    ));
 }

@@ -93,7 +93,7 @@ fn eight_bit_layers_compute_the_same_elsewhere() {
         let engine = Engine::new(&front, Options::default()).unwrap();
         let mut ranges = Ranges::new(engine.classes());
         ranges.add(&run(&engine, &image(INPUT, &mut random)).logits);
-        let Quantized { model, nodes } =
+        let Quantized { model, nodes, .. } =
             int8_layers::quantize(&model, Layers::All, Some(&ranges)).unwrap();
         assert_eq!(nodes.len(), 2, "{nodes:?}");
         compare_rounded(&model, &mut random);

@@ -145,6 +145,12 @@ fn families() -> Vec<(&'static str, Config)> {
                 c.nonlinearity_position = NonlinearityPosition::BeforeBn;
             }),
         ),
+        ("FINN's perceptron", network("lfc", &[70, 40], |_| {})),
+        ("FINN's convolutions and 1-bit layers", network("cnv", &[8, 16, 24], |_| {})),
+        (
+            "1-bit layers with dynamic thresholds",
+            network("cnv", &[8, 8], |c| c.method = Some(Method::Dybnn)),
+        ),
         ("7x7 stem", stem(Stem::Full)),
         ("3x3 stem and maximum", stem(Stem::Conv3x3)),
         ("grouped stem", stem(Stem::Grouped)),

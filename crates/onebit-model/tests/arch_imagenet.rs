@@ -275,6 +275,11 @@ fn networks_for_small_images_cost_what_the_literature_says() {
     assert_prints(vgg.bops() as f64 / 1e9, "0.604", "VGG-small");
     assert_prints(vgg.ops() / 1e8, "0.131", "VGG-small");
     assert_eq!(total(&vgg), 4_660_106);
+    // 784 x 1,024 + 2 x 1,024 x 1,024 + 1,024 x 10 binary products, none of them real.
+    let lfc = named("lfc");
+    assert_eq!((lfc.flops(), lfc.bops(), lfc.params().1), (0, 2_910_208, 2_910_208));
+    // Of 1,542,848 weights those of the first convolution, 3 x 64 x 9, are real here.
+    assert_eq!(named("cnv").params().1, 1_542_848 - 1_728);
 }
 
 #[test]
@@ -338,7 +343,7 @@ fn every_module_position_builds_in_every_family() {
 #[test]
 fn options_that_a_family_lacks_are_named() {
     type Break = fn(&mut Config);
-    let cases: [(&str, Break, &str); 7] = [
+    let cases: [(&str, Break, &str); 9] = [
         ("reactnet-a", |c| c.blocks = Some(vec![1]), "blocks` is [1], expected no value"),
         ("reactnet-a", |c| c.widths = Some(vec![32, 48]), "widths` is [32, 48], expected"),
         ("reactnet-a", |c| c.downsample = Some(Downsample::Duplicate), "expected binary, float"),
@@ -348,6 +353,8 @@ fn options_that_a_family_lacks_are_named() {
             "downsample` is \"float\", expected",
         ),
         ("vgg-small", |c| c.blocks = Some(vec![1]), "blocks` is [1], expected no value"),
+        ("lfc", |c| c.stem = Some(Stem::Small), "stem` is Small, expected no value"),
+        ("cnv", |c| c.groups = Some(2), "groups` is 2, expected 1 here"),
         ("reactnet18", |c| c.width_multiplier = Some(0.0), "width_multiplier` is 0.0, expected"),
         ("reactnet18", |c| c.hyper.reduction = 0, "hyper.reduction` is 0, expected"),
     ];

@@ -93,12 +93,12 @@ pub fn balance_signs(model: Verified<Model>, input: [usize; 3], image: &[f64]) -
 }
 
 /// A number inside the widest gap between neighbours near the median of a channel. Sums of +-1 take few values, and
-/// none may lie on the threshold, so that the gap is cut at no simple fraction.
+/// none may lie on the threshold, so that the gap is cut at no simple fraction. A channel of one pixel stays as it is.
 fn middle(values: &[f64], channel: usize, channels: usize) -> f64 {
     let mut sorted: Vec<f64> = values.iter().skip(channel).step_by(channels).copied().collect();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len() - 1;
     let pairs = sorted[last * 3 / 10..=(last * 7).div_ceil(10)].windows(2);
     let widest = pairs.max_by(|a, b| (a[1] - a[0]).total_cmp(&(b[1] - b[0])));
-    widest.map_or(sorted[0], |pair| pair[0] + GOLDEN * (pair[1] - pair[0]))
+    widest.map_or(0.0, |pair| pair[0] + GOLDEN * (pair[1] - pair[0]))
 }

@@ -64,7 +64,14 @@ impl Builder {
     /// The classifier on all values of a map, `fc`; the finished graph.
     #[must_use]
     pub fn flat_classifier(mut self, x: NodeId) -> Graph {
-        self.add("fc", Op::Linear { out_features: self.task.classes.len() }, &[x]);
+        let logits = self.add("fc", Op::Linear { out_features: self.task.classes.len() }, &[x]);
+        self.logits(logits)
+    }
+
+    /// The finished graph, whose last node gives the logits.
+    #[must_use]
+    pub fn logits(mut self, last: NodeId) -> Graph {
+        self.nodes.truncate(last.0 + 1);
         Graph {
             arch: self.arch,
             normalization: self.task.normalization,

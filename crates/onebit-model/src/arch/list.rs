@@ -1,6 +1,8 @@
 //! What can be asked for by name.
 
-use super::{ArchError, Defaults, Downsample, Method, Options, Stem, Task, mobilenet, resnet, vgg};
+use super::{
+    ArchError, Defaults, Downsample, Method, Options, Stem, Task, finn, mobilenet, resnet, vgg,
+};
 use crate::Graph;
 
 /// An architecture that can be asked for by name.
@@ -27,6 +29,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     small("resnet20", "residual blocks of 16, 32 and 64 channels, 6 each", SMALL, resnet::resnet20),
     small("resnet-small", "residual blocks with `widths` and `blocks` of your own", SMALL, resnet::resnet_small),
     small("vgg-small", "six 3x3 convolutions of 128 to 512 channels, no shortcuts", SMALL, vgg::vgg_small),
+    Architecture { input: [1, 28, 28], ..small("lfc", "FINN's perceptron: 1-bit image, 3 hidden 1-bit layers of 1,024 units", PLAIN, finn::lfc) },
+    small("cnv", "FINN's network of 3x3 convolutions without padding, and 1-bit layers", PLAIN, finn::cnv),
     imagenet("birealnet18", "Bi-Real Net, residual, 18 layers", Defaults { method: Method::Bireal, ..RESIDUAL }, resnet::resnet18),
     imagenet("reactnet18", "ReActNet, residual, 18 layers", Defaults { method: Method::Reactnet, ..RESIDUAL }, resnet::resnet18),
     imagenet("ftbnn18", "FTBNN-style, residual, 18 layers", Defaults { method: Method::Ftbnn, ..RESIDUAL }, resnet::resnet18),
@@ -61,6 +65,9 @@ const RESIDUAL: Defaults = Defaults {
 
 /// Residual networks for small images.
 const SMALL: Defaults = Defaults { stem: Stem::Small, ..RESIDUAL };
+
+/// Plain signs, nothing behind normalizations.
+const PLAIN: Defaults = Defaults { method: Method::Bireal, ..SMALL };
 
 /// FTBNN-style, with no real convolution that a cheaper or binary one can replace; the choice is ours.
 const COMPRESSED: Defaults = Defaults {

@@ -5,6 +5,7 @@
 mod block;
 mod builder;
 mod config;
+mod finn;
 mod list;
 mod mobilenet;
 mod options;

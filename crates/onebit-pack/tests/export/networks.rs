@@ -15,7 +15,7 @@ pub(crate) fn build(config: &Config) -> Verified<Graph> {
 pub(crate) fn configs() -> Vec<Config> {
     let mut configs = Vec::new();
     for method in [Method::Bireal, Method::Reactnet, Method::Ftbnn, Method::Dybnn] {
-        configs.extend([mobilenet(method), vgg(method)]);
+        configs.extend([mobilenet(method), vgg(method), lfc(method), cnv(method)]);
         options(method, &mut configs);
     }
     configs
@@ -74,6 +74,14 @@ fn resnet(method: Method) -> Config {
 
 fn mobilenet(method: Method) -> Config {
     Config { widths: Some(vec![8, 16, 16, 32]), ..Config::new("reactnet-a-cifar", method) }
+}
+
+fn lfc(method: Method) -> Config {
+    Config { widths: Some(vec![40, 70]), ..Config::new("lfc", method) }
+}
+
+fn cnv(method: Method) -> Config {
+    Config { widths: Some(vec![8, 16, 70]), ..Config::new("cnv", method) }
 }
 
 fn vgg(method: Method) -> Config {

@@ -14,7 +14,7 @@ use super::conv_i8::Dot;
 use super::epilogue::Epilogue;
 use super::popcount::Popcount;
 use super::table::kernels;
-use super::vector::{Counter, Vector};
+use super::vector::{Counter, Token, Vector};
 use super::{Isa, binary, conv_i8, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
@@ -60,7 +60,7 @@ kernels! {
 ///
 /// # Safety
 /// A value exists only where the CPU has AVX-512 F, BW, DQ and VL.
-pub(super) unsafe trait Avx512Token: Copy {}
+pub(super) unsafe trait Avx512Token: Token {}
 
 // SAFETY: only a function that enables the features makes one.
 unsafe impl Avx512Token for Avx512 {}

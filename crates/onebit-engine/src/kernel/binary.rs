@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use super::ConvBinTask;
 use super::epilogue::Epilogue;
 use super::tile::{Edges, Tiling};
-use super::vector::Vector;
+use super::vector::{Function, Token, Vector};
 use crate::map::BitMap;
 use crate::packed::{ConvBin, Window};
 
@@ -24,7 +24,7 @@ pub(super) trait DotAccumulator<const L: usize> {
     /// Widths of tiles, widest first.
     const WIDTHS: &'static [usize];
     /// Proof that the CPU has the instructions.
-    type Token: Copy;
+    type Token: Token;
     /// Counters of a tile of `P` pixels.
     type Tile<const P: usize>;
     /// What sums are turned into, a register at a time.
@@ -167,14 +167,25 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
         let mut x = 0;
         while x < out.width() {
             x += match self.tiling.tile(x) {
-                8 if const { is_width::<S, L>(8) } => self.tiles::<8>(row, x, out),
-                7 if const { is_width::<S, L>(7) } => self.tiles::<7>(row, x, out),
-                4 if const { is_width::<S, L>(4) } => self.tiles::<4>(row, x, out),
-                3 if const { is_width::<S, L>(3) } => self.tiles::<3>(row, x, out),
-                2 if const { is_width::<S, L>(2) } => self.tiles::<2>(row, x, out),
-                _ => self.tiles::<1>(row, x, out),
+                8 if const { is_width::<S, L>(8) } => self.call_tiles::<8>(row, x, out),
+                7 if const { is_width::<S, L>(7) } => self.call_tiles::<7>(row, x, out),
+                4 if const { is_width::<S, L>(4) } => self.call_tiles::<4>(row, x, out),
+                3 if const { is_width::<S, L>(3) } => self.call_tiles::<3>(row, x, out),
+                2 if const { is_width::<S, L>(2) } => self.call_tiles::<2>(row, x, out),
+                _ => self.call_tiles::<1>(row, x, out),
             };
         }
+    }
+
+    /// [`Block::tiles`] as a function of its own: in one with those of other widths its values would not stay in registers.
+    #[inline(always)]
+    fn call_tiles<const P: usize>(
+        &self,
+        row: Row<'_, S::Input, [S::Weight; L]>,
+        x: usize,
+        out: &mut Epilogue<'_>,
+    ) -> usize {
+        self.token.call(Tiles::<S, L, P> { block: self, row, x, out })
     }
 
     /// Computes tiles of `P` pixels of a row from column `x` on: as many as lie inside the map, or one at its edge.
@@ -182,7 +193,7 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
     fn tiles<const P: usize>(
         &self,
-        row: Row<'a, S::Input, [S::Weight; L]>,
+        row: Row<'_, S::Input, [S::Weight; L]>,
         x: usize,
         out: &mut Epilogue<'_>,
     ) -> usize {
@@ -218,7 +229,7 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
     #[inline(always)]
     fn add_at_edges<const P: usize>(
         &self,
-        row: Row<'a, S::Input, [S::Weight; L]>,
+        row: Row<'_, S::Input, [S::Weight; L]>,
         x: usize,
         edges: Edges,
         tile: &mut S::Tile<P>,
@@ -244,6 +255,23 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
                 kx = end;
             }
         }
+    }
+}
+
+/// [`Block::tiles`] and what it is given.
+struct Tiles<'a, 'b, S: DotAccumulator<L>, const L: usize, const P: usize> {
+    block: &'a Block<'a, S, L>,
+    row: Row<'a, S::Input, [S::Weight; L]>,
+    x: usize,
+    out: &'a mut Epilogue<'b>,
+}
+
+impl<S: DotAccumulator<L>, const L: usize, const P: usize> Function for Tiles<'_, '_, S, L, P> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self) -> usize {
+        self.block.tiles::<P>(self.row, self.x, self.out)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Counters of 8 bits in registers, which are added to counters of 16 bits before they overflow.
 
 use super::binary::Sums;
-use super::vector::Vector;
+use super::vector::{Token, Vector};
 
 /// Most bytes of weights whose differences (eight each) a counter of 8 bits holds.
 const BYTES_PER_COUNTER: usize = 31;
@@ -12,7 +12,7 @@ pub(super) const MAX_PRODUCTS: usize = u16::MAX as usize;
 /// A register of counters of 8 bits, one for each output channel.
 pub(super) trait Bytes: Copy {
     /// Proof that the CPU has the instructions.
-    type Token: Copy;
+    type Token: Token;
 
     /// Bytes in a register.
     const LANES: usize;

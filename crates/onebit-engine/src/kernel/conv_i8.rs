@@ -5,7 +5,7 @@ use core::ops::Range;
 use bytemuck::Pod;
 
 use super::epilogue::Epilogue;
-use super::vector::Vector;
+use super::vector::{Token, Vector};
 use super::{ConvI8Task, Ring};
 use crate::map::FloatMap;
 use crate::packed::ConvI8;
@@ -17,7 +17,7 @@ const TO_NEAREST: f32 = 12_582_912.0;
 /// A register of sums, one for each output channel.
 pub(super) trait Dot: Copy {
     /// Proof that the CPU has the instructions.
-    type Token: Copy;
+    type Token: Token;
 
     /// A rounded input as it lies in memory.
     type Input: Pod + From<u8>;

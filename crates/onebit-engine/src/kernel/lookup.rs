@@ -10,7 +10,7 @@
 use core::marker::PhantomData;
 
 use super::binary::{DotAccumulator, Sums};
-use super::vector::Vector;
+use super::vector::{Token, Vector};
 
 /// Most looked-up entries (four differences each) whose sum has four bits.
 const GROUP: usize = 3;
@@ -63,7 +63,7 @@ fn table(bits: u8, first: bool, second: bool) -> &'static [u8; 16] {
 /// A register of bytes, or of words of 16 bits.
 pub(super) trait Shuffle: Copy {
     /// Proof that the CPU has the instructions.
-    type Token: Copy;
+    type Token: Token;
 
     /// Bytes in a register.
     const LANES: usize;

@@ -29,6 +29,19 @@ macro_rules! kernels {
                 $token(())
             }
         }
+
+        impl $crate::kernel::vector::Token for $token {
+            #[inline(always)]
+            fn call<F: $crate::kernel::vector::Function>(self, function: F) -> F::Output {
+                $(#[target_feature(enable = $feature)])*
+                #[inline(never)]
+                fn call<F: $crate::kernel::vector::Function>(function: F) -> F::Output {
+                    function.run()
+                }
+                // SAFETY: the token proves that the CPU has the features.
+                unsafe { call(function) }
+            }
+        }
     };
 }
 

@@ -4,14 +4,36 @@
 //! value that only functions which enable the instructions can make. Whoever has a token or a register has proof
 //! that the CPU can execute them, and the loops over registers are safe code.
 
+/// Proof that the CPU has the instructions of an instruction set.
+pub(super) trait Token: Copy {
+    /// Calls `function` as a function that enables the instructions and is not inlined.
+    fn call<F: Function>(self, function: F) -> F::Output;
+}
+
+/// A function and its arguments.
+pub(super) trait Function {
+    /// What it returns.
+    type Output;
+
+    /// Calls it. Inlined, so that it has the instructions of its caller.
+    fn run(self) -> Self::Output;
+}
+
 /// The token of instructions that every CPU of the target has.
 #[derive(Clone, Copy)]
 pub(super) struct Baseline;
 
+impl Token for Baseline {
+    #[inline(never)]
+    fn call<F: Function>(self, function: F) -> F::Output {
+        function.run()
+    }
+}
+
 /// A register of floats.
 pub(super) trait Vector: Copy {
     /// Proof that the CPU has the instructions.
-    type Token: Copy;
+    type Token: Token;
 
     /// Floats in a register.
     const LANES: usize;
@@ -190,7 +212,7 @@ impl<V: Vector> Vector for [V; 2] {
 /// A register of counters, one for each output channel.
 pub(super) trait Counter: Copy {
     /// Proof that the CPU has the instructions.
-    type Token: Copy;
+    type Token: Token;
 
     /// What is compared at once: a part of the bits of a pixel, the same in every lane.
     type Word: bytemuck::Pod;

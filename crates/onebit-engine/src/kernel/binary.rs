@@ -200,14 +200,13 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
         let Window { kernel, stride, padding } = self.window;
         let products = (row.taps * self.products) as f32;
         let mut base = [products * kernel as f32; P];
-        let tiles = self.tiling.inside(x, P);
+        let (tiles, edges) = (self.tiling.inside(x, P), self.tiling.edges(x, P));
         if tiles == 0 || self.pixel != self.len * S::INPUTS {
-            let edges = self.tiling.edges(x, P);
             let mut tile = S::zero::<P>(self.token);
             self.add_at_edges(row, x, edges, &mut tile);
             base[0] -= products * edges.left as f32;
             base[P - 1] -= products * (kernel - edges.right) as f32;
-            S::finish(self.token, tile, base, &mut Take { block: self, row, x, out });
+            S::finish(self.token, tile, base, &mut Take { block: self, row, x, edges, out });
             return P;
         }
         let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
@@ -220,7 +219,7 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
                 let weights = &row.weights[ky * tap_row..][..tap_row];
                 S::add::<P, 0, 0>(self.token, &mut tile, &inputs[ky * map_row..], step, weights);
             }
-            S::finish(self.token, tile, base, &mut Take { block: self, row, x, out });
+            S::finish(self.token, tile, base, &mut Take { block: self, row, x, edges, out });
         }
         tiles * P
     }
@@ -280,6 +279,7 @@ struct Take<'a, 'b, 'c, S: DotAccumulator<L>, const L: usize> {
     block: &'b Block<'a, S, L>,
     row: Row<'a, S::Input, [S::Weight; L]>,
     x: usize,
+    edges: Edges,
     out: &'b mut Epilogue<'c>,
 }
 
@@ -292,7 +292,7 @@ impl<S: DotAccumulator<L>, const L: usize, const P: usize> Sums<S::Vector, P>
         if first >= self.block.used {
             return;
         }
-        if self.block.tap_sums.is_some() {
+        if self.block.tap_sums.is_some() && self.is_padded() {
             self.add_padding(first, &mut values);
         }
         self.out.take(self.block.token, [self.row.y, self.x, self.block.channel + first], values);
@@ -300,22 +300,31 @@ impl<S: DotAccumulator<L>, const L: usize, const P: usize> Sums<S::Vector, P>
 }
 
 impl<S: DotAccumulator<L>, const L: usize> Take<'_, '_, '_, S, L> {
+    /// Whether a window of the tile reaches over the border.
+    #[inline(always)]
+    fn is_padded(&self) -> bool {
+        self.row.taps < self.block.window.kernel || !self.edges.are_inside()
+    }
+
     /// Adds what padded taps count when they stand for +1, for a register of filters from `first` on.
     #[inline(always)]
     fn add_padding<const P: usize>(&self, first: usize, values: &mut [S::Vector; P]) {
-        let Block { window, tap_sums: Some(tap_sums), height, width, .. } = *self.block else {
+        let Block { token, window, tap_sums: Some(tap_sums), height, .. } = *self.block else {
             return;
         };
         let rows = window.taps(self.row.y, height);
         for (tap, tap_sums) in tap_sums.iter().enumerate() {
             let (ky, kx) = (tap / window.kernel, tap % window.kernel);
-            let sums = S::Vector::load(self.block.token, &tap_sums[first..]);
-            for p in 0..P {
-                let column = (self.x + p) * window.stride + kx;
-                let is_inside = window.padding <= column && column < window.padding + width;
-                if !rows.contains(&ky) || !is_inside {
+            let [left, right] = self.edges.padded(kx);
+            if !rows.contains(&ky) {
+                let sums = S::Vector::load(token, &tap_sums[first..]);
+                for p in 0..P {
                     values[p] = values[p].add(sums);
                 }
+            } else if left {
+                values[0] = values[0].add(S::Vector::load(token, &tap_sums[first..]));
+            } else if right {
+                values[P - 1] = values[P - 1].add(S::Vector::load(token, &tap_sums[first..]));
             }
         }
     }

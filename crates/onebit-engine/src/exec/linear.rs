@@ -2,8 +2,8 @@
 
 use super::{Location, Read};
 use crate::aligned::Aligned;
-use crate::kernel::{ConvI8Task, ConvTask, Kernels, LinearI8Task, Ring};
-use crate::map::{FloatMap, RowTile, StageView, stride};
+use crate::kernel::{ConvI8Task, Kernels, LinearI8Task, LinearTask, Ring};
+use crate::map::{FloatMap, RowTile, stride};
 use crate::packed::{Conv, ConvI8, LinearI8};
 
 /// `y = W x + b`.
@@ -18,7 +18,7 @@ pub(crate) struct Linear {
 /// Weights and bias.
 #[derive(Debug)]
 pub(crate) enum LinearWeights {
-    /// A 1x1 convolution of one pixel, then the bias, a whole stride.
+    /// Weights as of a 1x1 convolution, and the bias, a whole stride.
     F32 { weight: Conv, bias: Aligned<f32> },
     /// 8-bit weights.
     I8(LinearI8),
@@ -77,16 +77,13 @@ impl Linear {
     pub(crate) fn apply(&self, kernels: &Kernels, x: &[f32], rounded: &mut [f32], out: &mut [f32]) {
         match &self.weights {
             LinearWeights::F32 { weight, bias } => {
-                let stages = [StageView::Add { other: pixel(bias, stride(weight.outputs)) }];
-                let x = pixel(x, weight.inputs);
-                let row_tile = row_tile(weight.outputs, &stages, out);
-                (kernels.conv)(ConvTask { conv: weight, x, row_tile });
+                (kernels.linear)(LinearTask { weight, bias, x, out });
             }
             LinearWeights::I8(layer) => (kernels.linear_i8)(LinearI8Task { layer, x, out }),
             LinearWeights::Dot(conv) => {
                 let x = pixel(x, conv.inputs);
                 let ring = Ring { memory: bytemuck::cast_slice_mut(rounded), next_row: &mut 0 };
-                let row_tile = row_tile(conv.outputs, &[], out);
+                let row_tile = row_tile(conv.outputs, out);
                 (kernels.conv_i8)(ConvI8Task { conv, x, ring, row_tile });
             }
         }
@@ -107,7 +104,7 @@ fn pixel(values: &[f32], stride: usize) -> FloatMap<'_> {
 }
 
 /// Such a map, to be computed.
-fn row_tile<'a>(channels: usize, stages: &'a [StageView<'a>], out: &'a mut [f32]) -> RowTile<'a> {
+fn row_tile(channels: usize, out: &mut [f32]) -> RowTile<'_> {
     let (floats, stride) = (Some(out), stride(channels));
-    RowTile { rows: 0..1, width: 1, channels, stride, stages, floats, bits: None, sums: None }
+    RowTile { rows: 0..1, width: 1, channels, stride, stages: &[], floats, bits: None, sums: None }
 }

@@ -20,7 +20,7 @@ use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
 use super::vector::Vector;
-use super::{Isa, binary, conv_i8, lookup, real, winograd};
+use super::{Isa, binary, conv_i8, linear, lookup, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
@@ -38,6 +38,7 @@ kernels! {
         together: 2,
         bytes: 2,
     },
+    linear_lanes: 8,
     linear_i8_lanes: 32,
     conv_bin: |token, task| match task.conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<F32x8, 8>, 1>, 8>(token, task),
@@ -62,6 +63,7 @@ kernels! {
         8 => winograd::winograd::<F32x8, 8, 1>(token, task),
         _ => winograd::winograd::<F32x8, 16, 2>(token, task),
     },
+    linear: |token, task| linear::linear::<F32x8, 1>(token, task),
 }
 
 /// 8 floats.

@@ -15,7 +15,7 @@ use super::epilogue::Epilogue;
 use super::popcount::Popcount;
 use super::table::kernels;
 use super::vector::{Counter, Token, Vector};
-use super::{Isa, binary, conv_i8, real, winograd};
+use super::{Isa, binary, conv_i8, linear, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
@@ -36,6 +36,7 @@ kernels! {
         together: 4,
         bytes: 1,
     },
+    linear_lanes: 32,
     linear_i8_lanes: 128,
     conv_bin: |token, task| match task.conv.lanes {
         16 => binary::conv_bin::<Popcount<U32x16, 1>, 16>(token, task),
@@ -54,6 +55,7 @@ kernels! {
         16 => winograd::winograd::<F32x16<Avx512>, 16, 1>(token, task),
         _ => winograd::winograd::<F32x16<Avx512>, 32, 2>(token, task),
     },
+    linear: |token, task| linear::linear::<F32x16<Avx512>, 2>(token, task),
 }
 
 /// A token of AVX-512.

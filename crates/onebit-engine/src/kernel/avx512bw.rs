@@ -17,7 +17,7 @@ use super::epilogue::Epilogue;
 use super::lookup::{Lookup, MAX_NARROW, MAX_PRODUCTS, Shuffle};
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
-use super::{Isa, binary, conv_i8, lookup, real, winograd};
+use super::{Isa, binary, conv_i8, linear, lookup, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
@@ -35,6 +35,7 @@ kernels! {
         together: 2,
         bytes: 2,
     },
+    linear_lanes: 32,
     linear_i8_lanes: 128,
     conv_bin: |token, task| match task.conv.lanes {
         16 => binary::conv_bin::<Popcount<Words<F32x16<Avx512Bw>, 16>, 1>, 16>(token, task),
@@ -59,6 +60,7 @@ kernels! {
         16 => winograd::winograd::<F32x16<Avx512Bw>, 16, 1>(token, task),
         _ => winograd::winograd::<F32x16<Avx512Bw>, 32, 2>(token, task),
     },
+    linear: |token, task| linear::linear::<F32x16<Avx512Bw>, 2>(token, task),
 }
 
 // SAFETY: only a function that enables the features makes one.

@@ -12,6 +12,7 @@ mod binary;
 mod conv_i8;
 mod dynamic;
 mod epilogue;
+mod linear;
 mod linear_i8;
 mod popcount;
 mod portable;
@@ -46,8 +47,8 @@ use core::fmt;
 use onebit_model::Geometry;
 
 pub(crate) use task::{
-    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, LinearI8Task, MomentTask, PoolTask,
-    Ring, ScaledTanhTask, ShuffleTask, WinogradTask,
+    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, LinearI8Task, LinearTask, MomentTask,
+    PoolTask, Ring, ScaledTanhTask, ShuffleTask, WinogradTask,
 };
 
 use crate::EngineError;
@@ -202,6 +203,8 @@ pub(crate) struct Kernels {
     pub(crate) conv_lanes: fn(usize) -> usize,
     /// Layout of the weights of an 8-bit convolution with this many output channels.
     pub(crate) conv_i8_layout: fn(usize) -> LayoutI8,
+    /// Lanes of a block of real weights of a linear layer.
+    pub(crate) linear_lanes: usize,
     /// Most lanes of a block of 8-bit weights, so that sums and factors take half of the registers.
     pub(crate) linear_i8_lanes: usize,
     pub(crate) conv_bin: fn(ConvBinTask<'_>),
@@ -215,6 +218,7 @@ pub(crate) struct Kernels {
     pub(crate) concat: fn(ConcatTask<'_>),
     pub(crate) shuffle: fn(ShuffleTask<'_>),
     pub(crate) moment: fn(MomentTask<'_>),
+    pub(crate) linear: fn(LinearTask<'_>),
     pub(crate) linear_i8: fn(LinearI8Task<'_>),
     pub(crate) scaled_tanh: fn(ScaledTanhTask<'_>),
 }

@@ -15,7 +15,7 @@ use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
 use super::vector::{Baseline, Counter, Vector};
-use super::{Isa, binary, conv_i8, real, winograd};
+use super::{Isa, binary, conv_i8, linear, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 /// Largest number of products in a sum: the counters have 16 bits.
@@ -35,6 +35,7 @@ kernels! {
         together: 1,
         bytes: 2,
     },
+    linear_lanes: 8,
     linear_i8_lanes: 32,
     conv_bin: |token, task| match task.conv.lanes {
         8 => binary::conv_bin::<Popcount<Words<Floats, 8>, 1>, 8>(token, task),
@@ -52,6 +53,7 @@ kernels! {
         8 => winograd::winograd::<Floats, 8, 1>(token, task),
         _ => winograd::winograd::<Floats, 16, 2>(token, task),
     },
+    linear: |token, task| linear::linear::<Floats, 1>(token, task),
 }
 
 /// Two registers of floats, as many lanes as a register of counters has.

@@ -6,7 +6,7 @@ use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
 use super::vector::Baseline;
-use super::{Isa, binary, conv_i8, real, winograd};
+use super::{Isa, binary, conv_i8, linear, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
@@ -16,11 +16,13 @@ kernels! {
     conv_bin_layout: |_| Layout { lanes: 4, bits: 64 },
     conv_lanes: |_| 8,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 1, bytes: 2 },
+    linear_lanes: 4,
     linear_i8_lanes: 16,
     conv_bin: |token, task| binary::conv_bin::<Popcount<Words<[f32; 4], 4>, 1>, 4>(token, task),
     conv: |token, task| real::conv::<[f32; 4], 8, 2>(token, task),
     conv_i8: |token, task| conv_i8::conv_i8::<[i32; 8], 8, 1, 2>(token, task),
     winograd: |token, task| winograd::winograd::<[f32; 4], 8, 2>(token, task),
+    linear: |token, task| linear::linear::<[f32; 4], 1>(token, task),
 }
 
 impl Dot for [i32; 8] {

@@ -2,9 +2,10 @@
 
 use onebit_model::bits;
 
+use super::linear::PARTS;
 use super::{
-    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, Isa, Kernels, LinearI8Task, Moment,
-    MomentTask, PoolTask, ScaledTanhTask, ShuffleTask, WinogradTask,
+    ConcatTask, ConvBinTask, ConvI8Task, ConvTask, CopyTask, Isa, Kernels, LinearI8Task,
+    LinearTask, Moment, MomentTask, PoolTask, ScaledTanhTask, ShuffleTask, WinogradTask,
 };
 use crate::map::{CHANNEL_ALIGN, FloatMap, RowTile, StageView};
 use crate::packed::winograd::{INPUT, OUTPUTS, POINTS, phases};
@@ -15,6 +16,7 @@ static KERNELS: Kernels = Kernels {
     conv_bin_layout: |_| Layout { lanes: 1, bits: 64 },
     conv_lanes: |_| 1,
     conv_i8_layout: |_| LayoutI8 { lanes: 1, together: 1, bytes: 1 },
+    linear_lanes: 1,
     linear_i8_lanes: CHANNEL_ALIGN,
     conv_bin,
     conv,
@@ -26,6 +28,7 @@ static KERNELS: Kernels = Kernels {
     concat,
     shuffle,
     moment,
+    linear,
     linear_i8,
     scaled_tanh,
 };
@@ -262,6 +265,18 @@ fn moment(MomentTask { moment, x, stride, mean, sums }: MomentTask<'_>) {
             }
             Moment::Third => fma(value * value, value, *sum),
         };
+    }
+}
+
+/// Products are added to [`PARTS`] sums in turn, then the second half of the sums to the first, until one is left.
+fn linear(LinearTask { weight, bias, x, out }: LinearTask<'_>) {
+    for (o, out) in out.iter_mut().enumerate().take(weight.outputs) {
+        let mut parts = [0.0; PARTS];
+        for (i, (&x, &w)) in x.iter().zip(&weight.weights[o * x.len()..]).enumerate() {
+            parts[i % PARTS] = fma(x, w, parts[i % PARTS]);
+        }
+        let [a, b, c, d, e, f, g, h] = parts;
+        *out = ((a + e) + (c + g)) + ((b + f) + (d + h)) + bias[o];
     }
 }
 

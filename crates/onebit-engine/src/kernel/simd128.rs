@@ -15,7 +15,7 @@ use super::conv_i8::Dot;
 use super::popcount::{Popcount, Words};
 use super::table::kernels;
 use super::vector::{Baseline, Vector};
-use super::{Isa, binary, conv_i8, real, winograd};
+use super::{Isa, binary, conv_i8, linear, real, winograd};
 use crate::packed::{Layout, LayoutI8};
 
 kernels! {
@@ -29,6 +29,7 @@ kernels! {
     },
     conv_lanes: |_| 8,
     conv_i8_layout: |_| LayoutI8 { lanes: 8, together: 2, bytes: 2 },
+    linear_lanes: 4,
     linear_i8_lanes: 16,
     conv_bin: |token, task| match task.conv.lanes {
         4 => binary::conv_bin::<Popcount<Words<v128, 4>, 1>, 4>(token, task),
@@ -38,6 +39,7 @@ kernels! {
     conv: |token, task| real::conv::<v128, 8, 2>(token, task),
     conv_i8: |token, task| conv_i8::conv_i8::<v128, 8, 2, 4>(token, task),
     winograd: |token, task| winograd::winograd::<v128, 8, 2>(token, task),
+    linear: |token, task| linear::linear::<v128, 1>(token, task),
 }
 
 /// Counting by XOR and popcount in lanes of 8 bits, `N` registers of filters.

@@ -52,11 +52,13 @@ macro_rules! table {
         conv_bin_layout: $conv_bin_layout:expr,
         conv_lanes: $conv_lanes:expr,
         conv_i8_layout: $conv_i8_layout:expr,
+        linear_lanes: $linear_lanes:expr,
         linear_i8_lanes: $linear_i8_lanes:expr,
         conv_bin: |$conv_bin_token:ident, $conv_bin_task:ident| $conv_bin:expr,
         conv: |$conv_token:ident, $conv_task:ident| $conv:expr,
         conv_i8: |$conv_i8_token:ident, $conv_i8_task:ident| $conv_i8:expr,
         winograd: |$winograd_token:ident, $winograd_task:ident| $winograd:expr,
+        linear: |$linear_token:ident, $linear_task:ident| $linear:expr,
     ) => {{
         use $crate::kernel::table::kernel;
         $crate::kernel::Kernels {
@@ -64,6 +66,7 @@ macro_rules! table {
             conv_bin_layout: $conv_bin_layout,
             conv_lanes: $conv_lanes,
             conv_i8_layout: $conv_i8_layout,
+            linear_lanes: $linear_lanes,
             linear_i8_lanes: $linear_i8_lanes,
             conv_bin: kernel!($cpu, conv_bin, |$conv_bin_token, $conv_bin_task: ConvBinTask| {
                 $conv_bin
@@ -95,6 +98,7 @@ macro_rules! table {
             moment: kernel!($cpu, moment, |token, task: MomentTask| {
                 $crate::kernel::real::moment::<$vector>(token, task)
             }),
+            linear: kernel!($cpu, linear, |$linear_token, $linear_task: LinearTask| $linear),
             linear_i8: kernel!($cpu, linear_i8, |token, task: LinearI8Task| {
                 $crate::kernel::linear_i8::linear_i8::<$vector>(token, task)
             }),

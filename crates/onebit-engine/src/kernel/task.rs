@@ -123,6 +123,19 @@ pub(crate) struct MomentTask<'a> {
     pub(crate) sums: &'a mut [f32],
 }
 
+/// A layer with real weights of a real vector.
+#[derive(Debug)]
+pub(crate) struct LinearTask<'a> {
+    /// The weights, as those of a 1x1 convolution.
+    pub(crate) weight: &'a Conv,
+    /// A bias for each output, a whole stride.
+    pub(crate) bias: &'a [f32],
+    /// The input.
+    pub(crate) x: &'a [f32],
+    /// The output: as many floats as there are biases.
+    pub(crate) out: &'a mut [f32],
+}
+
 /// A layer with 8-bit weights of a real vector.
 #[derive(Debug)]
 pub(crate) struct LinearI8Task<'a> {

@@ -186,7 +186,7 @@ impl Planner<'_> {
                 let weight = self.floats(id, "weight", inputs * outputs)?;
                 let geometry =
                     Geometry { out_channels: outputs, kernel: 1, stride: 1, padding: 0, groups: 1 };
-                let lanes = (self.kernels.conv_lanes)(outputs);
+                let lanes = self.kernels.linear_lanes;
                 LinearWeights::F32 {
                     weight: Conv::new(weight, geometry, inputs, lanes, &self.memory)?,
                     bias,

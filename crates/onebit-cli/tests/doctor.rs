@@ -1,4 +1,4 @@
-//! The one test that asserts a speed: `cargo xtask test` runs it in a release build, by itself.
+//! The one test that asserts a speed: `cargo xtask nightly` runs it in a release build, by itself.
 #![cfg(not(debug_assertions))]
 
 mod common;

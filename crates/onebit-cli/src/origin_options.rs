@@ -6,24 +6,25 @@ use onebit_model::limits::MAX_ORIGIN_BYTES;
 
 use crate::failure::Failure;
 
+const HEADING: &str = "Where the network comes from";
+
 /// Texts for people, which `onebit inspect` shows; `@FILE` takes the text from a file.
 #[derive(Clone, Default, clap::Args)]
-#[command(next_help_heading = "Where the network comes from")]
 pub(crate) struct OriginOptions {
     /// Its licence, a name or the whole text with the notices that it asks for; @FILE reads it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = HEADING)]
     licence: Option<String>,
     /// Where it was taken from: an address, a paper, a commit
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = HEADING)]
     source: Option<String>,
     /// Who made it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = HEADING)]
     authors: Option<String>,
     /// What it is and what it is for
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = HEADING)]
     description: Option<String>,
     /// What was measured, on what
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = HEADING)]
     metrics: Option<String>,
 }
 

@@ -199,7 +199,7 @@ fn class_names_are_those_that_a_reader_of_the_file_sees() {
 
 #[test]
 fn a_file_that_holds_no_class_names_is_bad_data() {
-    let long = format!("a\nb\nc\n{}\ne\n", "d".repeat(1000));
+    let long = format!("a\nb\nc\n{}\ne\n", "d".repeat(1025));
     let cases: [(&[u8], &str); 6] = [
         (b"a\nb\nc\xff\nd\ne\n", "line 3 is not UTF-8"),
         (b"a\n\nc\nd\ne\n", "line 2 is ``"),

@@ -28,9 +28,9 @@ Examples:
   onebit import net.onnx -o net.onebit --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
 
 NET.onnx is any network whose convolutions and layers of 1-bit values have weights of +-1, times a
-number for each output: signs as Sign, Where of a comparison, QONNX's BipolarQuant or MultiThreshold
-(docs/bring-your-own.md lists the operators). Everything that cannot be read is named at once. Before
-the file is written, all signs and the logits are compared with those of the ONNX graph itself.
+number for each output: signs as Sign, Where of a comparison, QONNX's BipolarQuant, MultiThreshold
+(docs/bring-your-own.md lists the operators). Everything that cannot be read is named at once.
+Before the file is written, all signs and the logits are compared with those of the ONNX graph.
 
 CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet saves (its ResNets and
 ReActNet-A): a state dict, or a dictionary with one under `state_dict`, `model`, `net` or the like;

@@ -35,10 +35,10 @@ Examples:
   onebit pack net.safetensors --graph net.json -o net.onebit \\
     --expect x.npy y.npy --licence Apache-2.0                    a network of your own
 
---graph describes any network of the operations in docs/format.md: docs/bring-your-own.md goes through
-a ResNet, a network of FINN's form and a perceptron, --json-schema helps an editor. Binary weights are
-+-1 or any real numbers, of which the sign is taken; batch normalization, biases and scales are folded.
-What is missing, extra or misshaped is said all at once.
+--graph describes any network of the operations in docs/format.md: docs/bring-your-own.md goes
+through a ResNet, a network of FINN's form and a perceptron, --json-schema helps an editor. Binary
+weights are +-1 or any real numbers, of which the sign is taken; batch normalization, biases and
+scales are folded. What is missing, extra or misshaped is said all at once.
 
 --verify runs trainer and engine on every image, compares all signs and logits, and writes the file
 only if they agree (exit code 65 if not).
@@ -46,9 +46,9 @@ only if they agree (exit code 65 if not).
 --int8 stores the convolutions of the image and the classifier as 8-bit integers, which is smaller
 and faster, and no longer computes exactly what was trained. The classifier's input is measured on
 up to 1,024 images of the data; then all of its images are predicted with and without, and the file
-is written only if the right answers are not fewer by more than 1% of the images (--int8-max-lost), one
-always being allowed. Rounding the first layer flips signs behind it, so that undecided images change
-their class; --int8-max-changed bounds those, --int8-layers last keeps the layer as it was.";
+is written only if the right answers are not fewer by more than 1% of the images (--int8-max-lost),
+one always being allowed. Rounding the first layer flips signs behind it, so that undecided images
+change their class; --int8-max-changed bounds those, --int8-layers last keeps the layer as it was.";
 
 /// Makes the packed file of a trained network
 #[derive(clap::Args)]

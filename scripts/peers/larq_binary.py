@@ -47,7 +47,7 @@ def _conv(network, node, x):
 
 def _conv_bin(network, node, x):
     assert node.pad == "zero", node.name
-    return _convolution(node, x, 2.0 * network.bits(node, x.shape[-1]) - 1.0)
+    return _convolution(node, x, 2.0 * network.bits(node, [node.out_channels, node.kernel, node.kernel, x.shape[-1]]) - 1.0)
 
 
 def _affine(network, node, x):

@@ -27,10 +27,13 @@ class Network:
         first, end = tensor["data_offsets"]
         return np.frombuffer(self._data[first:end], TYPES[tensor["dtype"]]).reshape(tensor["shape"])
 
-    def bits(self, node, channels):
-        """The weights of a binary convolution, 0 and 1, `[O, k, k, channels]`."""
+    def bits(self, node, shape):
+        """The weights of a binary convolution or layer, 0 and 1, with the inputs innermost."""
         words = self.floats(node, "weight")
-        return np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")[..., :channels]
+        bits = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
+        # Words start anew at each tap in version 1, at each output in version 2.
+        used = shape[-1] if words.ndim == 4 else int(np.prod(shape[1:]))
+        return bits[..., :used].reshape(shape)
 
 
 def _node(node):

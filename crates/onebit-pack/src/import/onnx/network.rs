@@ -10,6 +10,13 @@ use super::evaluate::evaluate;
 use super::operator::Operator;
 use crate::onnx_proto::{GraphProto, ModelProto, ValueInfoProto};
 
+/// Most products of numbers for an image: a dozen times those of the largest networks here, and some minutes.
+const MAX_PRODUCTS: u64 = 1 << 36;
+/// Most elements of all constants, computed ones included.
+const MAX_STORED: usize = 1 << 29;
+/// Most operators.
+const MAX_OPERATORS: usize = 1 << 16;
+
 /// An ONNX graph with one input and one output.
 pub(super) struct Network {
     pub(super) operators: Vec<Operator>,
@@ -30,6 +37,9 @@ impl Network {
             model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
         let graph = model.graph.ok_or("it is no ONNX file: it has no graph")?;
         let GraphProto { node, initializer, input, output, .. } = graph;
+        if node.len() > MAX_OPERATORS {
+            return Err(format!("it has {} operators, more than {MAX_OPERATORS}", node.len()));
+        }
         let mut constants = BTreeMap::new();
         for tensor in initializer {
             let array = Array::read(&tensor)
@@ -110,6 +120,8 @@ impl Network {
         let mut known: BTreeMap<String, Array> =
             BTreeMap::from([(self.input.clone(), image.clone())]);
         shapes.insert(self.input.clone(), image.shape);
+        let mut stored: usize = constants.values().map(|array| array.values.len()).sum();
+        let mut work = 0u64;
         let last_uses = self.last_uses();
         let mut unreadable: BTreeSet<&str> = BTreeSet::new();
         for (at, operator) in self.operators.iter().enumerate() {
@@ -130,8 +142,15 @@ impl Network {
                 .collect();
             let missing =
                 operator.inputs.iter().zip(&inputs).find(|(n, i)| !n.is_empty() && i.is_none());
+            work = work.saturating_add(products(operator, &inputs));
             let outputs = match missing {
                 Some((name, _)) => Err(format!("nothing before it gives `{name}`")),
+                None if work > MAX_PRODUCTS => {
+                    Err(format!("an image takes more than {MAX_PRODUCTS} products"))
+                }
+                None if stored > MAX_STORED => {
+                    Err(format!("constants of more than {MAX_STORED} elements"))
+                }
                 None => evaluate(operator, &inputs),
             };
             match outputs {
@@ -141,6 +160,7 @@ impl Network {
                 }
                 Ok(outputs) => {
                     for (name, array) in operator.outputs.iter().zip(outputs) {
+                        stored += if is_constant { array.values.len() } else { 0 };
                         shapes.insert(name.clone(), array.shape.clone());
                         if is_constant { &mut constants } else { &mut known }
                             .insert(name.clone(), array);
@@ -162,6 +182,39 @@ impl Network {
         uses.insert(self.output.as_str(), usize::MAX);
         uses
     }
+}
+
+/// About how many products an operator computes; at most one for each element of what it reads where they are few.
+fn products(operator: &Operator, inputs: &[Option<&Array>]) -> u64 {
+    let len =
+        |at: usize| inputs.get(at).copied().flatten().map_or(0, |array| array.values.len() as u64);
+    let extent = |at: usize, axis: usize| {
+        let array = inputs.get(at).copied().flatten();
+        array.and_then(|array| array.shape.get(axis)).map_or(1, |&extent| extent.max(1) as u64)
+    };
+    match operator.kind.as_str() {
+        // Every weight meets each pixel, padded ones included.
+        "Conv" => len(1).saturating_mul(pixels(operator, inputs)),
+        "MaxPool" | "AveragePool" => {
+            let window = operator.ints("kernel_shape").unwrap_or_default().iter();
+            let taps = window.fold(1u64, |n, &side| n.saturating_mul(side.unsigned_abs()));
+            pixels(operator, inputs).saturating_mul(taps).saturating_mul(extent(0, 1))
+        }
+        "MatMul" | "Gemm" => len(0).saturating_mul(len(1) / extent(1, 0)),
+        _ => len(0).saturating_add(len(1)),
+    }
+}
+
+/// Pixels of the padded map that an operator reads, of all images.
+fn pixels(operator: &Operator, inputs: &[Option<&Array>]) -> u64 {
+    let Some([images, _, height, width]) = inputs.first().copied().flatten().map(|x| &x.shape[..])
+    else {
+        return 0;
+    };
+    let pads = operator.ints("pads").unwrap_or_default().iter();
+    let pads = pads.fold(0u64, |sum, &pad| sum.saturating_add(pad.unsigned_abs()));
+    let side = |extent: usize| (extent as u64).saturating_add(pads);
+    (*images as u64).saturating_mul(side(*height)).saturating_mul(side(*width))
 }
 
 fn extents(value: &ValueInfoProto) -> Option<Vec<Option<usize>>> {

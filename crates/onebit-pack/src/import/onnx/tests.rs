@@ -384,3 +384,25 @@ fn damaged_files_are_an_error_or_a_network() {
         }
     }
 }
+
+/// A file of some hundred bytes that asks for hours of work, or for more memory than there is.
+#[test]
+fn little_files_do_not_ask_for_hours_or_all_memory() {
+    let refused = |g: &Graph, output: &str, words: &str| {
+        let error = read_onnx(&g.file(output), OnnxOptions::default()).err().unwrap();
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    let mut g = Graph::new(&[1, 8, 8]);
+    let weight = g.random(&[64, 1, 3, 3], -1.0, 1.0);
+    let pads = vec![ints("pads", &[60000; 4])];
+    let conv = g.op("Conv", &["x", &weight], pads);
+    refused(&g, &conv, "products");
+    let mut g = Graph::new(&[1, 8, 8]);
+    let mut sum = "x".to_owned();
+    for _ in 0..40 {
+        let shape = g.ints(&[1, 1, 1 << 12, 1 << 13]);
+        let zeros = g.op("ConstantOfShape", &[&shape], vec![]);
+        sum = g.op("Concat", &[&sum, &zeros], vec![int("axis", 1)]);
+    }
+    refused(&g, &sum, "elements");
+}

@@ -131,8 +131,8 @@ pub(super) enum Value {
     Choice(Choice),
     /// A map or bits with something around them: pads of the top, left, bottom, right, and what is put there.
     Padded(Box<Value>, [usize; 4], f32),
-    /// A map that an odd, rising function was applied to: only its sign is known.
-    Squashed(Map),
+    /// An odd, rising function of the value of that name: only its sign is known.
+    Squashed(String),
     /// A map whose channels are `groups` rows, then those rows and columns exchanged.
     Grouped { map: Map, groups: usize, exchanged: bool },
     /// A map with its channels as the last axis.

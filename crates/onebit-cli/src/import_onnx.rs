@@ -1,5 +1,6 @@
 //! `onebit import` of a network in ONNX.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use onebit::OnnxOptions;
@@ -11,6 +12,7 @@ use crate::class_names;
 use crate::failure::Failure;
 use crate::origin_options::OriginOptions;
 use crate::output::{self, Align, Table, bytes, count, thousands};
+use crate::progress::Progress;
 use crate::target::Target;
 
 /// What to import, and what the file does not say or says otherwise.
@@ -44,9 +46,19 @@ pub(crate) struct Done {
 /// Most bytes of an ONNX file: protobuf's limit.
 const MAX_BYTES: u64 = onebit_pack::export::MAX_ONNX_BYTES;
 
-/// Whether a path is that of a network in ONNX, by its name.
+/// Whether a file is a network in ONNX, by its name or its first bytes: a version of the format, and no header of safetensors.
 pub(crate) fn is_onnx(path: &Path) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case("onnx"))
+    let named = path.extension().is_some_and(|found| found.eq_ignore_ascii_case("onnx"));
+    named
+        || start(path).is_ok_and(|start| {
+            matches!(start[..], [8, 1..=0x1f, ..]) && start.get(8) != Some(&b'{')
+        })
+}
+
+fn start(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut start = vec![];
+    onebit_files::open_regular(path)?.take(9).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Reads, compares and packs the network.
@@ -69,7 +81,13 @@ pub(crate) fn import(request: Request) -> anyhow::Result<Done> {
     let content = onebit_files::read_regular(&network, MAX_BYTES)
         .map_err(|error| error.expecting("a network in ONNX"))?;
     let options = OnnxOptions { input, normalization, classes: None, arch };
-    let (mut model, report) = onebit::import_onnx(&content, &network, options)?;
+    let mut shown = None;
+    let mut progress = |done: usize, all: usize| {
+        let progress = shown.get_or_insert_with(|| Progress::new("evaluations", all as u64));
+        progress.at(done as u64, "");
+    };
+    let (mut model, report) = onebit::import_onnx(&content, &network, options, &mut progress)?;
+    drop(shown);
     if let Some(names) = &classes {
         model =
             model.with_classes(class_names::read(names, model.classes().len(), "the network")?)?;

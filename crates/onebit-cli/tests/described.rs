@@ -403,6 +403,24 @@ fn all_tensors_that_do_not_fit_are_named_at_once() {
 }
 
 #[test]
+fn what_may_not_be_meant_is_said() {
+    let files = Files::of(&perceptron());
+    let (x, y) = (files.path("x.npy"), files.path("y.npy"));
+    let twice = ["--expect", x.to_str().expect("UTF-8"), y.to_str().expect("UTF-8")];
+    assert!(files.pack(&twice).failed(64).contains("--expect"));
+    let mut network = perceptron();
+    let weight = network.tensors.get_mut("fc1.weight").expect("there");
+    weight.1.iter_mut().for_each(|w| *w = f32::from(u8::from(*w >= 0.0)));
+    write_tensors(&files.path("net.safetensors"), &network.tensors);
+    assert!(files.pack(&[]).failed(65).contains("`fc1.weight` holds only 0 and 1"));
+    let weight = network.tensors.get_mut("fc1.weight").expect("there");
+    weight.1.iter_mut().for_each(|w| *w = 0.5 * (2.0 * *w - 1.0));
+    write_tensors(&files.path("net.safetensors"), &network.tensors);
+    let outcome = files.pack(&[]);
+    assert!(outcome.stderr.contains("`fc1.weight` is +-0.5 throughout"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_description_that_cannot_be_is_one_sentence() {
     let files = Files::of(&perceptron());
     let write = |text: &str| fs::write(files.path("net.json"), text).expect("written");

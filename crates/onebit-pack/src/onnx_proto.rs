@@ -5,6 +5,14 @@ use prost::Message;
 
 /// `TensorProto.DataType.FLOAT`.
 pub(crate) const FLOAT: i32 = 1;
+/// `TensorProto.DataType.UINT8`.
+pub(crate) const UINT8: i32 = 2;
+/// `TensorProto.DataType.INT8`.
+pub(crate) const INT8: i32 = 3;
+/// `TensorProto.DataType.FLOAT16`.
+pub(crate) const FLOAT16: i32 = 10;
+/// `TensorProto.DataType.BFLOAT16`.
+pub(crate) const BFLOAT16: i32 = 16;
 /// `TensorProto.DataType.INT32`.
 pub(crate) const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.

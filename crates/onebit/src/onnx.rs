@@ -14,6 +14,9 @@ use crate::{Error, Model, memory};
 /// Images of noise on which a network is compared with its ONNX graph.
 const IMAGES: usize = 3;
 
+/// Share of the signs that may be 0 in ONNX, which 1-bit values cannot be.
+const MAX_ZERO_SIGNS: f64 = 1e-3;
+
 /// What an import found.
 #[derive(Clone, Debug, Serialize)]
 pub struct OnnxReport {
@@ -23,6 +26,8 @@ pub struct OnnxReport {
     pub images: usize,
     /// Signs of values on their thresholds that came out differently by rounding.
     pub flipped_signs: usize,
+    /// Signs that are 0 in ONNX and -1 here, since the values are 0.
+    pub zero_signs: usize,
     /// The largest difference of a logit, as a share of the largest of its image.
     pub max_difference: f32,
     /// What was assumed or left out.
@@ -30,6 +35,8 @@ pub struct OnnxReport {
 }
 
 /// Reads a 1-bit network from the bytes of an ONNX file, which errors call `path`, and packs it.
+///
+/// `progress` gets the steps done and all of them.
 ///
 /// The engine and naive loops over the ONNX graph compute images of noise; every sign must be the same but for values that
 /// lie on their thresholds, and the logits must agree.
@@ -40,20 +47,32 @@ pub fn import_onnx(
     bytes: &[u8],
     path: &Path,
     options: OnnxOptions,
+    progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(Model, OnnxReport), Error> {
     let failed = |source| Error::from(PackError::Import { path: path.to_owned(), source });
+    progress(0, 1 + IMAGES);
     let imported = read_onnx(bytes, options).map_err(failed)?;
     let model = Model::from(onebit_pack::lower(&imported.weights)?);
-    let (flipped_signs, max_difference) = compare(&imported, &model, failed)?;
-    let ImportedOnnx { operators, notes, .. } = imported;
-    Ok((model, OnnxReport { operators, images: IMAGES, flipped_signs, max_difference, notes }))
+    let model = model.with_origin(imported.origin.clone())?;
+    let mut report = OnnxReport {
+        operators: imported.operators,
+        images: IMAGES,
+        flipped_signs: 0,
+        zero_signs: 0,
+        max_difference: 0.0,
+        notes: imported.notes.clone(),
+    };
+    compare(&imported, &model, failed, progress, &mut report)?;
+    Ok((model, report))
 }
 
 fn compare(
     imported: &ImportedOnnx,
     model: &Model,
     failed: impl Fn(ImportError) -> Error,
-) -> Result<(usize, f32), Error> {
+    progress: &mut dyn FnMut(usize, usize),
+    report: &mut OnnxReport,
+) -> Result<(), Error> {
     let differs = |problem: String| {
         failed(ImportError::Onnx(format!(
             "the network that was read computes something else: {problem}"
@@ -68,8 +87,9 @@ fn compare(
     memory::grow(&mut nhwc, channels * pixels, "an image")?;
     let mut logits = Vec::new();
     memory::grow(&mut logits, engine.classes(), "the logits")?;
-    let (mut flipped, mut largest) = (0, 0.0f32);
+    let mut signs = 0;
     for image in 0..IMAGES {
+        progress(1 + image, 1 + IMAGES);
         noise(image as u64, &mut nchw);
         for (i, &value) in nchw.iter().enumerate() {
             nhwc[i % pixels * channels + i / pixels] = value;
@@ -82,12 +102,29 @@ fn compare(
         if found.logits.len() != logits.len() {
             return Err(differs("another number of logits".to_owned()));
         }
-        flipped += found.flipped;
-        let report = expectation::compare(&logits, &found.logits, model.classes(), TOLERANCE)
+        report.flipped_signs += found.flipped;
+        report.zero_signs += found.zeros;
+        signs += found.signs;
+        let expected = expectation::compare(&logits, &found.logits, model.classes(), TOLERANCE)
             .map_err(|error| differs(error.to_string()))?;
-        largest = largest.max(report.max_difference);
+        report.max_difference = report.max_difference.max(expected.max_difference);
     }
-    Ok((flipped, largest))
+    progress(1 + IMAGES, 1 + IMAGES);
+    match report.zero_signs {
+        0 => Ok(()),
+        zeros if zeros as f64 > MAX_ZERO_SIGNS * signs as f64 => {
+            Err(failed(ImportError::Onnx(format!(
+                "{zeros} of {signs} signs on {IMAGES} images of noise are 0 by ONNX's `Sign`, which 1-bit values cannot be: the network \
+             is no 1-bit one; `Where` of a comparison says which of +1 and -1 they are"
+            ))))
+        }
+        zeros => {
+            report.notes.push(format!(
+                "warning: {zeros} of {signs} signs on {IMAGES} images of noise are 0 by ONNX's `Sign` and -1 here"
+            ));
+            Ok(())
+        }
+    }
 }
 
 /// Numbers of -1.7 to 1.7, whose standard deviation is 1: SplitMix64 (Steele, Lea, Flood 2014).

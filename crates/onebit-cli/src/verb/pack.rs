@@ -69,7 +69,7 @@ pub(crate) struct Args {
     classes: Option<PathBuf>,
     /// Write the file only if the network gives these logits [N, classes] for these normalised images [N, channels,
     /// height, width], both float32
-    #[arg(long, num_args = 2, value_names = ["X.npy", "Y.npy"])]
+    #[arg(long, num_args = 2, action = clap::ArgAction::Set, value_names = ["X.npy", "Y.npy"])]
     expect: Option<Vec<PathBuf>>,
     /// Share of an image's largest logit by which logits may differ from the expected ones
     #[arg(long, value_name = "SHARE", requires = "expect", default_value_t = expectation::TOLERANCE)]
@@ -214,10 +214,17 @@ fn described(args: &Args, from: &Path, graph: &Path) -> anyhow::Result<PackInput
         let classes = description.graph.classes.len();
         description = description.with_classes(class_names::read(names, classes, "the graph")?)?;
     }
+    if from.is_dir() {
+        return Err(Failure::usage(format!(
+            "{}: --graph is for a file of tensors; a run knows its own graph and is packed without",
+            from.display()
+        )));
+    }
     let content = onebit_pack::read_checkpoint_file(from)?;
     let failed = |source| PackError::Import { path: from.to_owned(), source };
     let described = Checkpoint::parse(&content).and_then(|tensors| tensors.described(&description));
-    let DescribedWeights { weights, ties, .. } = described.map_err(failed)?;
+    let DescribedWeights { weights, ties, notes, .. } = described.map_err(failed)?;
+    notes.iter().for_each(|note| output::note(&format!("warning: {note}")));
     output::warn_of_ties(ties, "; `\"sign_of_zero\": \"plus\"` in the graph makes it +1");
     lowered(args, &weights, from.to_owned(), content.len() as u64)
 }

@@ -41,7 +41,7 @@ pub struct Onnx {
 /// It maps `input` `[N, channels, height, width]`, the normalised images, to `logits` `[N, classes]`. Height and
 /// width are those of `size` (channels, height, width), or the network's own. A value has the name of our node, what
 /// is computed on the way to it is `node/step`, and a parameter `node/suffix`; the value of the first node is
-/// `input`. Architecture, normalization and class names are metadata. The same model gives the same bytes.
+/// `input`. Architecture, normalization, class names and origin are metadata. The same model gives the same bytes.
 ///
 /// # Errors
 /// The network does not take images of this size, the file would exceed [`MAX_ONNX_BYTES`], or there is too little memory.
@@ -444,8 +444,12 @@ impl<'a> Exporter<'a> {
             ("std", format!("{:?}", normalization.std)),
             ("classes", serde_json::Value::from(graph.classes.clone()).to_string()),
         ];
-        let metadata =
-            metadata.map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value });
+        let origin = self.model.origin.fields().map(|(key, text)| (key, text.to_owned()));
+        let metadata = metadata
+            .into_iter()
+            .chain(origin)
+            .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })
+            .collect();
         let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
         let logits = self.shapes.last().map_or(0, |shape| shape.len());
         ModelProto {
@@ -458,7 +462,7 @@ impl<'a> Exporter<'a> {
                 (LOGITS, &[logits]),
             )),
             opset_import: vec![opset],
-            metadata_props: metadata.into(),
+            metadata_props: metadata,
         }
     }
 }

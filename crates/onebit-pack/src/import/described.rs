@@ -6,8 +6,8 @@ use onebit_model::description::{SignOfZero, WeightLayout};
 use onebit_model::file::Weights;
 use onebit_model::op::{Param, Role};
 use onebit_model::{
-    Data, Description, ModelError, Node, NodeId, Op, Shape, Tensor, Threshold, Verified, bits,
-    infer,
+    Data, Description, ModelError, Node, NodeId, Op, Shape, Tensor, Threshold, Verified,
+    WeightScale, bits, infer,
 };
 
 use super::error::shown_shape;
@@ -30,6 +30,8 @@ pub struct DescribedWeights {
     pub counters: usize,
     /// Binary weights that are exactly 0, where the description does not say that the sign of 0 is +1.
     pub ties: usize,
+    /// What may not be meant.
+    pub notes: Vec<String>,
 }
 
 /// Everything that is wrong with a file, a sentence each.
@@ -75,8 +77,13 @@ impl Checkpoint<'_> {
     pub fn described(&self, description: &Description) -> Result<DescribedWeights, ImportError> {
         let graph = &description.graph;
         let shapes = infer::shapes(graph).map_err(ModelError::from)?;
-        let mut reader =
-            Reader { checkpoint: self, description, used: BTreeSet::new(), found: vec![] };
+        let mut reader = Reader {
+            checkpoint: self,
+            description,
+            used: BTreeSet::new(),
+            found: vec![],
+            notes: vec![],
+        };
         let mut tensors = BTreeMap::new();
         let mut biases = BTreeMap::new();
         let mut ties = 0;
@@ -88,7 +95,7 @@ impl Checkpoint<'_> {
                     continue;
                 };
                 if param.role == Role::Binary {
-                    ties += reader.signs(&mut values);
+                    ties += reader.signs(node, &name, &mut values);
                 }
                 tensors.insert(name, float(param.shape, values));
             }
@@ -99,7 +106,7 @@ impl Checkpoint<'_> {
             }
         }
         reader.check_unused();
-        let (used, found) = (reader.used, reader.found);
+        let Reader { used, found, notes, .. } = reader;
         if !found.is_empty() {
             return Err(ImportError::Problems(Problems(found)));
         }
@@ -111,7 +118,8 @@ impl Checkpoint<'_> {
         }
         fold_biases(&mut weights, biases);
         let weights = Verified::<Weights>::new(weights)?;
-        Ok(DescribedWeights { weights, read, counters: self.tensors.len() - read, ties })
+        let counters = self.tensors.len() - read;
+        Ok(DescribedWeights { weights, read, counters, ties, notes })
     }
 }
 
@@ -120,6 +128,7 @@ struct Reader<'c> {
     description: &'c Description,
     used: BTreeSet<String>,
     found: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl<'c> Reader<'c> {
@@ -204,16 +213,32 @@ impl<'c> Reader<'c> {
         None
     }
 
-    /// Gives zeros their sign, or counts them where it is the usual one.
-    fn signs(&self, values: &mut [f32]) -> usize {
-        let zeros = values.iter_mut().filter(|value| **value == 0.0);
-        match self.description.sign_of_zero {
-            SignOfZero::Minus => zeros.count(),
-            SignOfZero::Plus => {
-                zeros.for_each(|value| *value = f32::MIN_POSITIVE);
-                0
+    /// Gives zeros of binary weights their sign, or counts them where it is the usual one.
+    fn signs(&mut self, node: &Node, name: &str, values: &mut [f32]) -> usize {
+        let plus = self.description.sign_of_zero == SignOfZero::Plus;
+        let count = |wanted: f32| values.iter().filter(|&&value| value == wanted).count();
+        let zeros = count(0.0);
+        if zeros > 0 && zeros + count(1.0) == values.len() {
+            // 0 and 1 stand for -1 and +1.
+            if plus {
+                self.found.push(format!(
+                    "`{name}` holds only 0 and 1, which `sign_of_zero` would make +1 throughout; store -1 and +1"
+                ));
             }
+            return 0;
         }
+        let size = values.first().map_or(1.0, |value| value.abs());
+        if size != 1.0 && values.iter().all(|value| value.abs() == size) && has_no_scale(&node.op) {
+            self.notes.push(format!(
+                "`{name}` is +-{size} throughout; the size is dropped, `\"scale\": \"l1_detached\"` keeps it"
+            ));
+        }
+        if plus {
+            let zeros = values.iter_mut().filter(|value| **value == 0.0);
+            zeros.for_each(|value| *value = f32::MIN_POSITIVE);
+            return 0;
+        }
+        zeros
     }
 
     fn check_unused(&mut self) {
@@ -239,6 +264,11 @@ impl<'c> Reader<'c> {
 /// Operations whose tensors may have a bias that is folded.
 fn takes_bias(op: &Op) -> bool {
     matches!(op, Op::Conv { .. } | Op::ConvBin { .. } | Op::LinearBin { .. })
+}
+
+fn has_no_scale(op: &Op) -> bool {
+    let (Op::ConvBin { scale, .. } | Op::LinearBin { scale, .. }) = op else { return false };
+    *scale == WeightScale::None
 }
 
 fn reads_flattened(op: &Op) -> bool {

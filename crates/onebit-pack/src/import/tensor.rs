@@ -25,7 +25,7 @@ impl Dtype {
     }
 
     /// An element as a 32-bit float, rounded to nearest; NaN for another type.
-    fn decode(self, element: &[u8]) -> f32 {
+    pub(super) fn decode(self, element: &[u8]) -> f32 {
         match (self, element) {
             (Dtype::F64, &[a, b, c, d, e, f, g, h]) => {
                 f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32

@@ -2,7 +2,10 @@
 
 use onebit_model::limits::MAX_ELEMENTS;
 
-use crate::onnx_proto::{BOOL, DOUBLE, FLOAT, INT32, INT64, TensorProto};
+use crate::import::tensor::Dtype;
+use crate::onnx_proto::{
+    BFLOAT16, BOOL, DOUBLE, FLOAT, FLOAT16, INT8, INT32, INT64, TensorProto, UINT8,
+};
 
 /// Numbers in rows, the last extent innermost. Integers and truth values are floats, too: those that graphs of networks have,
 /// extents and 0 or 1, are exact.
@@ -46,11 +49,21 @@ impl Array {
             INT64 => {
                 raw.as_chunks().0.iter().map(|&bytes| integer(i64::from_le_bytes(bytes))).collect()
             }
+            FLOAT16 | BFLOAT16 if raw.is_empty() => {
+                tensor.int32_data.iter().map(|&v| sixteen(tensor.data_type, v as u16)).collect()
+            }
+            FLOAT16 | BFLOAT16 => {
+                let halves = raw.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes));
+                halves.map(|bits| sixteen(tensor.data_type, bits)).collect()
+            }
+            INT8 | UINT8 if raw.is_empty() => tensor.int32_data.iter().map(|&v| v as f32).collect(),
+            INT8 => raw.iter().map(|&v| f32::from(v as i8)).collect(),
+            UINT8 => raw.iter().map(|&v| v.into()).collect(),
             BOOL if raw.is_empty() => tensor.int32_data.iter().map(|&v| v as f32).collect(),
             BOOL => raw.iter().map(|&v| v.into()).collect(),
             other => {
                 return Err(format!(
-                    "its values are of the ONNX type {other}, expected float32, float64, int32, int64 or bool"
+                    "its values are of the ONNX type {other}, expected floats of 16 to 64 bits, int8, uint8, int32, int64 or bool"
                 ));
             }
         };
@@ -132,6 +145,12 @@ impl Array {
         }
         Array { shape, values }
     }
+}
+
+/// A float of 16 bits of the ONNX type `data_type`.
+fn sixteen(data_type: i32, bits: u16) -> f32 {
+    let dtype = if data_type == FLOAT16 { Dtype::F16 } else { Dtype::Bf16 };
+    dtype.decode(&bits.to_le_bytes())
 }
 
 /// Large integers stand for "to the end" in slices; no extent is larger than a float holds exactly.

@@ -22,7 +22,12 @@ pub(super) fn evaluate(
         one(Array { values: pairs.map(|(a, b)| f(a, b)).collect(), shape })
     };
     match operator.kind.as_str() {
-        "Identity" | "Dropout" | "Cast" => unary(&|v| v),
+        "Identity" | "Dropout" => unary(&|v| v),
+        "Cast" => match kind_of(operator)? {
+            Kind::Float => unary(&|v| v),
+            Kind::Integer => unary(&f32::trunc),
+            Kind::Truth => unary(&|v| truth(v != 0.0)),
+        },
         "Sign" => unary(&|v| if v == 0.0 || v.is_nan() { v } else { v.signum() }),
         "Relu" => unary(&|v| v.max(0.0)),
         "Neg" => unary(&|v| -v),
@@ -60,6 +65,9 @@ pub(super) fn evaluate(
             one(Array { shape, values })
         }
         "MultiThreshold" => multi_threshold(operator, x()?, input(inputs, 1)?),
+        "BatchNormalization" if operator.int("training_mode", 0) != 0 => {
+            Err("it is in training mode".to_owned())
+        }
         "BatchNormalization" => batch_normalization(operator, inputs),
         "Conv" => conv(operator, x()?, input(inputs, 1)?, inputs.get(2).copied().flatten()),
         "Gemm" => gemm(operator, x()?, input(inputs, 1)?, inputs.get(2).copied().flatten()),
@@ -118,12 +126,29 @@ pub(super) fn evaluate(
         }
         "Pow" => binary(&f32::powf),
         "Quant" => quant(operator, inputs),
-        _ => Err("this operator is not read".to_owned()),
+        _ => Err(String::new()),
     }
 }
 
 fn one(array: Array) -> Result<Vec<Array>, String> {
     Ok(vec![array])
+}
+
+/// What a `Cast` makes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Float,
+    Integer,
+    Truth,
+}
+
+pub(super) fn kind_of(cast: &Operator) -> Result<Kind, String> {
+    match cast.int("to", 0) {
+        1 | 10 | 11 | 16 => Ok(Kind::Float),
+        2..=7 | 12 | 13 => Ok(Kind::Integer),
+        9 => Ok(Kind::Truth),
+        other => Err(format!("a cast to the ONNX type {other}")),
+    }
 }
 
 fn truth(is: bool) -> f32 {
@@ -157,7 +182,12 @@ pub(super) fn reduced_axes(
         (None, Some(axes)) => axes.values.iter().map(|&value| value as i64).collect(),
         (None, None) => (0..rank as i64).collect(),
     };
-    axes.into_iter().map(|found| axis(found, rank)).collect()
+    let mut axes = axes.into_iter().map(|at| axis(at, rank)).collect::<Result<Vec<_>, _>>()?;
+    axes.sort_unstable();
+    match axes.windows(2).any(|pair| pair[0] == pair[1]) {
+        true => Err("an axis twice".to_owned()),
+        false => Ok(axes),
+    }
 }
 
 /// Order of the axes of a `Transpose`.
@@ -183,6 +213,14 @@ pub(super) fn kernel_shape(
         }
         (None, Some(weight)) if weight.rank() > 2 => Ok(weight.shape[2..].to_vec()),
         (found, _) => Err(format!("`kernel_shape` is {found:?}, expected two sides")),
+    }
+}
+
+/// Groups of a convolution.
+pub(super) fn groups(operator: &Operator) -> Result<usize, String> {
+    match operator.int("group", 1) {
+        groups @ 1.. => Ok(groups as usize),
+        other => Err(format!("{other} groups")),
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use onebit_model::description::numbered;
 use onebit_model::file::Weights;
 use onebit_model::{
-    Data, Graph, NodeId, Normalization, Op, Precision, Preprocessing, Tensor, Verified,
+    Data, Graph, NodeId, Normalization, Op, Origin, Precision, Preprocessing, Tensor, Verified,
     quantization,
 };
 
@@ -45,6 +45,8 @@ pub struct OnnxOptions {
 pub struct ImportedOnnx {
     /// The network and its weights.
     pub weights: Verified<Weights>,
+    /// Where it comes from, as `onebit export` writes it.
+    pub origin: Origin,
     /// What was assumed or left out.
     pub notes: Vec<String>,
     /// Operators that were read.
@@ -115,7 +117,20 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let kept = |sign: &SignSource| weights.graph.nodes.iter().any(|node| node.name == sign.name);
     let signs = signs.into_iter().filter(kept).collect();
     let operators = network.operators.len();
-    Ok(ImportedOnnx { weights, notes, operators, network, signs })
+    let origin = stored_origin(&network);
+    Ok(ImportedOnnx { weights, origin, notes, operators, network, signs })
+}
+
+/// The words on where it comes from that `onebit export` writes.
+fn stored_origin(network: &Network) -> Origin {
+    let text = |key: &str| network.metadata.get(key).cloned();
+    Origin {
+        licence: text("licence"),
+        source: text("source"),
+        authors: text("authors"),
+        description: text("description"),
+        metrics: text("metrics"),
+    }
 }
 
 /// Layers of hyper functions whose weights are 8-bit integers times a factor for each row keep them as such.

@@ -1,19 +1,24 @@
 //! An ONNX file: operators, constants, and the shapes of all values for one image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
+use onebit_model::limits::{MAX_ELEMENTS, MAX_EXTENT};
 use prost::Message;
 
 use super::array::{Array, product};
-use super::convert::{READ, not_read};
+use super::convert::{READ, named, not_read};
 use super::evaluate::evaluate;
 use super::operator::Operator;
-use crate::onnx_proto::{GraphProto, ModelProto, ValueInfoProto};
+use crate::import::Problems;
+use crate::onnx_proto::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 
 /// Most products of numbers for an image: a dozen times those of the largest networks here, and some minutes.
 const MAX_PRODUCTS: u64 = 1 << 36;
 /// Most elements of all constants, computed ones included.
 const MAX_STORED: usize = 1 << 29;
+/// Versions of ONNX's operators: in older ones arithmetic does not broadcast.
+const OPSETS: RangeInclusive<i64> = 7..=25;
 /// Most operators.
 const MAX_OPERATORS: usize = 1 << 16;
 
@@ -31,20 +36,47 @@ pub(super) struct Network {
 impl Network {
     /// Decodes a file.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let model =
+        let mut model =
             ModelProto::decode(bytes).map_err(|error| format!("it is no ONNX file: {error}"))?;
-        let metadata =
-            model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
-        let graph = model.graph.ok_or("it is no ONNX file: it has no graph")?;
+        let metadata = std::mem::take(&mut model.metadata_props)
+            .into_iter()
+            .map(|entry| (entry.key, entry.value))
+            .collect();
+        let graph = model.graph.take().ok_or("it is no ONNX file: it has no graph")?;
         let GraphProto { node, initializer, input, output, .. } = graph;
         if node.len() > MAX_OPERATORS {
             return Err(format!("it has {} operators, more than {MAX_OPERATORS}", node.len()));
         }
+        let versions = model.opset_import.iter().filter(|opset| opset.domain() == "");
+        if let Some(version) =
+            versions.map(OperatorSetIdProto::version).find(|v| !OPSETS.contains(v))
+        {
+            return Err(format!(
+                "it is of opset {version}, expected {} to {}",
+                OPSETS.start(),
+                OPSETS.end()
+            ));
+        }
         let mut constants = BTreeMap::new();
+        let mut problems = vec![];
         for tensor in initializer {
-            let array = Array::read(&tensor)
-                .map_err(|error| format!("constant `{}`: {error}", tensor.name))?;
-            constants.insert(tensor.name, array);
+            match Array::read(&tensor) {
+                Err(error) => problems.push(format!("`{}`: {error}", tensor.name)),
+                Ok(array) => {
+                    if constants.insert(tensor.name.clone(), array).is_some() {
+                        problems.push(format!("`{}`: there are two of that name", tensor.name));
+                    }
+                }
+            }
+        }
+        let mut outputs = BTreeSet::new();
+        for name in node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty()) {
+            if constants.contains_key(name) || !outputs.insert(name.clone()) {
+                problems.push(format!("`{name}`: two operators or constants give it"));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Problems::of(problems).shown("value is", "values are", "not read"));
         }
         let inputs: Vec<ValueInfoProto> =
             input.into_iter().filter(|input| !constants.contains_key(&input.name)).collect();
@@ -67,11 +99,12 @@ impl Network {
 
     /// Leaves out what makes a decision of logits at the end; says what that was.
     pub(super) fn without_decision(&mut self) -> Vec<String> {
-        const DECISIONS: [&str; 4] = ["Softmax", "LogSoftmax", "TopK", "ArgMax"];
         let mut notes = vec![];
-        while let Some(at) = self.operators.iter().position(|operator| {
-            operator.outputs.contains(&self.output) && DECISIONS.contains(&operator.kind.as_str())
-        }) {
+        while let Some(at) = self
+            .operators
+            .iter()
+            .position(|operator| operator.outputs.contains(&self.output) && is_decision(operator))
+        {
             let operator = self.operators.remove(at);
             notes.push(format!(
                 "`{}` ({}) is left out: the network gives logits",
@@ -84,6 +117,19 @@ impl Network {
 
     /// Channels, height and width of its images; `given` where its input does not say, or is a vector.
     pub(super) fn image(&self, given: Option<[usize; 3]>) -> Result<[usize; 3], String> {
+        let image = self.declared_image(given)?;
+        match product(&image).is_some()
+            && image.iter().all(|&extent| (1..=MAX_EXTENT).contains(&extent))
+        {
+            true => Ok(image),
+            false => Err(format!(
+                "its images are {}x{}x{}, expected extents of 1 to {MAX_EXTENT} and at most {MAX_ELEMENTS} values",
+                image[0], image[1], image[2]
+            )),
+        }
+    }
+
+    fn declared_image(&self, given: Option<[usize; 3]>) -> Result<[usize; 3], String> {
         let shown: Vec<String> =
             self.input_shape.iter().map(|e| e.map_or("?".to_owned(), |e| e.to_string())).collect();
         let refused = |why: &str| Err(format!("its input is [N, {}]{why}", shown.join(", ")));
@@ -148,6 +194,9 @@ impl Network {
                 None if work > MAX_PRODUCTS => {
                     Err(format!("an image takes more than {MAX_PRODUCTS} products"))
                 }
+                None if inputs.iter().flatten().any(|array| array.values.is_empty()) => {
+                    Err("it reads a value of no elements".to_owned())
+                }
                 None if stored > MAX_STORED => {
                     Err(format!("constants of more than {MAX_STORED} elements"))
                 }
@@ -155,7 +204,7 @@ impl Network {
             };
             match outputs {
                 Err(problem) => {
-                    problems.push(format!("`{}` ({}): {problem}", operator.name, operator.kind));
+                    problems.push(named(operator, &problem));
                     unreadable.extend(operator.outputs.iter().map(String::as_str));
                 }
                 Ok(outputs) => {
@@ -182,6 +231,16 @@ impl Network {
         uses.insert(self.output.as_str(), usize::MAX);
         uses
     }
+}
+
+/// Whether an operator makes the best classes, or probabilities, of `[1, classes]`.
+fn is_decision(operator: &Operator) -> bool {
+    let (axis, default) = match operator.kind.as_str() {
+        "Softmax" | "LogSoftmax" | "TopK" => (operator.int("axis", -1), true),
+        "ArgMax" => (operator.int("axis", 0), true),
+        _ => (0, false),
+    };
+    default && matches!(axis, 1 | -1) && operator.int("largest", 1) != 0
 }
 
 /// About how many products an operator computes; at most one for each element of what it reads where they are few.

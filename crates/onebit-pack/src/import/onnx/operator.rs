@@ -73,8 +73,12 @@ impl Operator {
         let two = |name: &str, default: i64| -> Result<[usize; 2], String> {
             match self.ints(name) {
                 None => Ok([default as usize; 2]),
-                Some(&[a, b]) if a > 0 && b > 0 => Ok([a as usize, b as usize]),
-                Some(other) => Err(format!("`{name}` is {other:?}, expected two numbers")),
+                Some(&[a, b]) if [a, b].iter().all(|&v| (1..1 << 16).contains(&v)) => {
+                    Ok([a as usize, b as usize])
+                }
+                Some(other) => {
+                    Err(format!("`{name}` is {other:?}, expected two numbers of 1 to 65,535"))
+                }
             }
         };
         let &[rows, columns] = kernel else {
@@ -84,9 +88,6 @@ impl Operator {
         if two("dilations", 1)? != [1, 1] {
             return Err("a dilated window".to_owned());
         }
-        if self.int("ceil_mode", 0) != 0 {
-            return Err("`ceil_mode`".to_owned());
-        }
         let pads = match self.text("auto_pad").as_deref() {
             None | Some("NOTSET") => match self.ints("pads") {
                 None => [0; 4],
@@ -95,7 +96,11 @@ impl Operator {
                 {
                     [a, b, c, d].map(|pad| pad as usize)
                 }
-                Some(other) => return Err(format!("`pads` is {other:?}, expected four numbers")),
+                Some(other) => {
+                    return Err(format!(
+                        "`pads` is {other:?}, expected four numbers of 0 to 65,535"
+                    ));
+                }
             },
             Some("VALID") => [0; 4],
             Some(mode @ ("SAME_UPPER" | "SAME_LOWER")) => {
@@ -103,7 +108,15 @@ impl Operator {
             }
             Some(other) => return Err(format!("`auto_pad` is `{other}`")),
         };
-        Ok(Window { kernel, stride, pads })
+        let window = Window { kernel, stride, pads };
+        let left = |side: usize| {
+            (input[side] + pads[side] + pads[side + 2]).wrapping_sub(kernel[side]) % stride[side]
+                != 0
+        };
+        match self.int("ceil_mode", 0) != 0 && (left(0) || left(1)) {
+            true => Err("a window that hangs over the end of the map (`ceil_mode`)".to_owned()),
+            false => Ok(window),
+        }
     }
 }
 

@@ -20,6 +20,18 @@ pub struct Comparison {
     pub logits: Vec<f32>,
     /// Signs of values that lie on their thresholds, and came out differently by rounding.
     pub flipped: usize,
+    /// Signs that are 0 in ONNX, since their values are, and -1 here.
+    pub zeros: usize,
+    /// All signs.
+    pub signs: usize,
+}
+
+/// Signs that were compared.
+#[derive(Default)]
+struct Counts {
+    flipped: usize,
+    zeros: usize,
+    signs: usize,
 }
 
 /// A sign that no rounding explains.
@@ -67,7 +79,7 @@ impl ImportedOnnx {
                 keep(limit);
             }
         }
-        let mut flipped = 0;
+        let mut counts = Counts::default();
         for (at, operator) in network.operators.iter().enumerate() {
             if operator.outputs.iter().all(|name| network.constants.contains_key(name)) {
                 continue;
@@ -82,7 +94,7 @@ impl ImportedOnnx {
             for (name, mut array) in operator.outputs.iter().zip(outputs) {
                 for sign in self.signs.iter().filter(|sign| sign.value == *name) {
                     if let Some(words) = bits.get(&sign.name) {
-                        flipped += self.settle(sign, &known, words, &mut array)?;
+                        self.settle(sign, &known, words, &mut array, &mut counts)?;
                     }
                 }
                 known.insert(name.clone(), array);
@@ -90,7 +102,8 @@ impl ImportedOnnx {
             known.retain(|name, _| kept.get(name.as_str()).is_some_and(|&last| last > at));
         }
         let logits = known.remove(&network.output).map(|array| array.values).unwrap_or_default();
-        Ok(Comparison { logits, flipped })
+        let Counts { flipped, zeros, signs } = counts;
+        Ok(Comparison { logits, flipped, zeros, signs })
     }
 
     /// Puts the engine's bits in the place of those that differ, where their values lie on their thresholds.
@@ -100,7 +113,8 @@ impl ImportedOnnx {
         known: &BTreeMap<String, Array>,
         words: &[u64],
         array: &mut Array,
-    ) -> Result<usize, Mismatch> {
+        counts: &mut Counts,
+    ) -> Result<(), Mismatch> {
         let channels = sign.channels;
         let pixels = (array.values.len() / channels.max(1)).max(1);
         let number = |set: bool, c: usize| {
@@ -113,18 +127,27 @@ impl ImportedOnnx {
             let (c, pixel) = (i / pixels, i % pixels);
             let set = bits::value(&words[pixel * per_pixel..], c) > 0.0;
             let engine = number(set, c);
-            if *value != engine {
-                *value = engine;
-                differing.push((i, c));
+            counts.signs += 1;
+            if *value == engine {
+                continue;
             }
+            // Neither of the two: ONNX's sign of 0.
+            match *value == number(!set, c) {
+                true => differing.push((i, c)),
+                false => counts.zeros += 1,
+            }
+            *value = engine;
         }
         if differing.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let distances = self.distances(sign, known);
         let far = differing.iter().filter(|&&(i, _)| !distances.get(i).is_some_and(|&near| near));
         match far.count() {
-            0 => Ok(differing.len()),
+            0 => {
+                counts.flipped += differing.len();
+                Ok(())
+            }
             different => {
                 Err(Mismatch { node: sign.name.clone(), different, all: array.values.len() })
             }

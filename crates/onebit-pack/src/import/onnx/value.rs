@@ -81,6 +81,11 @@ impl Choice {
         let (above, below) = (uniform(&self.numbers[0])?, uniform(&self.numbers[1])?);
         (above != below).then_some([(above - below) / 2.0, (above + below) / 2.0])
     }
+
+    /// Whether its numbers are whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.numbers.iter().flatten().all(|number| number.fract() == 0.0)
+    }
 }
 
 /// Statistics of a map over height and width, on the way to them.

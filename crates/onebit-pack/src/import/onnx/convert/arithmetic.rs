@@ -20,6 +20,21 @@ impl Converter<'_> {
         }
     }
 
+    /// A value times one number.
+    pub(super) fn scaled(&mut self, x: &str, factor: f64) -> Read {
+        let by = |numbers: &[f64]| numbers.iter().map(|number| factor * number).collect();
+        match self.value(x)?.clone() {
+            Value::Choice(choice) => {
+                let numbers = [by(&choice.numbers[0]), by(&choice.numbers[1])];
+                Ok(Value::Choice(Choice { numbers, ..choice }))
+            }
+            _ => {
+                let map = self.map(x)?.clone();
+                Ok(Value::Map(Map { scale: by(&map.scale), shift: by(&map.shift), ..map }))
+            }
+        }
+    }
+
     /// `x op constant`, or `constant op x`.
     pub(super) fn with_constant(
         &mut self,
@@ -272,7 +287,7 @@ impl Converter<'_> {
         };
         let eps = f64::from(operator.float("epsilon", 1e-5));
         if var.iter().any(|&var| var + eps <= 0.0) {
-            return Err("a variance below 0".to_owned());
+            return Err("a variance of 0 or less, its epsilon added".to_owned());
         }
         let map = self.map(x)?.clone();
         let mut scaled = map.clone();

@@ -4,7 +4,7 @@ use onebit_model::{Geometry, NodeId, Op, PadValue, WeightScale};
 
 use super::{Converter, Read, spread};
 use crate::import::onnx::array::Array;
-use crate::import::onnx::evaluate::kernel_shape;
+use crate::import::onnx::evaluate::{groups, kernel_shape};
 use crate::import::onnx::operator::Operator;
 use crate::import::onnx::value::{Choice, Map, Value};
 
@@ -39,7 +39,7 @@ impl Converter<'_> {
             return Err("two kinds of padding".to_owned());
         }
         let pads: Vec<usize> = pads.iter().zip(&window.pads).map(|(a, b)| a + b).collect();
-        let groups = operator.int("group", 1).max(1) as usize;
+        let groups = groups(operator)?;
         let covers = window.kernel == extents && pads == [0; 4] && groups == 1;
         let [kernel, width] = window.kernel;
         if !covers && (kernel != width || window.stride[0] != window.stride[1]) {
@@ -203,13 +203,16 @@ impl Converter<'_> {
     }
 }
 
+/// Share by which the sizes of binary weights may differ: estimators that are written as `sign - clip + clip` round.
+const ROUNDING: f32 = 1e-6;
+
 /// For each output the size that all of its weights have.
 fn binary_sizes(weight: &Array, outputs: usize) -> Result<Vec<f64>, String> {
     let filters = weight.values.chunks(weight.values.len() / outputs.max(1));
     let size = |(o, filter): (usize, &[f32])| {
         let size = filter[0].abs();
-        let even = size > 0.0 && filter.iter().all(|w| w.abs() == size);
-        even.then_some(f64::from(size)).ok_or_else(|| {
+        let even = |w: &f32| (w.abs() - size).abs() <= ROUNDING * size;
+        (size > 0.0 && filter.iter().all(even)).then_some(f64::from(size)).ok_or_else(|| {
             format!(
                 "it reads 1-bit values, but the weights of output {o} are not +-1 times one number"
             )

@@ -19,11 +19,11 @@ use super::value::{Map, Rectifier, Statistic, Value};
 
 /// Operators that are read, in some places; all others are named as such.
 #[rustfmt::skip]
-pub(super) const READ: [&str; 45] = [
+pub(super) const READ: [&str; 46] = [
     "Add", "AveragePool", "BatchNormalization", "BipolarQuant", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape",
     "Conv", "Div", "Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Greater", "GreaterOrEqual", "HardTanh",
-    "Identity", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "MaxPool", "Mul", "MultiThreshold", "Not", "PRelu", "Pad",
-    "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
+    "Identity", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "MaxPool", "Mul", "MultiThreshold", "Neg", "Not", "PRelu",
+    "Pad", "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
     "Transpose", "Unsqueeze", "Where",
 ];
 
@@ -85,8 +85,7 @@ impl<'a> Converter<'a> {
                     vec![]
                 }
                 false => self.operator(at, operator).unwrap_or_else(|problem| {
-                    self.problems
-                        .push(format!("`{}` ({}): {problem}", operator.name, operator.kind));
+                    self.problems.push(named(operator, &problem));
                     vec![]
                 }),
             };
@@ -119,12 +118,17 @@ impl<'a> Converter<'a> {
         let x = operator.inputs.first().map(String::as_str).unwrap_or_default();
         let output = operator.outputs.first().map(String::as_str).unwrap_or_default();
         let value = match operator.kind.as_str() {
-            "Identity" | "Dropout" | "Cast" => match self.value(x)?.clone() {
-                Value::Above(above) if operator.kind == "Cast" => {
-                    self.choice(above, output, [vec![1.0], vec![0.0]])
+            "Identity" => self.value(x)?.clone(),
+            "Dropout" => {
+                let training =
+                    operator.inputs.get(2).and_then(|name| self.network.constants.get(name));
+                if training.is_some_and(|training| training.values != [0.0]) {
+                    return Err("it is in training mode".to_owned());
                 }
-                value => value,
-            },
+                self.value(x)?.clone()
+            }
+            "Cast" => self.cast(operator, x, output)?,
+            "Neg" => self.scaled(x, -1.0)?,
             "Sign" => {
                 self.notes
                     .push(format!("`{}`: the sign of 0 is 0 in ONNX and -1 here", operator.name));
@@ -140,10 +144,7 @@ impl<'a> Converter<'a> {
             "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" => {
                 self.comparison(operator, output)?
             }
-            "Not" => match self.value(x)?.clone() {
-                Value::Above(above) => self.choice(above, output, [vec![0.0], vec![1.0]]),
-                _ => return Err("it does not read a comparison".to_owned()),
-            },
+            "Not" => self.not(x, output)?,
             "Where" => self.choose(operator, output)?,
             "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(operator)?,
             "BatchNormalization" => self.batch_normalization(operator, x)?,
@@ -213,7 +214,7 @@ impl<'a> Converter<'a> {
             "Quant" => {
                 return Err("activations of several bits: only those of one bit are read".into());
             }
-            _ => return Err("this operator is not read".to_owned()),
+            _ => return Err(String::new()),
         };
         Ok(vec![value])
     }
@@ -322,8 +323,16 @@ impl<'a> Converter<'a> {
     }
 }
 
+/// An operator and what is wrong with it, if that is more than that it is not read.
+pub(super) fn named(operator: &Operator, problem: &str) -> String {
+    match problem {
+        "" => not_read(operator),
+        problem => format!("{}: {problem}", not_read(operator)),
+    }
+}
+
 pub(super) fn not_read(operator: &Operator) -> String {
-    format!("`{}` ({}): this operator is not read", operator.name, operator.kind)
+    format!("`{}` ({})", operator.name, operator.kind)
 }
 
 fn negative(slopes: &[f64], channels: usize) -> Rectifier {

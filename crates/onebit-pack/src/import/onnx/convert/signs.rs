@@ -4,7 +4,7 @@ use onebit_model::{NodeId, Op, Threshold, bits};
 
 use super::{Converter, Read};
 use crate::import::onnx::SignSource;
-use crate::import::onnx::evaluate::kernel_shape;
+use crate::import::onnx::evaluate::{Kind, kernel_shape, kind_of};
 use crate::import::onnx::operator::Operator;
 use crate::import::onnx::value::{Above, Choice, Limit, Value};
 
@@ -76,9 +76,12 @@ impl Converter<'_> {
     pub(super) fn choose(&mut self, operator: &Operator, output: &str) -> Read {
         let (above, is_turned) = match self.value(&operator.inputs[0])?.clone() {
             Value::Above(above) => (above, false),
-            // A comparison the other way round.
+            // Truth values that have been through `Not`, or another way round.
             Value::Choice(Choice { above, numbers, .. }) if numbers == [[0.0], [1.0]] => {
                 (above, true)
+            }
+            Value::Choice(Choice { above, numbers, .. }) if numbers == [[1.0], [0.0]] => {
+                (above, false)
             }
             _ => return Err("it does not read a comparison".to_owned()),
         };
@@ -167,5 +170,33 @@ impl Converter<'_> {
         };
         self.signs.push(source);
         Ok(node)
+    }
+
+    /// Truth values as numbers, or one float as another.
+    pub(super) fn cast(&mut self, operator: &Operator, x: &str, output: &str) -> Read {
+        let kind = kind_of(operator)?;
+        match (self.value(x)?.clone(), kind) {
+            (Value::Above(above), Kind::Truth) => Ok(Value::Above(above)),
+            (Value::Above(above), _) => Ok(self.choice(above, output, [vec![1.0], vec![0.0]])),
+            (Value::Choice(choice), Kind::Integer) if choice.is_whole() => {
+                Ok(Value::Choice(choice))
+            }
+            (value, Kind::Float) => Ok(value),
+            _ => Err("real values that are rounded to integers or truth values".to_owned()),
+        }
+    }
+
+    /// The contrary of truth values.
+    pub(super) fn not(&mut self, x: &str, output: &str) -> Read {
+        match self.value(x)?.clone() {
+            Value::Above(above) => Ok(self.choice(above, output, [vec![0.0], vec![1.0]])),
+            Value::Choice(Choice { above, numbers, .. }) if numbers == [[0.0], [1.0]] => {
+                Ok(self.choice(above, output, [vec![1.0], vec![0.0]]))
+            }
+            Value::Choice(Choice { above, numbers, .. }) if numbers == [[1.0], [0.0]] => {
+                Ok(self.choice(above, output, [vec![0.0], vec![1.0]]))
+            }
+            _ => Err("it does not read a comparison".to_owned()),
+        }
     }
 }

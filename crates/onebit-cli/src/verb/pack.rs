@@ -202,7 +202,13 @@ fn packed(args: &Args, from: &Path) -> anyhow::Result<PackInput> {
 
 /// The network of a run or checkpoint, lowered, and compared with the trainer if that is asked for.
 fn trained(args: &Args, from: &Path) -> anyhow::Result<PackInput> {
-    let loaded = model_file::load_weights(from)?;
+    let loaded = model_file::load_weights(from).map_err(|error| match from.is_file() {
+        true => error.context(format!(
+            "{} is no file of onebit's trainer; --graph GRAPH.json says what network its tensors are of",
+            from.display()
+        )),
+        false => error,
+    })?;
     let bytes = fs::metadata(&loaded.path).map_err(onebit_files::Error::read(&loaded.path))?.len();
     lowered(args, &loaded.weights, loaded.path, bytes)
 }

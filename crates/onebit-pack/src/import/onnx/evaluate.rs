@@ -288,18 +288,18 @@ fn conv(
     let window = operator.window(&kernel_shape(operator, Some(weight))?, &x.shape[2..])?;
     let [rows, columns] = window.extents([height, width])?;
     let [kernel_rows, kernel_columns] = window.kernel;
-    let groups = operator.int("group", 1).max(1) as usize;
+    let groups = groups(operator)?;
     let outputs = weight.shape[0];
     let expected = [outputs, channels / groups, kernel_rows, kernel_columns];
-    let fits = weight.shape == expected
-        && channels.is_multiple_of(groups)
-        && outputs.is_multiple_of(groups)
-        && bias.is_none_or(|bias| bias.values.len() == outputs);
-    if !fits {
+    let divides = channels.is_multiple_of(groups) && outputs.is_multiple_of(groups);
+    if weight.shape != expected || !divides {
         return Err(format!(
-            "its weights have the shape {:?}, expected {expected:?}",
+            "its weights have the shape {:?}, expected {expected:?} in groups that divide the channels",
             weight.shape
         ));
+    }
+    if let Some(bias) = bias.filter(|bias| bias.values.len() != outputs) {
+        return Err(format!("its bias has the shape {:?}, expected [{outputs}]", bias.shape));
     }
     let shape = vec![n, outputs, rows, columns];
     let mut values = vec![0.0f32; product(&shape).ok_or("the result is too large")?];

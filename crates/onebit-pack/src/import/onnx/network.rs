@@ -18,7 +18,7 @@ const MAX_PRODUCTS: u64 = 1 << 36;
 /// Most elements of all constants, computed ones included.
 const MAX_STORED: usize = 1 << 29;
 /// Versions of ONNX's operators: in older ones arithmetic does not broadcast.
-const OPSETS: RangeInclusive<i64> = 7..=25;
+const OPSETS: RangeInclusive<i64> = 7..=28;
 /// Most operators.
 const MAX_OPERATORS: usize = 1 << 16;
 

@@ -102,7 +102,13 @@ impl<'a> Converter<'a> {
             return None;
         }
         let found = match self.values.get(output).cloned() {
-            Some(Value::Unreadable) | None => return None,
+            Some(Value::Unreadable) | None => {
+                if self.problems.is_empty() {
+                    self.problems
+                        .push(format!("the output `{output}` does not depend on the image"));
+                }
+                return None;
+            }
             Some(Value::ChannelsLast(map)) => {
                 self.values.insert(output.clone(), Value::Map(map));
                 self.node_of(output)
@@ -153,6 +159,9 @@ impl<'a> Converter<'a> {
             "Relu" => self.relu(x, output)?,
             "PRelu" => {
                 let slopes = self.per_channel(&operator.inputs[1], self.channels(x))?;
+                if slopes.len() > 1 && !self.lies_on_channels(&operator.inputs[1], x) {
+                    return Err("its slopes are not one number for each channel".to_owned());
+                }
                 self.rectifier(x, output, negative(&slopes, self.channels(x)))?
             }
             "LeakyRelu" => {

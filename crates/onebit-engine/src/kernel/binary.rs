@@ -202,12 +202,17 @@ impl<'a, S: DotAccumulator<L>, const L: usize> Block<'a, S, L> {
         let mut base = [products * kernel as f32; P];
         let (tiles, edges) = (self.tiling.inside(x, P), self.tiling.edges(x, P));
         if tiles == 0 || self.pixel != self.len * S::INPUTS {
-            let mut tile = S::zero::<P>(self.token);
-            self.add_at_edges(row, x, edges, &mut tile);
             base[0] -= products * edges.left as f32;
             base[P - 1] -= products * (kernel - edges.right) as f32;
-            S::finish(self.token, tile, base, &mut Take { block: self, row, x, edges, out });
-            return P;
+            // Inside the map, where pixels have gaps, all tiles have the edges of the first: none.
+            let tiles = tiles.max(1);
+            for i in 0..tiles {
+                let x = x + i * P;
+                let mut tile = S::zero::<P>(self.token);
+                self.add_at_edges(row, x, edges, &mut tile);
+                S::finish(self.token, tile, base, &mut Take { block: self, row, x, edges, out });
+            }
+            return tiles * P;
         }
         let (step, map_row) = (stride * self.pixel, self.width * self.pixel);
         let tap_row = kernel * self.len;

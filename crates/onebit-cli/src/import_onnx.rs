@@ -3,8 +3,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use onebit::OnnxOptions;
+use onebit::{Error, OnnxOptions};
 use onebit_model::Normalization;
+use onebit_pack::PackError;
+use onebit_pack::import::{ImportError, NOT_NORMALISED};
 use serde::Serialize;
 
 use crate::arguments::check_channels;
@@ -86,7 +88,13 @@ pub(crate) fn import(request: Request) -> anyhow::Result<Done> {
         let progress = shown.get_or_insert_with(|| Progress::new("evaluations", all as u64));
         progress.at(done as u64, "");
     };
-    let (mut model, report) = onebit::import_onnx(&content, &network, options, &mut progress)?;
+    let imported = onebit::import_onnx(&content, &network, options, &mut progress);
+    let (mut model, report) = imported.map_err(|error| match error {
+        Error::Pack(PackError::Import { source: ImportError::Images(_), .. }) => {
+            Failure::bad_data(format!("{error}; --input CxHxW gives their size"))
+        }
+        error => error.into(),
+    })?;
     drop(shown);
     if let Some(names) = &classes {
         model =
@@ -97,7 +105,10 @@ pub(crate) fn import(request: Request) -> anyhow::Result<Done> {
     }
     let written = model.to_bytes()?;
     let replaced = target.write(&written)?;
-    report.notes.iter().for_each(|note| output::note(note));
+    for note in &report.notes {
+        let advice = if note == NOT_NORMALISED { "; --mean and --std say otherwise" } else { "" };
+        output::note(&format!("{note}{advice}"));
+    }
     Ok(Done {
         arch: model.arch().to_owned(),
         classes: model.classes().len(),

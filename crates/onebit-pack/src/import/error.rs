@@ -122,6 +122,9 @@ pub enum ImportError {
     /// An ONNX file that cannot be read.
     #[error("{0}")]
     Onnx(String),
+    /// An ONNX file whose images are of no size, or of another than was given.
+    #[error("{0}")]
+    Images(String),
     /// An ONNX file with operators that cannot be read.
     #[error("{}", .0.shown("operator is", "operators are", "not read"))]
     Operators(Problems),

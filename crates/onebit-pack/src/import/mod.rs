@@ -32,7 +32,7 @@ use onebit_files::shown;
 
 pub use described::{DescribedWeights, Problems};
 pub use error::ImportError;
-pub use onnx::{Comparison, ImportedOnnx, Mismatch, OnnxOptions, read_onnx};
+pub use onnx::{Comparison, ImportedOnnx, Mismatch, NOT_NORMALISED, OnnxOptions, read_onnx};
 
 pub(crate) use container::{START_BYTES, is_start};
 

@@ -28,6 +28,10 @@ use super::ImportError;
 
 pub use self::reference::{Comparison, Mismatch};
 
+/// The note on a file that does not say how pixels are normalised.
+pub const NOT_NORMALISED: &str =
+    "the file does not say how pixels are normalised: 0 to 1 is assumed";
+
 /// What an ONNX file does not say, or says otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct OnnxOptions {
@@ -74,13 +78,13 @@ struct SignSource {
 /// No such file, or all operators that cannot be read, at once, with their names.
 pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, ImportError> {
     let mut network = Network::read(bytes).map_err(ImportError::Onnx)?;
-    let image = network.image(options.input).map_err(ImportError::Onnx)?;
+    let image = network.image(options.input).map_err(ImportError::Images)?;
     let channels = image[0];
     let mut notes = network.without_decision();
     let normalization = match options.normalization.or_else(|| stored_normalization(&network)) {
         Some(normalization) => normalization,
         None => {
-            notes.push("the file does not say how pixels are normalised: 0 to 1 is assumed; --mean and --std say otherwise".to_owned());
+            notes.push(NOT_NORMALISED.to_owned());
             Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] }
         }
     };

@@ -7,7 +7,6 @@ use onebit_model::limits::{MAX_ELEMENTS, MAX_EXTENT};
 use prost::Message;
 
 use super::array::{Array, product};
-use super::convert::{READ, named, not_read};
 use super::evaluate::evaluate;
 use super::operator::Operator;
 use crate::import::Problems;
@@ -137,11 +136,13 @@ impl Network {
             (&[Some(c), Some(h), Some(w)], None) => Ok([c, h, w]),
             (&[c, h, w], Some(given)) => {
                 let fits = [c, h, w].iter().zip(given).all(|(e, g)| e.is_none_or(|e| e == g));
-                if fits { Ok(given) } else { refused(", --input says otherwise") }
+                if fits { Ok(given) } else { refused(", not of the size that was given") }
             }
             (&[Some(len)], None) => Ok([len, 1, 1]),
             (&[Some(len)], Some(given)) if product(&given) == Some(len) => Ok(given),
-            (&[_, _, _] | &[_], _) => refused(": --input CxHxW says what it is"),
+            (&[_, _, _] | &[_], _) => {
+                refused(": channels, height and width of its images have to be given")
+            }
             _ => refused(", expected images [N, C, H, W] or vectors"),
         }
     }
@@ -175,9 +176,7 @@ impl Network {
             let is_constant =
                 operator.kind == "Shape" || names.clone().all(|name| constants.contains_key(name));
             if names.clone().any(|name| unreadable.contains(name.as_str())) {
-                if !READ.contains(&operator.kind.as_str()) {
-                    problems.push(not_read(operator));
-                }
+                problems.extend(operator.unknown());
                 unreadable.extend(operator.outputs.iter().map(String::as_str));
                 continue;
             }
@@ -204,7 +203,7 @@ impl Network {
             };
             match outputs {
                 Err(problem) => {
-                    problems.push(named(operator, &problem));
+                    problems.push(operator.problem(&problem));
                     unreadable.extend(operator.outputs.iter().map(String::as_str));
                 }
                 Ok(outputs) => {
@@ -235,12 +234,12 @@ impl Network {
 
 /// Whether an operator makes the best classes, or probabilities, of `[1, classes]`.
 fn is_decision(operator: &Operator) -> bool {
-    let (axis, default) = match operator.kind.as_str() {
-        "Softmax" | "LogSoftmax" | "TopK" => (operator.int("axis", -1), true),
-        "ArgMax" => (operator.int("axis", 0), true),
-        _ => (0, false),
+    let axis = match operator.kind.as_str() {
+        "Softmax" | "LogSoftmax" | "TopK" => operator.int("axis", -1),
+        "ArgMax" => operator.int("axis", 0),
+        _ => return false,
     };
-    default && matches!(axis, 1 | -1) && operator.int("largest", 1) != 0
+    matches!(axis, 1 | -1) && operator.int("largest", 1) != 0
 }
 
 /// About how many products an operator computes; at most one for each element of what it reads where they are few.

@@ -19,6 +19,16 @@ pub(super) struct Operator {
 const DOMAINS: [&str; 6] =
     ["", "ai.onnx", "qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas", "finn"];
 
+/// Operators that are read, in some places; all others are named as such.
+#[rustfmt::skip]
+const READ: [&str; 46] = [
+    "Add", "AveragePool", "BatchNormalization", "BipolarQuant", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape",
+    "Conv", "Div", "Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Greater", "GreaterOrEqual", "HardTanh",
+    "Identity", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "MaxPool", "Mul", "MultiThreshold", "Neg", "Not", "PRelu",
+    "Pad", "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
+    "Transpose", "Unsqueeze", "Where",
+];
+
 impl Operator {
     pub(super) fn new(node: NodeProto) -> Self {
         let kind = match DOMAINS.contains(&node.domain.as_str()) {
@@ -31,6 +41,17 @@ impl Operator {
         };
         let (inputs, outputs) = (node.input, node.output);
         Operator { kind, name, inputs, outputs, attributes: node.attribute }
+    }
+
+    /// What a message says of it, and what is wrong with it, if that is more than that it is not read.
+    pub(super) fn problem(&self, problem: &str) -> String {
+        let named = format!("`{}` ({})", self.name, self.kind);
+        if problem.is_empty() { named } else { format!("{named}: {problem}") }
+    }
+
+    /// That it is not read, wherever it stands.
+    pub(super) fn unknown(&self) -> Option<String> {
+        (!READ.contains(&self.kind.as_str())).then(|| self.problem(""))
     }
 
     fn attribute(&self, name: &str) -> Option<&AttributeProto> {

@@ -17,16 +17,6 @@ use super::network::Network;
 use super::operator::Operator;
 use super::value::{Map, Rectifier, Statistic, Value};
 
-/// Operators that are read, in some places; all others are named as such.
-#[rustfmt::skip]
-pub(super) const READ: [&str; 46] = [
-    "Add", "AveragePool", "BatchNormalization", "BipolarQuant", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape",
-    "Conv", "Div", "Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Greater", "GreaterOrEqual", "HardTanh",
-    "Identity", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "MaxPool", "Mul", "MultiThreshold", "Neg", "Not", "PRelu",
-    "Pad", "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
-    "Transpose", "Unsqueeze", "Where",
-];
-
 /// What an operator became, or why it could not be read.
 type Read = Result<Value, String>;
 
@@ -79,13 +69,11 @@ impl<'a> Converter<'a> {
             let gone = |name: &String| !is_known(name) && !self.values.contains_key(name);
             let values = match operator.inputs.iter().any(|name| spoilt(name) || gone(name)) {
                 true => {
-                    if !READ.contains(&operator.kind.as_str()) {
-                        self.problems.push(not_read(operator));
-                    }
+                    self.problems.extend(operator.unknown());
                     vec![]
                 }
                 false => self.operator(at, operator).unwrap_or_else(|problem| {
-                    self.problems.push(named(operator, &problem));
+                    self.problems.push(operator.problem(&problem));
                     vec![]
                 }),
             };
@@ -330,18 +318,6 @@ impl<'a> Converter<'a> {
         let is_flat = self.is_flat(name);
         Value::Map(Map { is_flat, ..Map::of(node, self.channels(name)) })
     }
-}
-
-/// An operator and what is wrong with it, if that is more than that it is not read.
-pub(super) fn named(operator: &Operator, problem: &str) -> String {
-    match problem {
-        "" => not_read(operator),
-        problem => format!("{}: {problem}", not_read(operator)),
-    }
-}
-
-pub(super) fn not_read(operator: &Operator) -> String {
-    format!("`{}` ({})", operator.name, operator.kind)
 }
 
 fn negative(slopes: &[f64], channels: usize) -> Rectifier {

@@ -85,7 +85,13 @@ impl Converter<'_> {
             }
             _ => return Err("it does not read a comparison".to_owned()),
         };
-        let channels = self.channels(&operator.inputs[0]);
+        let condition = &operator.inputs[0];
+        let channels = self.channels(condition);
+        if let Some(name) =
+            operator.inputs[1..].iter().find(|n| !self.lies_on_channels(n, condition))
+        {
+            return Err(format!("`{name}` is not one number for each channel"));
+        }
         let mut numbers = [
             self.per_channel(&operator.inputs[1], channels)?,
             self.per_channel(&operator.inputs[2], channels)?,

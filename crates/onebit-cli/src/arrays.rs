@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onebit::{Isa, Model, Session};
+use onebit::{Isa, Model, Session, channels_last};
 
 use crate::arguments;
 use crate::failure::Failure;
@@ -67,7 +67,7 @@ impl<'a> Images<'a> {
         let (mut done, chunks) = (0, self.values.chunks(batch * image));
         for (nchw, logits) in chunks.zip(logits.chunks_mut(batch * classes)) {
             for (from, to) in nchw.chunks_exact(image).zip(nhwc.chunks_exact_mut(image)) {
-                channels_last(from, to, channels);
+                channels_last(from, channels, to);
             }
             session.run(&nhwc[..nchw.len()], logits)?;
             finite::check(path, logits, classes, |image| name(done + image))?;
@@ -101,26 +101,5 @@ pub(crate) fn expected_logits(
             path.display(),
             at / classes
         ))),
-    }
-}
-
-fn channels_last(chw: &[f32], hwc: &mut [f32], channels: usize) {
-    let pixels = chw.len() / channels;
-    for (channel, plane) in chw.chunks_exact(pixels).enumerate() {
-        for (pixel, &value) in hwc.chunks_exact_mut(channels).zip(plane) {
-            pixel[channel] = value;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::channels_last;
-
-    #[test]
-    fn channels_go_innermost() {
-        let mut hwc = [0.0; 6];
-        channels_last(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &mut hwc, 2);
-        assert_eq!(hwc, [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]);
     }
 }

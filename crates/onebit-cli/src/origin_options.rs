@@ -50,8 +50,7 @@ fn text(flag: &str, given: Option<String>) -> anyhow::Result<Option<String>> {
             .map_err(|error| error.expecting(&format!("the text for {flag}")))?,
     };
     let text = text.replace("\r\n", "\n").trim_end().to_owned();
-    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.is_empty() || text.len() > MAX_ORIGIN_BYTES || text.contains(is_control) {
+    if !Origin::is_text(&text) {
         return Err(Failure::usage(format!(
             "{flag}: expected a text of 1 to {MAX_ORIGIN_BYTES} bytes without control characters"
         )));

@@ -47,13 +47,16 @@ impl Origin {
         self.fields().next().is_none()
     }
 
-    /// The first field whose text is empty, longer than [`limits::MAX_ORIGIN_BYTES`], or has control characters other than
-    /// tabs and ends of lines.
+    /// The first field that is no [`Origin::is_text`].
     pub(crate) fn defect(&self) -> Option<&'static str> {
-        let valid = |text: &str| {
-            let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-            (1..=limits::MAX_ORIGIN_BYTES).contains(&text.len()) && !text.contains(control)
-        };
-        self.fields().find(|(_, text)| !valid(text)).map(|(name, _)| name)
+        self.fields().find(|(_, text)| !Self::is_text(text)).map(|(name, _)| name)
+    }
+
+    /// Whether a text can be one of the fields: 1 to [`limits::MAX_ORIGIN_BYTES`] bytes, without control characters other than
+    /// tabs and ends of lines.
+    #[must_use]
+    pub fn is_text(text: &str) -> bool {
+        let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        (1..=limits::MAX_ORIGIN_BYTES).contains(&text.len()) && !text.contains(control)
     }
 }

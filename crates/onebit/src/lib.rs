@@ -15,6 +15,7 @@ mod evaluate;
 pub mod expectation;
 #[cfg(feature = "data")]
 mod labels;
+mod layout;
 mod memory;
 mod model;
 #[cfg(feature = "pack")]
@@ -36,6 +37,7 @@ pub use error::Error;
 pub use evaluate::{Accuracy, Evaluation, evaluate};
 #[cfg(feature = "data")]
 pub use labels::quoted_names;
+pub use layout::channels_last;
 pub use model::Model;
 #[cfg(feature = "decode")]
 pub use onebit_data::{Image, ImageList, Preprocessing, list_images};

@@ -9,7 +9,7 @@ use onebit_pack::import::{ImportError, ImportedOnnx, OnnxOptions, read_onnx};
 use serde::Serialize;
 
 use crate::expectation::{self, TOLERANCE};
-use crate::{Error, Model, memory};
+use crate::{Error, Model, channels_last, memory};
 
 /// Images of noise on which a network is compared with its ONNX graph.
 const IMAGES: usize = 3;
@@ -91,9 +91,7 @@ fn compare(
     for image in 0..IMAGES {
         progress(1 + image, 1 + IMAGES);
         noise(image as u64, &mut nchw);
-        for (i, &value) in nchw.iter().enumerate() {
-            nhwc[i % pixels * channels + i / pixels] = value;
-        }
+        channels_last(&nchw, channels, &mut nhwc);
         let mut bits: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         engine.run_observed(&nhwc, &mut logits, &mut scratch, &mut |name, words| {
             bits.insert(name.to_owned(), words.to_vec());

@@ -30,7 +30,7 @@ fn main() {
     let graph = arch::build(&config, &Task::unnamed([3, 56, 56], 1000)).unwrap();
     let model = lowered(&graph, &mut Random(1));
     let image = Random(2).floats(3 * 56 * 56, -1.0, 1.0);
-    let engine = Engine::new(&model, Options { input: None, isa }).unwrap();
+    let engine = Engine::new(&model, Options { isa, ..Options::default() }).unwrap();
     check(&engine, &model, &image);
 
     let mut best = vec![u64::MAX; engine.steps().len()];

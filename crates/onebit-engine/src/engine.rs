@@ -4,11 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use onebit_model::infer::shapes_for;
-use onebit_model::{Model, Verified};
+use onebit_model::{Model, NodeId, Shape, Verified, bits};
 
 use crate::aligned::Aligned;
 use crate::arena::{Span, split};
 use crate::exec::{Location, MAX_PARTS, Outputs, ParallelFor, Read, Temp, Work};
+use crate::front::front;
 use crate::kernel::{self, Kernels};
 use crate::map::stride;
 use crate::plan::{MAX_SCRATCH_BYTES, Plan, Sign, Sizes, Step};
@@ -21,6 +22,8 @@ pub struct Options {
     pub input: Option<[usize; 2]>,
     /// Instruction set; the fastest that this CPU has when absent.
     pub isa: Option<Isa>,
+    /// The node whose value a run gives in place of the logits: `height x width x channels` floats, of a sign +-1.
+    pub output: Option<NodeId>,
 }
 
 /// A network planned for images of one size. Shared by threads, each with its own [`Scratch`].
@@ -43,9 +46,8 @@ pub struct Engine {
     plan: Plan,
     kernels: &'static Kernels,
     input: [usize; 3],
-    classes: usize,
-    /// Channels of the last value.
-    channels: usize,
+    /// Shape of the last value.
+    output: Shape,
     names: Vec<String>,
     weights: usize,
 }
@@ -80,12 +82,27 @@ impl Engine {
         let [height, width] = options.input.unwrap_or([height, width]);
         let shapes = shapes_for(&model.graph, [channels, height, width])
             .map_err(|source| EngineError::InputSize { height, width, source })?;
-        let plan = Plan::new(model, &shapes, kernels)?;
+        let Some(output) = options.output else {
+            return Engine::planned(model, &shapes, kernels);
+        };
+        if output.0 >= shapes.len() {
+            return Err(EngineError::NoSuchNode { node: output.0, nodes: shapes.len() });
+        }
+        let (model, shapes) = front(model, &shapes, output);
+        Engine::planned(&model, &shapes, kernels)
+    }
+
+    fn planned(
+        model: &Model,
+        shapes: &[Shape],
+        kernels: &'static Kernels,
+    ) -> Result<Self, EngineError> {
+        let plan = Plan::new(model, shapes, kernels)?;
+        let (first, last) = (shapes[0], shapes[shapes.len() - 1]);
         Ok(Engine {
             kernels,
-            input: [channels, height, width],
-            classes: shapes.last().map_or(0, |shape| shape.len()),
-            channels: shapes.last().map_or(0, |shape| shape.channels),
+            input: [first.channels, first.height, first.width],
+            output: last,
             names: model.graph.nodes.iter().map(|node| node.name.clone()).collect(),
             weights: plan.steps.iter().map(|step| step.work.weight_bytes()).sum(),
             plan,
@@ -242,10 +259,16 @@ impl Engine {
         self.input
     }
 
-    /// Number of logits.
+    /// Number of logits, or of values of [`Options::output`].
     #[must_use]
     pub fn classes(&self) -> usize {
-        self.classes
+        self.output.len()
+    }
+
+    /// Shape of what a run gives.
+    #[must_use]
+    pub fn output_shape(&self) -> Shape {
+        self.output
     }
 
     /// The instruction set in use.
@@ -267,8 +290,8 @@ impl Engine {
             let found = image.len();
             return Err(EngineError::ImageLength { found, expected, channels, height, width });
         }
-        if logits.len() != self.classes {
-            let (found, expected) = (logits.len(), self.classes);
+        let (found, expected) = (logits.len(), self.classes());
+        if found != expected {
             return Err(EngineError::LogitsLength { found, expected });
         }
         if scratch.sizes != self.plan.sizes {
@@ -311,14 +334,20 @@ impl Engine {
     }
 
     fn finish(&self, image: &[f32], logits: &mut [f32], scratch: &Scratch) {
+        let channels = self.output.channels;
+        let pixels = logits.chunks_exact_mut(channels);
         match self.plan.logits {
             Location::Floats(span) => {
-                let pixels = span.of(&scratch.floats).chunks_exact(stride(self.channels));
-                for (logits, pixel) in logits.chunks_exact_mut(self.channels).zip(pixels) {
-                    logits.copy_from_slice(&pixel[..self.channels]);
+                let values = span.of(&scratch.floats).chunks_exact(stride(channels));
+                pixels.zip(values).for_each(|(to, from)| to.copy_from_slice(&from[..channels]));
+            }
+            Location::Bits(span) => {
+                let values = span.of(&scratch.bits).chunks_exact(bits::words(channels));
+                for (to, from) in pixels.zip(values) {
+                    to.iter_mut().enumerate().for_each(|(c, to)| *to = bits::value(from, c));
                 }
             }
-            Location::Bits(_) | Location::Image => logits.copy_from_slice(image),
+            Location::Image => logits.copy_from_slice(image),
         }
     }
 }

@@ -66,6 +66,14 @@ pub enum EngineError {
         /// What there is.
         available: String,
     },
+    /// An output that is no node of the network.
+    #[error("the network has {}, so that none is at position {node} (counted from 0)", count(*nodes, "node"))]
+    NoSuchNode {
+        /// Position asked for.
+        node: usize,
+        /// Nodes of the network.
+        nodes: usize,
+    },
     /// An image of the wrong length.
     #[error(
         "the image has {}, expected {height}x{width}x{channels} = {expected} (NHWC)", count(*found, "value")

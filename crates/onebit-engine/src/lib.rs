@@ -12,6 +12,7 @@ mod convolution;
 mod engine;
 mod error;
 mod exec;
+mod front;
 mod fuse;
 mod kernel;
 mod map;
@@ -25,7 +26,7 @@ pub use engine::{Engine, Memory, Options, Scratch};
 pub use error::EngineError;
 pub use kernel::Isa;
 pub use onebit_model::file::{FileError, read_model};
-pub use onebit_model::{Model, Verified};
+pub use onebit_model::{Model, NodeId, Verified};
 pub use plan::StepInfo;
 #[cfg(feature = "std")]
 pub use thread_pool::{ThreadPool, check_thread, start_thread};

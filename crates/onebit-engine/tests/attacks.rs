@@ -256,7 +256,8 @@ fn pools(count: usize) -> Graph {
 #[test]
 fn more_work_than_the_limit_is_refused_for_the_size_that_is_asked_for() {
     let model = lowered(&pools(40), &mut Random(1));
-    let plan = |side| Engine::new(&model, Options { input: Some([side, side]), isa: None });
+    let plan =
+        |side| Engine::new(&model, Options { input: Some([side, side]), ..Options::default() });
     assert!(plan(64).is_ok());
     let error = plan(16_384).unwrap_err();
     let EngineError::InputSize { source, .. } = &error else { panic!("{error}") };

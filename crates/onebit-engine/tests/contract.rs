@@ -11,7 +11,7 @@ use std::cell::Cell;
 use common::{Random, engine, graph, isas, lowered, run};
 use onebit_engine::{Engine, EngineError, Isa, Options, Scratch};
 use onebit_model::arch::{self, Config, Downsample, Method, Sharing, Task};
-use onebit_model::{Geometry, Model, Op, Verified};
+use onebit_model::{Geometry, Model, NodeId, Op, Verified};
 
 struct Counting;
 
@@ -129,7 +129,7 @@ fn wrong_lengths_are_one_clear_error() {
         try_run(768, 9, &mut scratch),
         "the slice for the logits has 9 places, the network has 10 classes"
     );
-    let options = Options { input: Some([8, 8]), isa: None };
+    let options = Options { input: Some([8, 8]), ..Options::default() };
     let mut foreign = Engine::new(&model, options).unwrap().scratch().unwrap();
     assert_eq!(
         try_run(768, 10, &mut foreign),
@@ -142,10 +142,19 @@ fn wrong_lengths_are_one_clear_error() {
 }
 
 #[test]
+fn an_output_that_is_no_node_is_refused() {
+    let model = dybnn([3, 16, 16]);
+    let nodes = model.graph.nodes.len();
+    let options = Options { output: Some(NodeId(nodes)), ..Options::default() };
+    let error = Engine::new(&model, options).unwrap_err();
+    assert_eq!(error, EngineError::NoSuchNode { node: nodes, nodes });
+}
+
+#[test]
 fn sizes_that_do_not_fit_are_refused() {
     let model = dybnn([3, 16, 16]);
     let refuse = |height, width| {
-        let options = Options { input: Some([height, width]), isa: None };
+        let options = Options { input: Some([height, width]), ..Options::default() };
         Engine::new(&model, options).unwrap_err()
     };
     assert!(matches!(refuse(0, 16), EngineError::InputSize { height: 0, width: 16, .. }));
@@ -165,7 +174,7 @@ fn a_classifier_of_pixels_keeps_its_image_size() {
         &mut Random(1),
     );
     assert_eq!(Engine::new(&model, Options::default()).unwrap().classes(), 3);
-    let options = Options { input: Some([5, 4]), isa: None };
+    let options = Options { input: Some([5, 4]), ..Options::default() };
     assert_eq!(
         Engine::new(&model, options).unwrap_err().to_string(),
         "the network cannot take an image of 5x4: node `fc`: it takes 32 values, of images of 2x5x4 there are 40: this \
@@ -201,7 +210,7 @@ fn instruction_sets_have_names() {
         Isa::Avx512,
     ] {
         assert_eq!(Isa::from_name(isa.name()), Some(isa));
-        let options = Options { input: None, isa: Some(isa) };
+        let options = Options { isa: Some(isa), ..Options::default() };
         let engine = Engine::new(&dybnn([3, 16, 16]), options);
         if Isa::available().contains(&isa) {
             assert_eq!(engine.unwrap().isa(), isa);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::interpret::interpret;
+use common::interpret::{interpret, values};
 use common::{Random, definition, engine, graph, isas, lowered, observe, run};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
@@ -39,7 +39,9 @@ fn check(model: &Verified<Model>, size: [usize; 2], random: &mut Random, what: &
     let input = [model.graph.input_shape()[0], size[0], size[1]];
     let image = random.floats(input.iter().product(), -1.5, 1.5);
     for isa in isas() {
-        let engine = Engine::new(model, Options { input: Some(size), isa: Some(isa) }).unwrap();
+        let engine =
+            Engine::new(model, Options { input: Some(size), isa: Some(isa), ..Options::default() })
+                .unwrap();
         let (logits, signs) = observe(&engine, &image);
         let report = interpret(model, input, &image, &signs, SIGN_MARGIN);
         assert!(report.wrong_signs.is_empty(), "{what} {isa}: {:?}", report.wrong_signs);
@@ -167,13 +169,49 @@ fn a_whole_resnet20() {
 }
 
 #[test]
+fn every_value_of_a_network_can_be_what_a_run_gives() {
+    for (seed, method) in METHODS.into_iter().enumerate() {
+        let random = &mut Random(900 + seed as u64);
+        let model = model(&small(method), [3, 10, 12], random);
+        let input = [3, 14, 12];
+        let image = random.floats(input.iter().product(), -1.5, 1.5);
+        let size = Some([14, 12]);
+        let whole = Engine::new(&model, Options { input: size, ..Options::default() }).unwrap();
+        let (logits, signs) = observe(&whole, &image);
+        for (id, node) in model.graph.ids().zip(&model.graph.nodes) {
+            let options = Options { input: size, output: Some(id), ..Options::default() };
+            let engine = Engine::new(&model, options).unwrap();
+            let found = run(&engine, &image);
+            let mut front = Model::clone(&model);
+            front.graph.nodes.truncate(id.0 + 1);
+            let shape = engine.output_shape();
+            front.graph.classes = vec![String::new(); shape.len()];
+            let expected = values(&front, input, &image, &signs);
+            assert_eq!(found.len(), expected.len(), "{method:?} {}", node.name);
+            for (found, expected) in found.iter().zip(expected) {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(
+                    error <= LOGIT_TOLERANCE,
+                    "{method:?} {}: {found} for {expected}",
+                    node.name
+                );
+            }
+            if id.0 + 1 == model.graph.nodes.len() {
+                assert_eq!(found, logits);
+            }
+        }
+    }
+}
+
+#[test]
 fn instruction_sets_that_round_alike_give_identical_bits() {
     for (seed, method) in METHODS.into_iter().enumerate() {
         let random = &mut Random(800 + seed as u64);
         let model = model(&small(method), [3, 20, 20], random);
         let image = random.floats(3 * 20 * 20, -1.5, 1.5);
         let logits = |isa| {
-            let engine = Engine::new(&model, Options { input: None, isa: Some(isa) }).unwrap();
+            let engine =
+                Engine::new(&model, Options { isa: Some(isa), ..Options::default() }).unwrap();
             observe(&engine, &image)
         };
         for isa in isas() {

@@ -17,7 +17,7 @@ fn build(name: &str, method: Method, change: impl FnOnce(&mut Config)) -> Verifi
 }
 
 fn logits(model: &Verified<Model>, isa: Isa, image: &[f32], pool: Option<&ThreadPool>) -> Vec<f32> {
-    let engine = Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap();
+    let engine = Engine::new(model, Options { isa: Some(isa), ..Options::default() }).unwrap();
     let mut logits = vec![0.0; engine.classes()];
     match pool {
         None => engine.run(image, &mut logits, &mut engine.scratch().unwrap()).unwrap(),

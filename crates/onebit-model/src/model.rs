@@ -183,7 +183,9 @@ impl Verified<Model> {
         }
         Ok(Verified::assume(Model { graph: graph.into_inner(), ..model }))
     }
+}
 
+impl Model {
     /// Floats of the tensor `suffix` of `node`; empty when the node has no such tensor.
     #[must_use]
     pub fn floats(&self, node: &Node, suffix: &str) -> &[f32] {

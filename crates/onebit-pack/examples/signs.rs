@@ -20,7 +20,7 @@ fn main() {
     let model = read_model(Path::new(file)).unwrap();
     let (shape, values) = read_npy_f32(Path::new(images)).unwrap();
     let &[n, channels, height, width] = shape.as_slice() else { panic!("{shape:?}") };
-    let options = Options { input: Some([height, width]), isa: None };
+    let options = Options { input: Some([height, width]), ..Options::default() };
     let engine = Engine::new(&model, options).unwrap();
     let shapes = infer::shapes_for(&model.graph, [channels, height, width]).unwrap();
     let mut scratch = engine.scratch().unwrap();

@@ -5,7 +5,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use onebit_model::{Model, Op, Shape, Verified, bits};
+use onebit_model::{Model, Op, Shape, bits};
 
 use super::Sign;
 use super::planner::Planner;
@@ -31,7 +31,7 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    pub(super) fn new(model: &Verified<Model>, shapes: &[Shape], fused_ops: &[FusedOp]) -> Self {
+    pub(super) fn new(model: &Model, shapes: &[Shape], fused_ops: &[FusedOp]) -> Self {
         let mut last_use = vec![usize::MAX; shapes.len()];
         for (index, fused) in fused_ops.iter().enumerate() {
             for input in fused.members().into_iter().flat_map(|id| &model.graph.nodes[id].inputs) {

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use onebit_model::{Data, Model, Shape, Verified};
+use onebit_model::{Data, Model, Shape};
 
 use self::liveness::{Liveness, Reserved, real_len};
 use self::planner::Planner;
@@ -86,7 +86,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(
-        model: &Verified<Model>,
+        model: &Model,
         shapes: &[Shape],
         kernels: &'static Kernels,
     ) -> Result<Self, EngineError> {

@@ -10,9 +10,7 @@ use alloc::vec::Vec;
 
 use onebit_model::cost::macs;
 use onebit_model::op::{INPUT_OFFSET, INPUT_SCALE};
-use onebit_model::{
-    Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold, Verified,
-};
+use onebit_model::{Geometry, Model, Node, Op, Precision, Shape, Shift, Slope, Threshold};
 
 use super::StepInfo;
 use crate::EngineError;
@@ -29,7 +27,7 @@ use crate::packed::{Conv, ConvBin, ConvI8, LinearI8, Pool, PoolKind, TensorsI8, 
 
 /// Turns fused ops into work, with the parameters in the kernels' order.
 pub(super) struct Planner<'a> {
-    pub(super) model: &'a Verified<Model>,
+    pub(super) model: &'a Model,
     pub(super) shapes: &'a [Shape],
     pub(super) kernels: &'static Kernels,
     /// Where the values computed so far live.

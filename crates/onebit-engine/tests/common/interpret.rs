@@ -39,6 +39,23 @@ pub(crate) fn interpret(
     Report { logits, ..report }
 }
 
+/// The last value of a network, evaluated in f64 with the bits that an engine gave.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn values(
+    model: &Model,
+    input: [usize; 3],
+    image: &[f32],
+    signs: &BTreeMap<String, Vec<u64>>,
+) -> Vec<f64> {
+    let image: Vec<f64> = image.iter().map(|&v| f64::from(v)).collect();
+    let params = |node: &Node, suffix: &str| packed_params(model, node, suffix);
+    forward(&model.graph, input, &params, &image, &mut |node, channels, margins| {
+        let pixel_words = bits::words(channels);
+        let pixels = signs[&node.name].chunks(pixel_words).take(margins.len() / channels);
+        pixels.flat_map(|words| (0..channels).map(|c| bits::value(words, c) > 0.0)).collect()
+    })
+}
+
 /// Compares an engine's bits with how far each value is above its threshold; returns the bits.
 fn compare(
     node: &Node,

@@ -141,7 +141,7 @@ pub(crate) fn run(engine: &Engine, image: &[f32]) -> Vec<f32> {
 
 /// An engine for the model's own image size.
 pub(crate) fn engine(model: &Verified<Model>, isa: Isa) -> Engine {
-    Engine::new(model, Options { input: None, isa: Some(isa) }).unwrap()
+    Engine::new(model, Options { isa: Some(isa), ..Options::default() }).unwrap()
 }
 
 /// Instruction sets to test: all that this CPU and this build have. The environment variable

@@ -143,7 +143,8 @@ fn compare(
     let mut graph = model.graph.clone();
     graph.nodes[0].op = Op::Input { channels, height, width };
     let images: Vec<Vec<f32>> = (0..IMAGES).map(|_| image(input, random)).collect();
-    let engine = Engine::new(model, Options { input: Some([height, width]), isa: None }).unwrap();
+    let engine =
+        Engine::new(model, Options { input: Some([height, width]), ..Options::default() }).unwrap();
     let mut agreement = Agreement::new(&graph).unwrap();
     let expected = images.iter().map(|image| run(&engine, image));
     for (elsewhere, ours) in run_elsewhere(model, input, &images).iter().zip(expected) {

@@ -117,7 +117,8 @@ fn the_engine_computes_what_the_official_code_does() {
             let signs = expected.tensor(&format!("signs.{size}")).unwrap();
             let deviation = standard_deviation(&logits);
             for isa in Isa::available() {
-                let options = Options { input: Some([height, width]), isa: Some(isa) };
+                let options =
+                    Options { input: Some([height, width]), isa: Some(isa), ..Options::default() };
                 let engine = Engine::new(&model, options).unwrap();
                 for image in 0..n {
                     let what = format!("{name} {size}, image {image}, {isa}");

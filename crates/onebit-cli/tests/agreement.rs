@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use onebit_data::{Batch, Loader, LoaderConfig, OpenOptions, Split};
+use onebit_data::{Batch, Loader, LoaderConfig, OpenOptions, Share, Split};
 use onebit_engine::{Engine, Isa, Options};
 use onebit_model::arch::{
     self, Config, Downsample, HyperConfig, Method, Nonlinearity, NonlinearityPosition, Sharing,
@@ -179,6 +179,7 @@ fn images() -> (Vec<Batch>, Task) {
         seed: 0,
         shuffle: false,
         drop_last: true,
+        share: Share::WHOLE,
     };
     let loader = Loader::new(Arc::from(dataset), config).expect("a loader");
     let batches = loader.epoch(0, 0).map(|batch| batch.expect("images"));

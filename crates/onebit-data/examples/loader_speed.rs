@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use onebit_data::{Augment, Dataset, Loader, LoaderConfig, OpenOptions, Split, open};
+use onebit_data::{Augment, Dataset, Loader, LoaderConfig, OpenOptions, Share, Split, open};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let spec = std::env::args().nth(1).unwrap_or_else(|| "fashion-mnist-sample".to_owned());
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: 1,
         shuffle: true,
         drop_last: true,
+        share: Share::WHOLE,
     };
     let loader = Loader::new(dataset, config)?;
     for epoch in 0..5 {

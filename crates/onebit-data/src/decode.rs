@@ -81,6 +81,15 @@ impl Image {
         decode_image(path.as_ref(), &DecodeLimits::default())
     }
 
+    /// Decodes the content of an image file, which errors call `name`, within the [`DecodeLimits`]; see [`decode_image`].
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_image`], but for what concerns the file.
+    pub fn from_encoded(bytes: Vec<u8>, name: impl AsRef<Path>) -> Result<Self, Error> {
+        ImageFile::of_bytes(bytes, name.as_ref(), &DecodeLimits::default())?.decode()
+    }
+
     /// An image of `height` x `width` pixels with `channels` bytes each, channels innermost: a frame of a camera.
     ///
     /// # Errors

@@ -34,6 +34,15 @@ impl<'a> ImageFile<'a> {
     /// Reads a file, whose format is recognised by its content, and its header.
     pub(crate) fn open(path: &'a Path, limits: &'a DecodeLimits) -> Result<Self, Error> {
         let bytes = read_limited(path, limits.file, "a JPEG, PNG, WebP or BMP image")?;
+        Self::of_bytes(bytes, path, limits)
+    }
+
+    /// The content of a file that errors call `path`.
+    pub(crate) fn of_bytes(
+        bytes: Vec<u8>,
+        path: &'a Path,
+        limits: &'a DecodeLimits,
+    ) -> Result<Self, Error> {
         let format = match image::guess_format(&bytes) {
             Ok(
                 format @ (ImageFormat::Jpeg

@@ -72,7 +72,7 @@ pub use self::{
     folder::{Folder, same_images},
     idx::{IdxImages, read_idx, read_idx_images, read_idx_labels},
     list::{Listing, SetState, list},
-    loader::{Batch, Batches, Loader, LoaderConfig},
+    loader::{Batch, Batches, Loader, LoaderConfig, Share},
     memory::InMemory,
     normalization::measure_normalization,
     npy::{read_npy_f32, write_npy_f32},

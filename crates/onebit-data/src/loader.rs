@@ -32,6 +32,39 @@ pub struct LoaderConfig {
     pub shuffle: bool,
     /// Leave out the last batch of an epoch if it is not full.
     pub drop_last: bool,
+    /// The part of each batch that is made here.
+    pub share: Share,
+}
+
+/// The part of each batch that one of several processes makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which process, counted from 0.
+    pub rank: usize,
+    /// How many there are; a whole batch is divided evenly among them.
+    pub world: usize,
+}
+
+impl Share {
+    /// Whole batches, for a single process.
+    pub const WHOLE: Share = Share { rank: 0, world: 1 };
+
+    fn of<T>(self, batch: &[T]) -> &[T] {
+        let Share { rank, world } = self;
+        &batch[batch.len() * rank / world..batch.len() * (rank + 1) / world]
+    }
+
+    fn check(self, batch: usize) -> Result<(), Error> {
+        let Share { rank, world } = self;
+        if world == 0 || !batch.is_multiple_of(world) {
+            let expected = format!("a divisor of the batch size {batch}");
+            return Err(Error::setting("number of processes", world, expected));
+        }
+        if rank >= world {
+            return Err(Error::setting("rank of the process", rank, format!("0 to {}", world - 1)));
+        }
+        Ok(())
+    }
 }
 
 /// Images ready for a network.
@@ -66,7 +99,8 @@ impl Loader {
     ///
     /// If the batch size is 0, the set is empty (or smaller than a batch when incomplete batches
     /// are left out) or has 2^32 images or more, the normalisation has another number of channels
-    /// or a standard deviation that is not positive, or the crop padding exceeds the image.
+    /// or a standard deviation that is not positive, the crop padding exceeds the image, or a batch
+    /// cannot be shared evenly.
     pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
         let [channels, height, width] = dataset.shape();
         let tables = tables(&config.normalization, channels)?;
@@ -76,6 +110,7 @@ impl Loader {
         if config.batch == 0 {
             return Err(Error::setting("batch size", 0, "at least 1"));
         }
+        config.share.check(config.batch)?;
         let least = if config.drop_last { config.batch } else { 1 };
         if dataset.len() < least || u32::try_from(dataset.len()).is_err() {
             return Err(Error::setting(
@@ -149,7 +184,7 @@ impl Work {
             shuffle(self.config.seed, epoch, &mut order);
         }
         for indices in order.chunks(self.config.batch).skip(range.start).take(range.len()) {
-            let batch = self.batch(epoch, indices)?;
+            let batch = self.batch(epoch, self.config.share.of(indices))?;
             if sender.send(Ok(batch)).is_err() {
                 break;
             }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::assert_says;
 use onebit_data::{
-    Dataset, Error, ErrorKind, Loader, LoaderConfig, Normalization, OpenOptions, Split, check,
-    decode_image, open, same_images,
+    Dataset, Error, ErrorKind, Loader, LoaderConfig, Normalization, OpenOptions, Share, Split,
+    check, decode_image, open, same_images,
 };
 
 /// Saves an image of one grey, in the format that its name says.
@@ -275,6 +275,7 @@ fn batches_without_the_bad_images_are_those_of_a_folder_that_never_had_them() {
             seed: 3,
             shuffle: true,
             drop_last: true,
+            share: Share::WHOLE,
         };
         let loader = Loader::new(set.into(), config).unwrap();
         loader.epoch(2, start).map(Result::unwrap).collect::<Vec<_>>()

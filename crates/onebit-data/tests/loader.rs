@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use onebit_data::random::shuffled;
 use onebit_data::{
     Augment, Batch, Dataset, Error, Folder, InMemory, Loader, LoaderConfig, Normalization,
-    ReadCost, Split,
+    ReadCost, Share, Split,
 };
 
 const SHAPE: [usize; 3] = [3, 5, 4];
@@ -31,11 +31,36 @@ fn config(batch: usize) -> LoaderConfig {
         seed: 9,
         shuffle: false,
         drop_last: false,
+        share: Share::WHOLE,
     }
 }
 
 fn batches(loader: &Loader, epoch: u64, start: usize) -> Vec<Batch> {
     loader.epoch(epoch, start).collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn processes_share_each_batch_evenly() {
+    let whole =
+        Loader::new(Arc::new(dataset(10)), LoaderConfig { shuffle: true, ..config(4) }).unwrap();
+    let share = |rank, world| {
+        let share = Share { rank, world };
+        Loader::new(Arc::new(dataset(10)), LoaderConfig { shuffle: true, share, ..config(4) })
+    };
+    let parts = [share(0, 2).unwrap(), share(1, 2).unwrap()].map(|part| batches(&part, 3, 0));
+    for (at, batch) in batches(&whole, 3, 0).into_iter().enumerate() {
+        let [first, second] = [&parts[0][at], &parts[1][at]];
+        assert_eq!([&first.indices[..], &second.indices].concat(), batch.indices);
+        assert_eq!([&first.images[..], &second.images].concat(), batch.images);
+        assert_eq!(first.labels.len(), second.labels.len());
+    }
+    for (rank, world, expected) in [
+        (0, 3, "number of processes is 3, expected a divisor of the batch size 4"),
+        (0, 0, "number of processes is 0, expected a divisor of the batch size 4"),
+        (2, 2, "rank of the process is 2, expected 0 to 1"),
+    ] {
+        assert_eq!(share(rank, world).err().unwrap().to_string(), expected);
+    }
 }
 
 #[test]

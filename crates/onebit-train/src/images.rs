@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split, Subset, open, same_images};
+use onebit_data::{
+    Dataset, Loader, LoaderConfig, OpenOptions, Share, Split, Subset, open, same_images,
+};
 use onebit_model::arch::Task;
 
 use crate::{Recipe, TrainError};
@@ -51,6 +53,7 @@ impl Images {
             seed: recipe.train.seed,
             shuffle: false,
             drop_last: false,
+            share: Share::WHOLE,
         };
         let test = Loader::new(Arc::from(test), test_config.clone())?;
         let augment = recipe.train.augmentation.augment();

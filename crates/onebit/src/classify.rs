@@ -27,9 +27,30 @@ impl Session {
         &mut self,
         paths: &[P],
     ) -> Result<Vec<Result<Classification, Error>>, Error> {
+        let seen = self.logits_of(paths, |path| Image::open(path.as_ref()))?;
+        let outcome = |(path, logits): (&P, Result<Vec<f32>, Error>)| {
+            Classification::new(self.model(), logits?).map_err(|error| match error {
+                Error::NotFinite { .. } => {
+                    Error::NotFinite { image: path.as_ref().display().to_string() }
+                }
+                error => error,
+            })
+        };
+        Ok(paths.iter().zip(seen).map(outcome).collect())
+    }
+
+    /// The logits of images that `open` gives, which all threads call; hand over [`Session::batch`] of them at a time.
+    ///
+    /// # Errors
+    /// Not enough memory. What is wrong with one image stands in its place.
+    pub fn logits_of<T: Sync>(
+        &mut self,
+        images: &[T],
+        open: impl Fn(&T) -> Result<Image, onebit_data::Error> + Sync,
+    ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
         let preprocessing = self.preprocessing()?;
-        let read = |path: &P| preprocessing.apply(&Image::open(path.as_ref())?);
-        let read: Vec<_> = self.pool().install(|| paths.par_iter().map(read).collect());
+        let read = |image: &T| preprocessing.apply(&open(image)?);
+        let read: Vec<_> = self.pool().install(|| images.par_iter().map(read).collect());
         let mut inputs = Vec::new();
         let good = read.iter().flatten().count();
         memory::grow(&mut inputs, good * self.image_len(), "the images")?;
@@ -37,17 +58,10 @@ impl Session {
         places.zip(read.iter().flatten()).for_each(|(place, input)| place.copy_from_slice(input));
         let logits = self.logits(&inputs)?;
         let mut logits = logits.chunks_exact(self.engine().classes());
-        let outcome = |(path, read): (&P, Result<Vec<f32>, onebit_data::Error>)| {
-            read?;
-            let logits = logits.next().unwrap_or_default();
-            Classification::new(self.model(), logits.to_vec()).map_err(|error| match error {
-                Error::NotFinite { .. } => {
-                    Error::NotFinite { image: path.as_ref().display().to_string() }
-                }
-                error => error,
-            })
+        let outcome = |read: Result<Vec<f32>, onebit_data::Error>| {
+            Ok(read.map(|_| logits.next().unwrap_or_default().to_vec())?)
         };
-        Ok(paths.iter().zip(read).map(outcome).collect())
+        Ok(read.into_iter().map(outcome).collect())
     }
 
     /// How photographs become the input.

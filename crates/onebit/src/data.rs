@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Split};
+use onebit_data::{Dataset, Loader, LoaderConfig, OpenOptions, Share, Split};
 use onebit_model::Graph;
 
 use crate::Error;
@@ -94,6 +94,7 @@ pub fn loader(graph: &Graph, images: Arc<dyn Dataset>, batch: usize) -> Result<L
         seed: 0,
         shuffle: false,
         drop_last: false,
+        share: Share::WHOLE,
     };
     Ok(Loader::new(images, config)?)
 }

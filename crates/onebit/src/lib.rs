@@ -24,10 +24,14 @@ mod onnx;
 mod pack;
 #[cfg(feature = "data")]
 mod preprocessed;
+#[cfg(feature = "pack")]
+mod proof;
 mod session;
+mod summary;
 mod threads;
 #[cfg(feature = "train")]
 pub mod trained;
+mod verification;
 
 pub use classification::{Classification, Guess, not_finite, softmax};
 #[cfg(feature = "data")]
@@ -48,5 +52,9 @@ pub use onebit_pack::import::OnnxOptions;
 pub use onnx::{OnnxReport, import_onnx};
 #[cfg(feature = "pack")]
 pub use pack::{load_weights, pack};
-pub use session::{Session, SessionBuilder};
+#[cfg(feature = "pack")]
+pub use proof::Proof;
+pub use session::{Planned, Session, SessionBuilder};
+pub use summary::{Parts, SummarizedLayer, Summary};
 pub use threads::{check_thread, hardware_threads, start_shared_pool, thread_pool};
+pub use verification::{Verification, verify};

@@ -68,6 +68,28 @@ impl Model {
         self.file.map(|(_, bytes)| bytes)
     }
 
+    /// Length of the file that it was read from, or of the one that [`Model::to_bytes`] makes.
+    ///
+    /// # Errors
+    /// Like [`Model::to_bytes`].
+    pub fn file_length(&self) -> Result<u64, Error> {
+        match self.file {
+            Some((_, bytes)) => Ok(bytes),
+            None => Ok(self.to_bytes()?.len() as u64),
+        }
+    }
+
+    /// What is inside: tensors, sizes, and why some layers are not 1-bit.
+    ///
+    /// # Errors
+    /// Like [`Model::to_bytes`].
+    #[cfg(feature = "pack")]
+    pub fn inspect(&self) -> Result<onebit_pack::Inspection, Error> {
+        let (version, bytes) = (self.format_version()?, self.file_length()?);
+        let inspection = onebit_pack::Inspection::of(self.verified(), version, bytes as usize);
+        Ok(inspection.map_err(onebit_pack::PackError::from)?)
+    }
+
     /// Where it comes from: licence, source, authors, description, metrics.
     #[must_use]
     pub fn origin(&self) -> &Origin {

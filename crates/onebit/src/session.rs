@@ -1,6 +1,9 @@
 //! Running a model, on one thread or on several.
 
+use std::sync::Arc;
+
 use onebit_engine::{Engine, EngineError, Isa, Options, Scratch, ThreadPool};
+use onebit_model::NodeId;
 use rayon::prelude::*;
 
 use crate::{Error, Model, memory, threads};
@@ -41,13 +44,54 @@ impl SessionBuilder {
         self
     }
 
+    /// The node whose value is given in place of the logits: `height x width x channels` floats for each image, of a sign
+    /// +-1. What does not lead to it is not computed.
+    pub fn output(mut self, node: NodeId) -> Self {
+        self.options.output = Some(node);
+        self
+    }
+
     /// Plans the network and takes the working memory.
     ///
     /// # Errors
     /// The network does not take images of that size, the instruction set is missing, or there is not enough memory.
     pub fn build(self) -> Result<Session, Error> {
+        self.plan()?.session()
+    }
+
+    /// Plans the network, for several sessions that share its weights.
+    ///
+    /// # Errors
+    /// As [`SessionBuilder::build`].
+    pub fn plan(self) -> Result<Planned, Error> {
         let SessionBuilder { model, threads, options } = self;
-        let engine = Engine::new(model.verified(), options)?;
+        let engine = Arc::new(Engine::new(model.verified(), options)?);
+        Ok(Planned { model, engine, threads })
+    }
+}
+
+/// A model planned for images of one size. Copies share it, and its sessions share the weights: one for each thread of
+/// the caller.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    model: Model,
+    engine: Arc<Engine>,
+    threads: usize,
+}
+
+impl Planned {
+    /// The engine that runs it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Takes the working memory and starts the threads of a session.
+    ///
+    /// # Errors
+    /// There is not enough memory for them.
+    pub fn session(&self) -> Result<Session, Error> {
+        let Planned { model, engine, threads } = self.clone();
         let image_pool = threads::thread_pool(threads)?;
         let row_pool = ThreadPool::new(threads.min(ThreadPool::MAX_THREADS))
             .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
@@ -60,7 +104,7 @@ impl SessionBuilder {
 #[derive(Debug)]
 pub struct Session {
     model: Model,
-    engine: Engine,
+    engine: Arc<Engine>,
     /// Threads that share the rows of an image, and their memory.
     row_pool: ThreadPool,
     shared: Scratch,

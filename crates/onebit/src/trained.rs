@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use onebit_data::Batch;
-use onebit_engine::{Engine, Options, Scratch};
 use onebit_model::file::Weights;
 use onebit_model::{Graph, Verified};
+use onebit_pack::Observed;
 use onebit_pack::agreement::Report;
-use onebit_pack::{Agreement, Observed};
 use onebit_train::{Net, NetConfig, TrainError};
-use rayon::prelude::*;
 
 use crate::data::{check_logits, loader};
-use crate::{Accuracy, Error, Evaluation, Labelled, Model, Unlabelled, threads};
+use crate::{Accuracy, Error, Evaluation, Labelled, Model, Proof, Unlabelled, threads};
 
 const BATCH: usize = 64;
 
@@ -55,22 +53,17 @@ pub fn agreement(
 ) -> Result<Report, Error> {
     let loader = loader(&weights.graph, Arc::clone(&data.images), BATCH)?;
     let mut net = net(weights, BATCH)?;
-    let engine = Engine::new(model.verified(), Options::default())?;
-    let mut agreement = Agreement::new(&weights.graph).map_err(onebit_pack::PackError::from)?;
+    let mut proof = Proof::new(&weights.graph, model)?;
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
         let trainer = observe_trainer(&mut net, &batch);
-        let engine = observe_engine(&engine, &batch)?;
-        for observed in [&trainer, &engine] {
-            let logits: Vec<f32> = observed.iter().flat_map(|image| image.logits.clone()).collect();
-            check_logits(&*data.images, &batch.indices, &logits)?;
-        }
-        for (trainer, engine) in trainer.iter().zip(&engine) {
-            agreement.image(trainer, engine);
-        }
-        progress(&agreement.report());
+        let logits: Vec<f32> = trainer.iter().flat_map(|image| image.logits.clone()).collect();
+        check_logits(&*data.images, &batch.indices, &logits)?;
+        let logits = proof.images(&batch.images, &trainer)?;
+        check_logits(&*data.images, &batch.indices, &logits)?;
+        progress(&proof.report());
     }
-    Ok(agreement.verdict()?)
+    Ok(proof.verdict()?)
 }
 
 /// The trainer's network with trained weights, for batches of so many images.
@@ -94,24 +87,4 @@ fn observe_trainer(net: &mut Net, batch: &Batch) -> Vec<Observed> {
         observed.logits = logits.to_vec();
     }
     observed
-}
-
-fn observe_engine(engine: &Engine, batch: &Batch) -> Result<Vec<Observed>, Error> {
-    let image = engine.input_shape().iter().product();
-    let observe = |scratch: &mut Scratch, image: &[f32]| {
-        let mut signs = Vec::new();
-        let mut logits = vec![0.0; engine.classes()];
-        engine.run_observed(image, &mut logits, scratch, &mut |node, bits| {
-            signs.push((node.to_owned(), bits.to_vec()));
-        })?;
-        Ok(Observed { logits, signs })
-    };
-    let threads = rayon::current_num_threads();
-    let images: Vec<&[f32]> = batch.images.chunks_exact(image).collect();
-    let share = images.len().div_ceil(threads).max(1);
-    let shares = images.par_chunks(share).zip(engine.scratches(threads)?);
-    let observed = shares.map(|(images, mut scratch)| {
-        images.iter().map(|image| observe(&mut scratch, image)).collect::<Result<Vec<_>, Error>>()
-    });
-    Ok(observed.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
 }

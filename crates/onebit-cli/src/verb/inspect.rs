@@ -31,8 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let packed = model_file::read(&args.file)?;
-    let version = packed.model.format_version()?;
-    let inspection = Inspection::of(packed.model.verified(), version, packed.bytes as usize)?;
+    let inspection = packed.model.inspect()?;
     let name = args.file.display().to_string();
     let text = |inside: &Inspection| facts(&name, inside) + "\n" + &layers(inside);
     args.format.print(&inspection, text)

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use onebit_model::arch::{self, ARCHITECTURES, Task};
-use onebit_model::cost::{Cost, LayerCost};
+use onebit::Summary;
+use onebit_model::cost::Cost;
 use onebit_model::Graph;
-use serde::Serialize;
 
 use crate::architectures;
 use crate::arguments::Format;
@@ -15,7 +15,7 @@ use crate::layers::real_layers_table;
 use crate::model_file;
 use crate::output::{Align, Table, bytes, thousands};
 use crate::set::{self, Set};
-use crate::size::{InputSize, show};
+use crate::size::InputSize;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,36 +49,6 @@ pub(crate) struct Args {
     format: Format,
 }
 
-#[derive(Serialize)]
-struct Summary {
-    arch: String,
-    input: String,
-    flops: u64,
-    bops: u64,
-    ops: f64,
-    params: Parts,
-    bytes: Parts,
-    layers: Vec<SummarizedLayer>,
-}
-
-#[derive(Serialize)]
-struct Parts {
-    float: usize,
-    binary: usize,
-    total: usize,
-}
-
-#[derive(Serialize)]
-struct SummarizedLayer {
-    name: String,
-    op: &'static str,
-    output: String,
-    params: usize,
-    flops: u64,
-    bops: u64,
-    bits: u32,
-}
-
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Some(network) = &args.network else { return architectures::list(args.format) };
     let graph = graph(network, &args)?;
@@ -86,7 +56,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let cost = Cost::of(&graph, input).map_err(|e| Failure::usage(e.to_string()))?;
     let summary = Summary::new(&graph, input, &cost);
     args.format.print(&summary, |summary| {
-        summary.table() + &summary.totals() + "\n" + &real_layers_table(&cost)
+        table(summary) + &totals(summary) + "\n" + &real_layers_table(&cost)
     })
 }
 
@@ -117,22 +87,7 @@ fn from_name(network: &str, args: &Args) -> anyhow::Result<Graph> {
     Ok(arch::build(&config, &Task::unnamed(input, classes))?.into_inner())
 }
 
-impl Summary {
-    fn new(graph: &Graph, input: [usize; 3], cost: &Cost) -> Self {
-        let parts = |(float, binary)| Parts { float, binary, total: float + binary };
-        Summary {
-            arch: graph.arch.clone(),
-            input: show(input),
-            flops: cost.flops(),
-            bops: cost.bops(),
-            ops: cost.ops(),
-            params: parts(cost.params()),
-            bytes: parts(cost.bytes()),
-            layers: cost.layers.iter().map(SummarizedLayer::new).collect(),
-        }
-    }
-
-    fn table(&self) -> String {
+fn table(summary: &Summary) -> String {
         use Align::{Left, Right};
         let mut table = Table::new([
             ("layer", Left),
@@ -143,7 +98,7 @@ impl Summary {
             ("FLOPs", Right),
             ("BOPs", Right),
         ]);
-        for layer in &self.layers {
+        for layer in &summary.layers {
             table.row([
                 layer.name.clone(),
                 layer.op.to_owned(),
@@ -159,17 +114,17 @@ impl Summary {
             "total".to_owned(),
             String::new(),
             String::new(),
-            thousands(self.params.total as u64),
+            thousands(summary.params.total as u64),
             String::new(),
-            thousands(self.flops),
-            thousands(self.bops),
+            thousands(summary.flops),
+            thousands(summary.bops),
         ]);
         table.render()
     }
 
-    fn totals(&self) -> String {
-        let Summary { arch, input, params, bytes: packed, .. } = self;
-        let (ops, float_file) = (thousands(self.ops.round() as u64), 4 * params.total as u64);
+fn totals(summary: &Summary) -> String {
+        let Summary { arch, input, params, bytes: packed, .. } = summary;
+        let (ops, float_file) = (thousands(summary.ops.round() as u64), 4 * params.total as u64);
         let ratio = float_file as f64 / packed.total.max(1) as f64;
         format!(
             "\n{arch} for an input of {input}: {ops} OPs (FLOPs + BOPs / 64)\n\
@@ -184,21 +139,6 @@ impl Summary {
             bytes(packed.binary as u64),
         )
     }
-}
-
-impl SummarizedLayer {
-    fn new(cost: &LayerCost) -> Self {
-        SummarizedLayer {
-            name: cost.name.clone(),
-            op: cost.op,
-            output: cost.output.to_string(),
-            params: cost.float_params + cost.binary_params,
-            flops: cost.flops,
-            bops: cost.bops,
-            bits: cost.bits(),
-        }
-    }
-}
 
 fn count(n: u64) -> String {
     if n == 0 { "-".to_owned() } else { thousands(n) }

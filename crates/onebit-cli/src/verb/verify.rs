@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use onebit::Verification;
 
 use crate::arguments::Format;
 use crate::model_file;
 use crate::output::{bytes, count};
-use crate::size::show;
 
 const EXAMPLES: &str = "\
 Example:
@@ -26,46 +25,19 @@ pub(crate) struct Args {
     format: Format,
 }
 
-#[derive(Serialize)]
-struct Verified {
-    ok: bool,
-    path: String,
-    version: u32,
-    arch: String,
-    input: String,
-    classes: usize,
-    nodes: usize,
-    tensors: usize,
-    file_bytes: u64,
-}
-
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let packed = model_file::read(&args.file)?;
-    let graph = packed.model.graph();
-    let verified = Verified {
-        ok: true,
-        path: args.file.display().to_string(),
-        version: packed.model.format_version()?,
-        arch: graph.arch.clone(),
-        input: show(graph.input_shape()),
-        classes: graph.classes.len(),
-        nodes: graph.nodes.len(),
-        tensors: packed.model.verified().tensors.len(),
-        file_bytes: packed.bytes,
-    };
-    args.format.print(&verified, Verified::text)
+    args.format.print(&Verification::of(&args.file, &packed.model)?, text)
 }
 
-impl Verified {
-    fn text(&self) -> String {
-        let Verified { path, version, arch, input, .. } = self;
+fn text(verification: &Verification) -> String {
+        let Verification { path, version, arch, input, .. } = verification;
         let [classes, nodes, tensors] =
-            [(self.classes, "class"), (self.nodes, "node"), (self.tensors, "tensor")]
+            [(verification.classes, "class"), (verification.nodes, "node"), (verification.tensors, "tensor")]
                 .map(|(n, of)| count(n as u64, of));
-        let size = bytes(self.file_bytes);
+        let size = bytes(verification.file_bytes);
         format!(
             "{path}: ok\n{arch} for images of {input} and {classes}, {nodes}, {tensors}, \
              {size}, format version {version}\n"
         )
     }
-}

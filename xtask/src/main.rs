@@ -14,6 +14,7 @@ mod python;
 mod smoke;
 mod statistics;
 mod tally;
+mod wheel;
 
 use std::env;
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use tally::Tally;
+use wheel::Tests;
 
 const HELP: &str = "\
 cargo xtask demo [ARGS]   builds onebit, which takes minutes the first time, and runs `onebit demo` with ARGS
@@ -34,9 +36,11 @@ cargo xtask test-isa neon|simd128
 cargo xtask check-emulator neon|simd128
                           says at once whether the emulator is there that test-isa runs it in
 cargo xtask check-targets engine and model compile for bare metal, WebAssembly, 32 bits, big-endian (needs rustup)
+cargo xtask python        the Python package: builds its wheel, installs it below target/ with PyTorch and the tools that it
+                          names, and runs its tests, type checks and audits; prints size, import time and cost of a call
 cargo xtask nightly       what takes too long for each change: a million random graphs against the interpreter, whether the
                           program compiles for macOS and Windows (needs rustup), whether each package compiles, and whether
-                          slower kernels are chosen than this CPU could use
+                          slower kernels are chosen than this CPU could use; what the Python package needs a new PyTorch for
 cargo xtask miri          the code that shares an image among threads, under Miri with eight schedules (needs the nightly
                           toolchain with the components miri and rust-src)
 cargo xtask advisories    known defects of dependencies (fetches the RustSec database)
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Some("check-emulator") => isa_of(&rest, "check-emulator").and_then(isa::check_emulator),
         Some("check-targets") => none(&rest).and_then(|()| isa::check_targets()),
         Some("nightly") => none(&rest).and_then(|()| nightly()),
+        Some("python") => none(&rest).and_then(|()| wheel::python(Tests::Usual)),
         Some("miri") => none(&rest).and_then(|()| miri()),
         Some("advisories") => none(&rest).and_then(|()| advisories()),
         Some("bench") => bench(&rest),
@@ -98,7 +103,7 @@ fn demo(arguments: &[OsString]) -> Result<()> {
 
 fn test() -> Result<()> {
     let mut tally = Tally::default();
-    let mut workspace = cargo("test --no-fail-fast --workspace");
+    let mut workspace = cargo("test --no-fail-fast --workspace --exclude onebit-python");
     if env::var_os("ONEBIT_REQUIRE_ISA").is_none() {
         workspace.env("ONEBIT_REQUIRE_ISA", isa::required_here());
     }
@@ -124,7 +129,8 @@ fn nightly() -> Result<()> {
     graphs
         .env("ONEBIT_RANDOM_GRAPHS", RANDOM_GRAPHS)
         .env("ONEBIT_REQUIRE_ISA", isa::required_here());
-    run(graphs, "a graph is computed wrongly; its seed stands above")
+    run(graphs, "a graph is computed wrongly; its seed stands above")?;
+    wheel::python(Tests::Nightly)
 }
 
 fn miri() -> Result<()> {
@@ -181,7 +187,7 @@ fn smoke(arguments: &[OsString]) -> Result<()> {
 fn check() -> Result<()> {
     run(cargo("fmt --all --check"), "the format differs; `cargo fmt --all` repairs it")?;
     run(
-        cargo("clippy --workspace --all-targets -- -D warnings"),
+        cargo("clippy --workspace --exclude onebit-python --all-targets -- -D warnings"),
         "clippy has something to say; see above",
     )?;
     for part in LIBRARY_PARTS {
@@ -190,7 +196,7 @@ fn check() -> Result<()> {
             "the library does not compile without warnings with these features; see above",
         )?;
     }
-    let mut doc = cargo("doc --workspace --no-deps");
+    let mut doc = cargo("doc --workspace --exclude onebit-python --no-deps");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc, "the documentation has an error; see above")?;
     package::package()?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{cargo, run};
 
 /// Members that are not published.
-const PRIVATE: &str = "--exclude xtask --exclude onebit-testing";
+const PRIVATE: &str = "--exclude xtask --exclude onebit-testing --exclude onebit-python";
 
 /// Makes every package, in the order of their dependencies, without compiling what is in it.
 pub(crate) fn package() -> Result<()> {

@@ -6,9 +6,10 @@ use numpy::PyArrayDyn;
 use numpy::PyArrayMethods;
 use onebit::{OnnxOptions, expectation, import_onnx as library_import_onnx};
 use onebit_model::arch::{self, Task};
-use onebit_model::{Description, Normalization};
+use onebit_model::file::Weights;
+use onebit_model::{Description, Normalization, Verified};
 use onebit_pack::PackError;
-use onebit_pack::import::Checkpoint;
+use onebit_pack::import::{Checkpoint, DescribedWeights};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -85,30 +86,9 @@ pub(crate) fn pack_weights<'py>(
     if let Some(classes) = classes {
         description = description.with_classes(class_names(classes)?).map_err(value_error)?;
     }
-    let origin = origin.map(read_origin).transpose()?;
-    let content = safetensors_of(tensors)?;
-    let read = || {
-        let described = Checkpoint::parse(&content).and_then(|t| t.described(&description));
-        described.map_err(|source| PackError::Import { path: "tensors".into(), source })
-    };
-    let described = py.detach(read).map_err(Failed::from)?;
-    described.notes.iter().try_for_each(|note| warn(py, note))?;
-    if described.ties > 0 {
-        warn(
-            py,
-            &format!(
-                "{} binary weights are exactly 0 and become -1; `\"sign_of_zero\": \"plus\"` in the graph makes them +1",
-                described.ties
-            ),
-        )?;
-    }
-    let pack = || {
-        let model = onebit::pack(&described.weights)?;
-        match origin {
-            Some(origin) => model.with_origin(origin),
-            None => Ok(model),
-        }
-    };
+    let origin = origin.map(read_origin).transpose()?.unwrap_or_default();
+    let weights = described(py, &description, tensors)?;
+    let pack = || onebit::pack(&weights)?.with_origin(origin);
     let model = py.detach(pack).map_err(Failed::from)?;
     let expected = match &expect {
         None => None,
@@ -116,6 +96,30 @@ pub(crate) fn pack_weights<'py>(
     };
     let bytes = write_model(py, &model, &out)?;
     report(py, expected.as_ref(), bytes)
+}
+
+/// Tensors as the weights of a graph that somebody has described; what may not be meant is a warning.
+pub(crate) fn described(
+    py: Python<'_>,
+    description: &Description,
+    tensors: &Bound<'_, PyDict>,
+) -> PyResult<Verified<Weights>> {
+    let content = safetensors_of(tensors)?;
+    let read = || {
+        let described = Checkpoint::parse(&content).and_then(|t| t.described(description));
+        described.map_err(|source| PackError::Import { path: "tensors".into(), source })
+    };
+    let DescribedWeights { weights, notes, ties, .. } = py.detach(read).map_err(Failed::from)?;
+    notes.iter().try_for_each(|note| warn(py, note))?;
+    if ties > 0 {
+        warn(
+            py,
+            &format!(
+                "{ties} binary weights are exactly 0 and become -1; `\"sign_of_zero\": \"plus\"` in the graph makes them +1"
+            ),
+        )?;
+    }
+    Ok(weights)
 }
 
 fn compare(
@@ -253,6 +257,7 @@ pub(crate) fn import_onnx<'py>(
         let content = onebit_files::read_regular(&path, MAX_BYTES)
             .map_err(|error| error.expecting("a network in ONNX"))?;
         let (model, report) = library_import_onnx(&content, &path, options, &mut |_, _| {})?;
+        // The file itself may say where it comes from.
         let model = match origin {
             Some(origin) => model.with_origin(origin)?,
             None => model,

@@ -6,14 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use numpy::PyReadonlyArrayDyn;
 use numpy::ndarray::{ArrayViewD, Axis};
 use onebit::Proof;
-use onebit_model::{Origin, bits};
+use onebit_model::file::Weights;
+use onebit_model::{Description, Origin, Verified, bits};
 use onebit_pack::Observed;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::arrays::{self, Images, array};
 use crate::error::{DisagreementError, Failed, value_error};
 use crate::graph::Graph;
+use crate::import::described;
 use crate::json;
 use crate::weights::joined;
 
@@ -39,17 +41,24 @@ impl Packing {
         origin: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let weights = joined(graph, tensors)?;
-        let origin = origin.map(|origin| read_origin(origin)).transpose()?;
-        let pack = || {
-            let model = onebit::pack(&weights)?;
-            let model = match origin {
-                Some(origin) => model.with_origin(origin)?,
-                None => model,
-            };
-            let proof = Mutex::new(Proof::new(&weights.graph, &model)?);
-            Ok::<_, onebit::Error>(Packing { model, proof })
-        };
-        Ok(py.detach(pack).map_err(Failed::from)?)
+        Packing::of(py, &weights, origin)
+    }
+
+    /// Packs the network that `description` describes (docs/bring-your-own.md) with `tensors`, as `onebit.pack_weights` takes
+    /// them.
+    ///
+    /// Raises ValueError for a graph that breaks a rule, onebit.FormatError for tensors that do not fit, all at once.
+    #[classmethod]
+    #[pyo3(signature = (description, tensors, *, origin=None))]
+    fn described(
+        _class: &Bound<'_, PyType>,
+        py: Python<'_>,
+        description: &str,
+        tensors: &Bound<'_, PyDict>,
+        origin: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let description = Description::from_json(description).map_err(value_error)?;
+        Packing::of(py, &described(py, &description, tensors)?, origin)
     }
 
     /// Runs the packed network on `images`, float32 [N, C, H, W], and compares it with `logits`, float32 [N, classes], and
@@ -126,6 +135,22 @@ impl Packing {
     /// Writes the file, the whole of it or nothing, and returns its length.
     fn write(&self, py: Python<'_>, path: PathBuf) -> PyResult<usize> {
         write_model(py, &self.model, &path)
+    }
+}
+
+impl Packing {
+    fn of(
+        py: Python<'_>,
+        weights: &Verified<Weights>,
+        origin: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let origin = origin.map(read_origin).transpose()?.unwrap_or_default();
+        let pack = || {
+            let model = onebit::pack(weights)?.with_origin(origin)?;
+            let proof = Mutex::new(Proof::new(&weights.graph, &model)?);
+            Ok::<_, onebit::Error>(Packing { model, proof })
+        };
+        Ok(py.detach(pack).map_err(Failed::from)?)
     }
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onebit
 import pytest
@@ -9,7 +11,7 @@ import pytest
 SPEC = "fashion-mnist-sample:train"
 
 
-def fashion(**options: object) -> onebit.Graph:
+def fashion() -> onebit.Graph:
     names = [
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     ]
@@ -37,7 +39,7 @@ def test_batches_of_an_epoch() -> None:
 
 
 def test_processes_share_batches() -> None:
-    settings = dict(graph=fashion(), batch=60, seed=1, augmentation={"crop_padding": 2, "horizontal_flip": True})
+    settings: dict[str, Any] = dict(graph=fashion(), batch=60, seed=1, augmentation={"crop_padding": 2, "horizontal_flip": True})
     whole = onebit.data.loader(SPEC, **settings)
     parts = [onebit.data.loader(SPEC, rank=rank, world=3, **settings) for rank in range(3)]
     for batch, *shares in zip(whole, *parts):
@@ -52,7 +54,7 @@ def test_images_in_order_for_evaluation() -> None:
 
 def test_bad_input() -> None:
     graph = fashion()
-    for spec, settings, error, words in [
+    cases: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ("nothing", {}, ValueError, "nothing"),
         ("folder:/nowhere", {}, OSError, "/nowhere"),
         (SPEC, {"batch": 0}, ValueError, "batch size is 0"),
@@ -60,7 +62,8 @@ def test_bad_input() -> None:
         (SPEC, {"augmentation": {"crop": 4}}, ValueError, "augmentation: unknown field `crop`"),
         (SPEC, {"augmentation": {"crop_padding": 99}}, ValueError, "crop padding is 99"),
         (SPEC, {"graph": onebit.graph("resnet20")}, ValueError, "images of"),
-    ]:
+    ]
+    for spec, settings, error, words in cases:
         with pytest.raises(error) as raised:
             onebit.data.loader(spec, **{"graph": graph, "batch": 10, **settings})
         assert words in str(raised.value) and "\n" not in str(raised.value), str(raised.value)

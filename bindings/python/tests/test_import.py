@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import onebit
@@ -37,7 +37,7 @@ def perceptron() -> tuple[dict[str, Any], Any, Any]:
         tensors[f"{name}.running_var"] = random.uniform(1, 9, size)
     tensors = {name: value.astype(np.float32) for name, value in tensors.items()}
     images = random.standard_normal((50, 1, 4, 5)).astype(np.float32)
-    x = images.reshape(50, 20)
+    x: Any = images.reshape(50, 20)
     for layer, norm in (("fc1", "bn1"), ("fc2", "bn2")):
         x = np.where(x > 0, 1.0, -1.0) @ np.where(tensors[f"{layer}.weight"] > 0, 1.0, -1.0).T
         scale = tensors[f"{norm}.weight"] / np.sqrt(tensors[f"{norm}.running_var"].astype(np.float64) + 1e-5)
@@ -64,7 +64,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
 def test_nothing_is_written_that_is_not_as_expected(tmp_path: Path) -> None:
     tensors, images, logits = perceptron()
     path = tmp_path / "p.onebit"
-    for call, error, words in [
+    cases: list[tuple[Callable[[], object], type[Exception], str]] = [
         (lambda: onebit.pack_weights(GRAPH, tensors, path, expect=(images, logits + 1)), onebit.DisagreementError, "50 of 50 images"),
         (lambda: onebit.pack_weights(GRAPH, tensors, path, expect=(images, logits[1:])), ValueError, "expected [50, 3]"),
         (lambda: onebit.pack_weights(GRAPH, tensors, path, expect=(images[:0], logits[:0])), ValueError, "at least one image"),
@@ -81,7 +81,8 @@ def test_nothing_is_written_that_is_not_as_expected(tmp_path: Path) -> None:
         (lambda: onebit.import_checkpoint(tmp_path / "n.pth", arch="reactnet18", out=path), FileNotFoundError, "n.pth"),
         (lambda: onebit.import_checkpoint(tmp_path, arch="reactnet-z", out=path), ValueError, "choose one of"),
         (lambda: onebit.import_checkpoint(tmp_path, arch="reactnet18", out=path, mean=[0.5] * 3), ValueError, "only given together"),
-    ]:
+    ]
+    for call, error, words in cases:
         with pytest.raises(error) as raised:
             call()
         assert type(raised.value) is error or error is OSError

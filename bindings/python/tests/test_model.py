@@ -10,7 +10,7 @@ import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onebit
@@ -230,7 +230,7 @@ def newer(model: bytes) -> bytes:
         (lambda b: onebit.load("/"), onebit.FormatError, "is a folder"),
         (lambda b: onebit.load(b, threads=0), ValueError, "threads is 0"),
         (lambda b: onebit.load(b, isa="mmx"), ValueError, "no instruction set `mmx`"),
-        (lambda b: onebit.load(3), TypeError, "a model is a path or bytes"),
+        (lambda b: onebit.load(cast(Any, 3)), TypeError, "a model is a path or bytes"),
     ],
 )
 def test_bad_models(model_bytes: bytes, load: Any, error: type[Exception], words: str) -> None:

@@ -12,6 +12,31 @@ _Classes = Union[int, Iterable[str]]
 _Input = Union[Tuple[int, int, int], Sequence[int]]
 _Floats = npt.NDArray[np.float32]
 
+__all__ = [
+    "Batches",
+    "DisagreementError",
+    "FormatError",
+    "Graph",
+    "Model",
+    "Node",
+    "Packing",
+    "Param",
+    "Prediction",
+    "__version__",
+    "architectures",
+    "batches",
+    "graph",
+    "import_checkpoint",
+    "import_onnx",
+    "inspect",
+    "load",
+    "pack_weights",
+    "read_checkpoint",
+    "read_weights",
+    "verify",
+    "write_weights",
+]
+
 __version__: str
 
 class FormatError(ValueError): ...
@@ -109,6 +134,10 @@ class Model:
 class Packing:
     def __new__(
         cls, graph: Graph, tensors: dict[str, _Floats], *, origin: Optional[_Origin] = None
+    ) -> Packing: ...
+    @classmethod
+    def described(
+        cls, description: str, tensors: dict[str, npt.NDArray[Any]], *, origin: Optional[_Origin] = None
     ) -> Packing: ...
     def compare(
         self,

@@ -22,8 +22,8 @@ const TOOLS: [&str; 9] = [
     "nbclient",
     "ipykernel",
 ];
-/// Imports that tell whether the environment is complete.
-const IMPORTS: &str = "import numpy, torch, maturin, pytest, mypy, PIL, auditwheel, abi3audit, matplotlib, nbclient, ipykernel";
+/// What the environment must be able to do.
+const CHECK: &str = "import numpy, torch, maturin, pytest, mypy, PIL, auditwheel, abi3audit, matplotlib, nbclient, ipykernel; torch.zeros(1).numpy()";
 
 /// Which tests run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,13 +82,13 @@ pub(crate) fn python(tests: Tests) -> Result<()> {
 /// Python that the environment variable `ONEBIT_PYTHON` names, else with one that has PyTorch already, else PyTorch is
 /// installed too, which takes gigabytes. The nightly tests have `target/python-nightly` with the newest PyTorch.
 fn environment(tests: Tests) -> Result<PathBuf> {
-    let (name, imports) = match tests {
-        Tests::Usual => ("python", IMPORTS.to_owned()),
-        Tests::Nightly => ("python-nightly", format!("{IMPORTS}, timm")),
+    let (name, check) = match tests {
+        Tests::Usual => ("python", CHECK.to_owned()),
+        Tests::Nightly => ("python-nightly", format!("{CHECK}; import timm")),
     };
     let venv = root().join("target").join(name);
     let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if can_import(&python, &imports) {
+    if can_import(&python, &check) {
         return Ok(python);
     }
     let named = env::var_os("ONEBIT_PYTHON").map(PathBuf::from);
@@ -102,7 +102,11 @@ fn environment(tests: Tests) -> Result<PathBuf> {
     make.args(["-m", "venv", "--clear"]);
     let mut packages = TOOLS.to_vec();
     match tests {
-        Tests::Usual if has_torch(&&base) => drop(make.arg("--system-site-packages")),
+        Tests::Usual if has_torch(&&base) => {
+            make.arg("--system-site-packages");
+            // Debian's PyTorch 1.13 is built for NumPy 1.
+            packages.push("numpy<2");
+        }
         Tests::Usual => packages.extend(["numpy", "torch"]),
         Tests::Nightly => packages.extend(["numpy", "torch", "timm"]),
     }
@@ -112,14 +116,14 @@ fn environment(tests: Tests) -> Result<PathBuf> {
     let mut install = Command::new(&python);
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
     run(install, "pip could not install that; ONEBIT_PYTHON names a Python that has more of it")?;
-    match can_import(&python, &imports) {
+    match can_import(&python, &check) {
         true => Ok(python),
         false => bail!("{} lacks a package that pip has just installed", python.display()),
     }
 }
 
-fn can_import(python: &Path, imports: &str) -> bool {
-    let imported = Command::new(python).args(["-c", imports]).output();
+fn can_import(python: &Path, code: &str) -> bool {
+    let imported = Command::new(python).args(["-c", code]).output();
     imported.is_ok_and(|output| output.status.success())
 }
 

@@ -55,7 +55,6 @@ def test_round_trip(method: str, tmp_path: Path) -> None:
     ob.load(ob.Network(small(method, weight_scale="learned", classes=list("xyz"))), path)
 
 
-@pytest.mark.xfail(raises=onebit.FormatError, strict=True, reason="_native.read_checkpoint takes kernels under our names for OHWI")
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("wrap", [False, True])
 def test_checkpoints_of_pytorch(legacy: bool, wrap: bool, tmp_path: Path) -> None:

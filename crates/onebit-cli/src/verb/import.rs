@@ -41,7 +41,7 @@ in PyTorch's zip container, in the one before PyTorch 1.6, or as .safetensors; b
 Other architectures have no official names. Their tensors, saved by torch.save or as .safetensors,
 need the names and shapes that they have in a run's weights.safetensors: NODE.SUFFIX with the nodes
 of `onebit summary NAME` and the suffixes and shapes of docs/format.md, sections 2 and 4, kernels
-[O,k,k,I/groups].
+[O,k,k,I/groups], or all of them in PyTorch's order, [O,I/groups,k,k], as onebit.torch has them.
 
 FILE.onebit is the packed network. FILE.safetensors keeps the real values, to train on with or
 for `onebit pack`. That is what a checkpoint of the first of ReActNet's two training steps is

@@ -186,10 +186,15 @@ impl<'a> Checkpoint<'a> {
         let params: Vec<_> = params.collect();
         let ours = params.iter().filter(|(name, _)| self.tensors.contains_key(name)).count();
         let is_ours = ours > params.len() / 2;
+        let are_of_torch = params.iter().any(|(name, param)| self.is_of_torch(name, param));
         let family = Family::of(graph);
         let wanted = params.into_iter().map(|(ours, param)| {
             let official = match is_ours {
-                true => Some(Official { name: ours.clone(), form: Form::Same }),
+                true => {
+                    let is_kernel = are_of_torch && param.shape.len() == 4;
+                    let form = if is_kernel { Form::Kernel } else { Form::Same };
+                    Some(Official { name: ours.clone(), form })
+                }
                 false => family.official(&ours, &param),
             };
             match official {
@@ -198,6 +203,13 @@ impl<'a> Checkpoint<'a> {
             }
         });
         wanted.collect()
+    }
+
+    /// Whether a kernel under our name can only be one in PyTorch's order of axes, `[O, I/groups, k, k]`.
+    fn is_of_torch(&self, name: &str, param: &Param) -> bool {
+        let found = self.tensors.get(name).map(|stored| &stored.shape);
+        let of_torch = Form::Kernel.shape(&param.shape);
+        param.shape.len() == 4 && found == Some(&of_torch) && of_torch != param.shape
     }
 
     /// Where tensors do not fit the network: the architecture whose they are, if there is one.

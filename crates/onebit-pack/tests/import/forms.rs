@@ -377,6 +377,18 @@ fn entries(file: &[u8]) -> Vec<(String, Vec<u8>)> {
     found
 }
 
+/// A kernel `[O, k, k, I]` as `[O, I, k, k]`; anything else as it is.
+fn of_torch(tensor: &Tensor) -> Tensor {
+    let [out, height, width, channels] = tensor.shape[..] else { return tensor.clone() };
+    let pixels = height * width;
+    let place = |i: usize| {
+        let (filter, channel, pixel) = (i / (channels * pixels), i / pixels % channels, i % pixels);
+        (filter * pixels + pixel) * channels + channel
+    };
+    let elements = (0..tensor.elements.len()).map(|i| tensor.elements[place(i)]).collect();
+    Tensor::new(elements, &[out, channels, height, width])
+}
+
 #[test]
 fn networks_without_official_names_are_read_by_our_own() {
     let config = Config { widths: Some(vec![8, 16, 16]), ..Config::named("vgg-small") };
@@ -420,6 +432,12 @@ fn networks_without_official_names_are_read_by_our_own() {
     let second = Checkpoint::parse(&bytes).unwrap().weights(network.clone()).unwrap();
     let weights = |imported: &Verified<Weights>| imported.tensors.clone();
     assert_eq!(weights(&second.weights), weights(&imported.weights));
+    // With kernels in PyTorch's order of axes, as onebit.torch saves them.
+    let mut pickler = Pickler::new(FORM);
+    pickler.state_dict(&named.iter().map(|(name, t)| (name.clone(), of_torch(t))).collect());
+    let bytes = pickler.save();
+    let third = Checkpoint::parse(&bytes).unwrap().weights(network.clone()).unwrap();
+    assert_eq!(weights(&third.weights), weights(&imported.weights));
     // One that is missing is named as such.
     named.remove("feature.1.bn.bias");
     let mut pickler = Pickler::new(FORM);

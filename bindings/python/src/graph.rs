@@ -98,14 +98,14 @@ impl Graph {
 
     /// Mean of each channel: pixels of 0 to 1 become `(pixel - mean) / std`.
     #[getter]
-    fn mean(&self) -> Vec<f32> {
-        self.inner.normalization.mean.clone()
+    fn mean(&self) -> Vec<f64> {
+        json::shortest(&self.inner.normalization.mean)
     }
 
     /// Standard deviation of each channel.
     #[getter]
-    fn std(&self) -> Vec<f32> {
-        self.inner.normalization.std.clone()
+    fn std(&self) -> Vec<f64> {
+        json::shortest(&self.inner.normalization.std)
     }
 
     /// Its operations, in the order in which they are computed.

@@ -19,3 +19,11 @@ pub(crate) fn from_python(value: &Bound<'_, PyAny>) -> PyResult<serde_json::Valu
     let text: String = value.py().import("json")?.call_method1("dumps", (value,))?.extract()?;
     serde_json::from_str(&text).map_err(value_error)
 }
+
+/// Numbers as the shortest decimals that mean them, as JSON has them: 0.485, not 0.48500001430511475.
+pub(crate) fn shortest(values: &[f32]) -> Vec<f64> {
+    values
+        .iter()
+        .map(|value| value.to_string().parse().unwrap_or_else(|_| f64::from(*value)))
+        .collect()
+}

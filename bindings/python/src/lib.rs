@@ -25,7 +25,7 @@ mod _native {
     #[pymodule_export]
     use crate::import::{import_checkpoint, import_onnx, pack_weights};
     #[pymodule_export]
-    use crate::loader::{Batches, batches};
+    use crate::loader::{Batches, batches, task};
     #[pymodule_export]
     use crate::model::{Model, Prediction, inspect, load, verify};
     #[pymodule_export]

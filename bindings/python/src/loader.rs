@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use numpy::ndarray::{Array1, Array4};
 use numpy::{IntoPyArray, PyArray1, PyArray4};
 use onebit::{Labelled, start_shared_pool};
-use onebit_data::{Batch, Loader, LoaderConfig, Share};
+use onebit_data::{Batch, Loader, LoaderConfig, Normalization, OpenOptions, Share, Split};
 use onebit_train::recipe::Augmentation;
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
@@ -54,6 +54,29 @@ impl Batches {
     fn lock(&self) -> MutexGuard<'_, onebit_data::Batches> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Classes, input, mean and std of the training images `spec`; see `onebit.data.task`.
+#[pyfunction]
+pub(crate) fn task<'py>(
+    py: Python<'py>,
+    spec: &str,
+    image_size: Option<(usize, usize)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = OpenOptions { image_size, ..OpenOptions::default() };
+    let open = || {
+        start_shared_pool()?;
+        let data = onebit_data::open(spec, Split::Train, &options)?;
+        Ok::<_, onebit::Error>((data.classes().to_vec(), data.shape(), data.normalization()))
+    };
+    let (classes, [channels, height, width], Normalization { mean, std }) =
+        py.detach(open).map_err(Failed::from)?;
+    let task = PyDict::new(py);
+    task.set_item("classes", classes)?;
+    task.set_item("input", (channels, height, width))?;
+    task.set_item("mean", json::shortest(&mean))?;
+    task.set_item("std", json::shortest(&std))?;
+    Ok(task)
 }
 
 /// The batches of an epoch of the data `spec` for the network `graph`; see `onebit.data.loader`.

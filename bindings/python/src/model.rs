@@ -170,14 +170,14 @@ impl Model {
 
     /// Mean of each channel: pixels of 0 to 1 become `(pixel - mean) / std`.
     #[getter]
-    fn mean(&self) -> Vec<f32> {
-        self.model.normalization().mean.clone()
+    fn mean(&self) -> Vec<f64> {
+        json::shortest(&self.model.normalization().mean)
     }
 
     /// Standard deviation of each channel.
     #[getter]
-    fn std(&self) -> Vec<f32> {
-        self.model.normalization().std.clone()
+    fn std(&self) -> Vec<f64> {
+        json::shortest(&self.model.normalization().std)
     }
 
     /// The operations that are computed.

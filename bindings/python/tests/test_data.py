@@ -12,12 +12,15 @@ SPEC = "fashion-mnist-sample:train"
 
 
 def fashion() -> onebit.Graph:
-    names = [
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ]
-    return onebit.graph(
-        "resnet-small", classes=names, input=(1, 28, 28), mean=[0.3], std=[0.4], widths=[8, 16], blocks=[1, 1]
-    )
+    return onebit.graph("resnet-small", widths=[8, 16], blocks=[1, 1], **onebit.data.task("fashion-mnist-sample"))
+
+
+def test_the_task_of_data() -> None:
+    task = onebit.data.task("fashion-mnist-sample")
+    assert task["input"] == (1, 28, 28) and len(task["classes"]) == 10 and "Sneaker" in task["classes"]
+    assert 0.2 < task["mean"][0] < 0.4 < 0.5 + task["std"][0]
+    with pytest.raises(ValueError, match="nothing"):
+        onebit.data.task("nothing")
 
 
 def test_batches_of_an_epoch() -> None:
@@ -30,7 +33,7 @@ def test_batches_of_an_epoch() -> None:
         assert images.shape == (100, 1, 28, 28) and images.dtype == np.float32
         assert images.flags.c_contiguous and classes.dtype == np.int64 and classes.shape == (100,)
         assert classes.min() >= 0 and classes.max() <= 9
-        pixels = (images * 0.4 + 0.3) * 255
+        pixels = (images * graph.std[0] + graph.mean[0]) * 255
         assert np.allclose(pixels, pixels.round(), atol=1e-3) and pixels.min() > -0.01
     again = onebit.data.loader(SPEC, graph=graph, batch=100, seed=3)
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(all_of_it, again))

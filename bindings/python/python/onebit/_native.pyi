@@ -33,6 +33,7 @@ __all__ = [
     "pack_weights",
     "read_checkpoint",
     "read_weights",
+    "task",
     "verify",
     "write_weights",
 ]
@@ -204,6 +205,7 @@ def pack_weights(
 def read_weights(path: _Path) -> Tuple[Graph, dict[str, _Floats]]: ...
 def read_checkpoint(path: _Path, graph: Graph) -> dict[str, _Floats]: ...
 def write_weights(graph: Graph, tensors: dict[str, Any], path: _Path) -> None: ...
+def task(spec: str, image_size: Optional[Tuple[int, int]]) -> dict[str, Any]: ...
 def batches(
     spec: str,
     graph: Graph,

@@ -1,11 +1,26 @@
 """The Rust trainer's data: published sets, folders of images, augmentation, in threads."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from ._native import Batches, Graph
 from ._native import batches as _batches
+from ._native import task as _task
 
-__all__ = ["Batches", "loader"]
+__all__ = ["Batches", "loader", "task"]
+
+
+def task(spec: str, *, image_size: Optional[Tuple[int, int]] = None) -> Dict[str, Any]:
+    """What data asks of a network, as keywords of ``onebit.graph``: ``classes``, ``input``, ``mean`` and ``std``.
+
+    Args:
+        spec: As for ``loader``; its training images are what is measured.
+        image_size: Height and width to which the images of a folder are brought; needed unless all have one size.
+
+    Raises:
+        OSError: The data is not there; a set has to be fetched first.
+        ValueError: It names nothing known.
+    """
+    return _task(spec, image_size)
 
 
 def loader(

@@ -8,10 +8,12 @@ use anyhow::{Context, Result, bail};
 use crate::machine::{commit, cpu};
 use crate::python::python_with;
 use crate::statistics::median;
+use crate::wheel::{self, Tests};
 use crate::{cargo, root, say};
 
 /// Rounds of every program at every number of threads.
 const ROUNDS: usize = 5;
+const TORCH_ROUNDS: usize = 3;
 
 /// Times both programs at 1 and 2 threads and prints medians and ratios.
 pub(crate) fn step() -> Result<()> {
@@ -37,6 +39,49 @@ pub(crate) fn step() -> Result<()> {
     }
     say(&format!(
         "\nmedians of {ROUNDS} alternating runs of 4 s, batch 64; ratio round by round\n{table}{}, commit {}",
+        cpu(),
+        commit(),
+    ));
+    Ok(())
+}
+
+/// Times a plain PyTorch loop over `onebit.torch.Network`, eager and compiled, in both precisions, and our trainer on the same graph.
+pub(crate) fn torch() -> Result<()> {
+    const THREADS: &str = "2";
+    const FORMS: [&str; 4] =
+        ["eager float32", "eager bfloat16", "compile float32", "compile bfloat16"];
+    let python = wheel::installed(Tests::Nightly)?;
+    let ours = bench_binary()?;
+    let mut table = String::from("network             onebit img/s");
+    FORMS.iter().for_each(|form| table += &format!("{form:>18}"));
+    for (name, set) in
+        [("resnet20 bireal", "bireal"), ("resnet20 ftbnn", "ftbnn"), ("resnet20 dybnn", "dybnn")]
+    {
+        let graph = root().join(format!("target/step-{set}.json"));
+        let in_python = |form: &str| {
+            let mut command = Command::new(&python);
+            command.args(["-m", "benches.step", set, form]).arg(&graph);
+            command.current_dir(root().join("bindings/python")).env("T", THREADS);
+            images_per_second(&mut command)
+        };
+        let mut speeds = [const { Vec::new() }; 5];
+        for _ in 0..TORCH_ROUNDS {
+            for (speeds, form) in speeds[1..].iter_mut().zip(FORMS) {
+                speeds.push(in_python(form)?);
+            }
+            let mut rust = Command::new(&ours);
+            rust.env("T", THREADS).env("GRAPH", &graph);
+            speeds[0].push(images_per_second(&mut rust)?);
+        }
+        let [ours, others @ ..] = speeds.map(median);
+        table += &format!("\n{name:<20}{ours:>12.0}");
+        for other in others {
+            table += &format!("{:>18}", format!("{other:.0} ({:.2})", ours / other));
+        }
+    }
+    say(&format!(
+        "\nmedians of {TORCH_ROUNDS} alternating runs of 4 s, batch 64, {THREADS} threads; in brackets how many times as fast \
+         onebit is\n{table}\n{}, commit {}",
         cpu(),
         commit(),
     ));

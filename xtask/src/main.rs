@@ -45,6 +45,8 @@ cargo xtask miri          the code that shares an image among threads, under Mir
                           toolchain with the components miri and rust-src)
 cargo xtask advisories    known defects of dependencies (fetches the RustSec database)
 cargo xtask bench step    a training step against PyTorch, in turn (installs PyTorch below target/)
+cargo xtask bench torch    a plain PyTorch loop over onebit.torch.Network against the trainer on the same graphs, in turn
+                          (installs PyTorch below target/)
 cargo xtask bench peers [--rounds N] [--only openvino|onnxruntime|tract|larq|onebit]... [--out FOLDER]
                           the engine against other programs that run such networks, in turn (installs them below
                           target/); tables, a plot and all figures are written to FOLDER [default: target/bench-peers]
@@ -172,8 +174,9 @@ fn isa_of(arguments: &[OsString], task: &str) -> Result<isa::Emulated> {
 fn bench(arguments: &[OsString]) -> Result<()> {
     match arguments {
         [what] if what == "step" => bench::step(),
+        [what] if what == "torch" => bench::torch(),
         [what, rest @ ..] if what == "peers" => peers::peers(rest),
-        _ => bail!("name the benchmark: cargo xtask bench step, or cargo xtask bench peers"),
+        _ => bail!("name the benchmark: cargo xtask bench step, torch or peers"),
     }
 }
 

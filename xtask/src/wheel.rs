@@ -43,9 +43,7 @@ pub(crate) fn python(tests: Tests) -> Result<()> {
         cargo("clippy --package onebit-python --all-targets -- -D warnings"),
         "clippy has something to say about the Python package; see above",
     )?;
-    let python = environment(tests)?;
-    let wheel = build(&python)?;
-    install(&python, &wheel)?;
+    let (python, wheel) = made(tests)?;
     let package = root().join("bindings/python");
     let tested = |module: &str, arguments: &[&str], advice: &str| {
         let mut command = Command::new(&python);
@@ -76,6 +74,19 @@ pub(crate) fn python(tests: Tests) -> Result<()> {
     tested("auditwheel", &["show", &wheel], "the wheel is not what its name says")?;
     tested("abi3audit", &["--strict", &wheel], "the wheel uses more than the stable ABI")?;
     tested("benches", &[&wheel], "the figures could not be taken")
+}
+
+/// Python of an environment into which the wheel has just been installed.
+pub(crate) fn installed(tests: Tests) -> Result<PathBuf> {
+    Ok(made(tests)?.0)
+}
+
+/// Python of an environment, and the wheel that has just been built and installed there.
+fn made(tests: Tests) -> Result<(PathBuf, PathBuf)> {
+    let python = environment(tests)?;
+    let wheel = build(&python)?;
+    install(&python, &wheel)?;
+    Ok((python, wheel))
 }
 
 /// Python of the private environment `target/python`, with everything that building and testing needs. It is made with the

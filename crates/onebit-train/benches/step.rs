@@ -1,5 +1,6 @@
-//! A training step of a 48-MMAC binary network on 3x32x32 images, as `scripts/pytorch_step.py` times
-//! it in PyTorch. Environment: `T` threads, `BATCH` images, `SECS` seconds. Prints one line.
+//! A training step of a 48-MMAC binary network on 3x32x32 images, as `scripts/pytorch_step.py` times it in PyTorch, or of the
+//! graph in JSON in the file `GRAPH`, as `bindings/python/benches/step.py` does. Environment: `T` threads, `BATCH` images, `SECS`
+//! seconds. Prints one line.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it measured")]
 
@@ -29,14 +30,21 @@ fn main() {
 }
 
 fn measure(threads: usize, batch: usize, seconds: f64) {
-    let graph = graph();
-    let macs = Cost::of(&graph, [3, 32, 32]).map(|c| c.flops() + c.bops()).expect("costs");
+    let graph = match std::env::var_os("GRAPH") {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).expect("the file GRAPH");
+            Verified::<Graph>::new(Graph::from_json(&text).expect("a graph")).expect("a graph")
+        }
+        None => graph(),
+    };
+    let input = graph.input_shape();
+    let macs = Cost::of(&graph, input).map(|c| c.flops() + c.bops()).expect("costs");
     let config =
         NetConfig { activation: Estimator::Clip(Clip { bound: 1.0 }), ..NetConfig::new(batch) };
     let mut net = Net::new(graph, config, 0).expect("network");
     let mut optimizer = Optimizer::new(Rule::Adam(AdamConfig::default()), &net.params);
     let key = Key { seed: 0, epoch: 0, index: 0, stream: Stream::SYNTHETIC };
-    let images: Vec<f32> = key.normals().take(batch * 3072).collect();
+    let images: Vec<f32> = key.normals().take(batch * input.iter().product::<usize>()).collect();
     let labels: Vec<u32> = (0..batch as u32).map(|i| i * 7 % 10).collect();
     let mut step = || {
         let loss = net.step(&images, &labels, 0.0);

@@ -36,7 +36,7 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         with half:
             loss = F.cross_entropy(run(images), classes)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         return loss.item()
 

@@ -140,6 +140,13 @@ def test_values_that_cannot_be_saved(tmp_path: Path) -> None:
 
 
 def test_without_pytorch_one_sentence_says_what_to_install() -> None:
-    code = "import sys; sys.modules['torch'] = None\ntry:\n    import onebit.torch\nexcept ImportError as error:\n    print(type(error).__name__, error)"
+    code = """
+import sys
+sys.modules["torch"] = None
+try:
+    import onebit.torch
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "ImportError onebit.torch needs PyTorch, which is not installed: `pip install onebit[torch]`\n"

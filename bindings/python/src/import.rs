@@ -106,7 +106,8 @@ pub(crate) fn described(
 ) -> PyResult<Verified<Weights>> {
     let content = safetensors_of(tensors)?;
     let read = || {
-        let described = Checkpoint::parse(&content).and_then(|t| t.described(description));
+        let described = Checkpoint::parse_for(&content, &description.graph)
+            .and_then(|t| t.described(description));
         described.map_err(|source| PackError::Import { path: "tensors".into(), source })
     };
     let DescribedWeights { weights, notes, ties, .. } = py.detach(read).map_err(Failed::from)?;

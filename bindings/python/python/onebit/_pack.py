@@ -50,10 +50,14 @@ def pack(
         ImportError: PyTorch is not installed.
     """
     from ._native import Packing
-    from .torch import packable
+    from .torch.proof import packable
+    from .torch.trace import Traced
 
     network = packable(module, **trace)
-    packing = Packing(network.graph, network.tensors(), origin=origin)
+    if isinstance(network, Traced):
+        packing = Packing.described(network.description, network.tensors(), origin=origin)
+    else:
+        packing = Packing(network.graph, network.tensors(), origin=origin)
     if verify is None:
         return Report(bytes=packing.write(path))
     for images, logits, signs in network.observations(verify):

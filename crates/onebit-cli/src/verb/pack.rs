@@ -228,7 +228,8 @@ fn described(args: &Args, from: &Path, graph: &Path) -> anyhow::Result<PackInput
     }
     let content = onebit_pack::read_checkpoint_file(from)?;
     let failed = |source| PackError::Import { path: from.to_owned(), source };
-    let described = Checkpoint::parse(&content).and_then(|tensors| tensors.described(&description));
+    let described = Checkpoint::parse_for(&content, &description.graph)
+        .and_then(|tensors| tensors.described(&description));
     let DescribedWeights { weights, ties, notes, .. } = described.map_err(failed)?;
     notes.iter().for_each(|note| output::note(&format!("warning: {note}")));
     output::warn_of_ties(ties, "; `\"sign_of_zero\": \"plus\"` in the graph makes it +1");

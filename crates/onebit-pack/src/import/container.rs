@@ -64,13 +64,16 @@ pub(crate) fn is_start(start: &[u8]) -> bool {
 }
 
 /// Reads whichever container it is.
-pub(super) fn read(bytes: &[u8]) -> Result<Contents<'_>, ImportError> {
+pub(super) fn read<'a>(
+    bytes: &'a [u8],
+    known: &BTreeSet<String>,
+) -> Result<Contents<'a>, ImportError> {
     let contents = match Container::of(bytes).ok_or(ImportError::NotACheckpoint)? {
         Container::Zip => zipped(bytes),
         Container::Legacy(rest) => legacy(rest),
         Container::Safetensors => safetensors(bytes),
     };
-    without_prefix(contents?)
+    without_prefix(contents?, known)
 }
 
 /// What follows the magic number of the older container, if that is there.

@@ -88,7 +88,25 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// No checkpoint, a damaged one, or a pickle that wants anything but tensors.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImportError> {
-        let Contents { tensors, objects, path, prefixes, others } = container::read(bytes)?;
+        Checkpoint::parse_known(bytes, &BTreeSet::new())
+    }
+
+    /// [`Checkpoint::parse`] for a described graph: a tensor that has the name of one of the graph's keeps it, even if it begins as
+    /// those do that wrappers have changed.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::parse`].
+    pub fn parse_for(bytes: &'a [u8], graph: &Graph) -> Result<Self, ImportError> {
+        let shapes = infer::shapes(graph).map_err(ModelError::from)?;
+        let names = graph.ids().zip(&graph.nodes).flat_map(|(id, node)| {
+            let suffixes = graph.params(id, &shapes).into_iter().map(|param| param.suffix);
+            suffixes.chain(["bias"]).map(|suffix| node.param_name(suffix))
+        });
+        Checkpoint::parse_known(bytes, &names.collect())
+    }
+
+    fn parse_known(bytes: &'a [u8], known: &BTreeSet<String>) -> Result<Self, ImportError> {
+        let Contents { tensors, objects, path, prefixes, others } = container::read(bytes, known)?;
         Ok(Checkpoint { tensors, objects, found: Found { path, prefixes, others } })
     }
 

@@ -18,11 +18,17 @@ const NETWORKS: &[&str] = &["model", "net", "network"];
 const AVERAGED: &str = "n_averaged";
 
 /// The names that the network's own tensors have: without wrappers, and without the name of the network within a larger
-/// module, which the classifier shows.
-pub(super) fn without_prefix(contents: Contents<'_>) -> Result<Contents<'_>, ImportError> {
+/// module, which the classifier shows. Names in `known` are the network's own as they are.
+pub(super) fn without_prefix<'a>(
+    contents: Contents<'a>,
+    known: &BTreeSet<String>,
+) -> Result<Contents<'a>, ImportError> {
     let Contents { tensors, objects, path, mut others, .. } = contents;
     let larger = before_classifier(&tensors);
     let split = |name: &str| {
+        if known.contains(name) {
+            return (String::new(), name.to_owned());
+        }
         let (removed, kept) = unwrapped(name);
         match larger.as_deref().and_then(|larger| Some((larger, kept.strip_prefix(larger)?))) {
             Some((larger, rest)) => (removed + larger, rest.to_owned()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use onebit_model::arch::{self, Config, Task};
 use onebit_model::file::Weights;
-use onebit_model::{Verified, op::Role};
+use onebit_model::{Description, Verified, op::Role};
 use onebit_pack::import::Found;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 
@@ -375,6 +375,32 @@ fn entries(file: &[u8]) -> Vec<(String, Vec<u8>)> {
         at_directory += 46 + name_len + u16_at(at_directory + 30);
     }
     found
+}
+
+#[test]
+fn names_of_a_described_graph_may_begin_as_those_of_wrappers_do() {
+    let text = r#"{"normalization": {"mean": [0], "std": [1]}, "nodes": [
+        {"name": "image", "op": {"input": {"channels": 1, "height": 2, "width": 2}}},
+        {"name": "model.fc", "op": {"linear": {"out_features": 1}}}]}"#;
+    let description = Description::from_json(text).unwrap();
+    let bytes: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    for start in ["model.", "module.model."] {
+        let view = |shape, bytes| TensorView::new(Dtype::F32, shape, bytes).unwrap();
+        let tensors = [
+            (format!("{start}fc.weight"), view(vec![1, 4], &bytes)),
+            (format!("{start}fc.bias"), view(vec![1], &bytes[..4])),
+        ];
+        let file = serialize(tensors, None).unwrap();
+        let described = |parsed: Result<Checkpoint<'_>, ImportError>| {
+            parsed.and_then(|tensors| tensors.described(&description)).map(|found| found.read)
+        };
+        assert!(described(Checkpoint::parse(&file)).is_err(), "{start}");
+        let found = described(Checkpoint::parse_for(&file, &description.graph));
+        match start {
+            "model." => assert_eq!(found.unwrap(), 2),
+            _ => assert!(found.unwrap_err().to_string().contains("`model.fc.weight` is missing")),
+        }
+    }
 }
 
 /// A kernel `[O, k, k, I]` as `[O, I, k, k]`; anything else as it is.

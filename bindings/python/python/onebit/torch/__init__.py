@@ -1,6 +1,6 @@
 """Training 1-bit networks in PyTorch: the networks, weights and stages of the Rust trainer.
 
-``Network`` makes a module of a graph, ``nn`` has the layers for modules of your own; ``load`` and ``save`` share the trainer's
+``Network`` makes a module of a graph, ``nn`` has the layers for modules of your own, which ``trace`` makes graphs of; ``load`` and ``save`` share the trainer's
 files.
 """
 
@@ -17,6 +17,7 @@ from .loss import distillation
 from .network import Network
 from .nn import set_stage
 from .proof import observe, packable
+from .trace import trace
 from .weights import load, save
 
-__all__ = ["Network", "distillation", "load", "nn", "observe", "packable", "param_groups", "save", "set_stage"]
+__all__ = ["Network", "distillation", "load", "nn", "observe", "packable", "param_groups", "save", "set_stage", "trace"]

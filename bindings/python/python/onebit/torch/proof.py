@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Tuple, Union
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from onebit import Graph
 from .hyper import without_autocast
 from .network import Network
 from .nn import _BinaryWeights, _Threshold
+from .trace import Traced
 from .weights import unwrapped
 
 # Images that are observed at once.
@@ -71,9 +72,18 @@ def observe(net: nn.Module, images: Any) -> Tuple[Tensor, Dict[str, Tensor]]:
     return Packable(unwrapped(net)).observe(images)
 
 
-def packable(module: nn.Module) -> Packable:
-    """What ``onebit.pack`` packs. Raises TypeError for what is no :class:`Network`, and ValueError for one in another stage."""
-    return Packable(unwrapped(module))
+def packable(module: nn.Module, **options: Any) -> Union[Packable, Traced]:
+    """What ``onebit.pack`` packs: a :class:`Network` or a wrapper of one, or a module that is traced with ``options``.
+
+    Raises ValueError for a network that is in another stage than ``"binary"``, and what :func:`trace` raises.
+    """
+    try:
+        network = unwrapped(module)
+    except TypeError:
+        return Traced(module, **options)
+    if options:
+        raise TypeError(f"{', '.join(options)}: a Network has its own graph, where that stands")
+    return Packable(network)
 
 
 def _array(images: Any) -> Any:

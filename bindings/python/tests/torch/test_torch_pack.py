@@ -99,8 +99,10 @@ def test_another_stage_is_not_packed(tmp_path: Path) -> None:
     net.set_stage("binary_activations")
     with pytest.raises(ValueError, match="is in the stage 'binary_activations': a packed network is binary"):
         onebit.pack(net, tmp_path / "n.onebit")
-    with pytest.raises(TypeError, match="of type Linear, expected onebit.torch.Network"):
+    with pytest.raises(TypeError, match="Linear is no Network and is traced: input="):
         onebit.pack(torch.nn.Linear(2, 2), tmp_path / "n.onebit")
+    with pytest.raises(TypeError, match="input, classes: a Network has its own graph"):
+        onebit.pack(ob.Network(small()), tmp_path / "n.onebit", input=(3, 2, 2), classes=2)
 
 
 def test_a_module_that_computes_something_else_is_not_packed(tmp_path: Path) -> None:

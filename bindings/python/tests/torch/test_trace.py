@@ -87,7 +87,7 @@ def names(graph: onebit.Graph) -> list[str]:
 
 
 def refused(module: nn.Module, *parts: str, shape: tuple[int, ...] = SMALL) -> str:
-    """The message; each part is in it, and it has as many problems as there are parts."""
+    """The message: each part is in it, and it has as many problems as there are parts."""
     with pytest.raises(ValueError) as error:
         trace(module, shape)
     message = str(error.value)
@@ -253,12 +253,12 @@ def test_everything_that_cannot_be_expressed_is_listed_at_once() -> None:
     message = refused(
         net,
         "the module cannot be expressed: ",
-        "`stem` (Conv2d) has kernel_size=(1, 3); use one number for both axes",
-        "`wide` (Conv2d) has dilation=(2, 2); use 1",
-        "`edges` (Conv2d) has padding_mode='reflect'; only zeros are padded",
+        "`stem` (Conv2d) has kernel_size=(1, 3): use one number for both axes",
+        "`wide` (Conv2d) has dilation=(2, 2): use 1",
+        "`edges` (Conv2d) has padding_mode='reflect': only zeros are padded",
         "`down` (MaxPool2d) has ceil_mode=True",
-        "`block.act` (ReLU6) has no counterpart in a file; use torch.nn.ReLU",
-        "`block.norm` (GroupNorm) has no counterpart in a file; use torch.nn.BatchNorm2d",
+        "`block.act` (ReLU6) has no counterpart in a file: use torch.nn.ReLU",
+        "`block.norm` (GroupNorm) has no counterpart in a file: use torch.nn.BatchNorm2d",
         "`block.squeeze.2` (Sigmoid) has no counterpart",
         "`mul` in `block` (test_trace.py:",
         "squeeze-and-excitation",
@@ -267,7 +267,7 @@ def test_everything_that_cannot_be_expressed_is_listed_at_once() -> None:
         "`lists.act` (SiLU) has no counterpart",
         "`interpolate` (test_trace.py:",
         "`up` (ConvTranspose2d) has no counterpart",
-        "the output is not one tensor; it must be the logits",
+        "the output is not one tensor: it must be the logits",
     )
     assert message.count("; ") < 45 and "`block.project`" not in message and "`head`" not in message
     line = int(re.findall(r"`mul` in `block` \(test_trace.py:(\d+)\)", message)[0])
@@ -620,12 +620,12 @@ def clipped(threshold: float, clip: nn.Module) -> nn.Module:
 
 
 REFUSED_LAYERS: dict[str, Callable[[], nn.Module]] = {
-    "has kernel_size=(3, 1); use one number": lambda: nn.Conv2d(8, 8, (3, 1)),
-    "has stride=(2, 1); use one number": lambda: nn.Conv2d(8, 8, 3, stride=(2, 1)),
-    "has padding=(1, 0); use one number": lambda: nn.Conv2d(8, 8, 3, padding=(1, 0)),
-    "has padding=1; it must be less than the kernel": lambda: nn.Conv2d(8, 8, 1, padding=1),
+    "has kernel_size=(3, 1): use one number": lambda: nn.Conv2d(8, 8, (3, 1)),
+    "has stride=(2, 1): use one number": lambda: nn.Conv2d(8, 8, 3, stride=(2, 1)),
+    "has padding=(1, 0): use one number": lambda: nn.Conv2d(8, 8, 3, padding=(1, 0)),
+    "has padding=1: it must be less than the kernel": lambda: nn.Conv2d(8, 8, 1, padding=1),
     "has padding='same' of an even kernel": lambda: nn.Conv2d(8, 8, 2, padding="same"),
-    "has dilation=(2, 2); use 1": lambda: nn.Conv2d(8, 8, 3, dilation=2),
+    "has dilation=(2, 2): use 1": lambda: nn.Conv2d(8, 8, 3, dilation=2),
     "has padding_mode='circular'": lambda: nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"),
     "(MaxPool2d) has ceil_mode=True": lambda: nn.MaxPool2d(2, ceil_mode=True),
     "(MaxPool2d) has dilation=2": lambda: nn.MaxPool2d(2, dilation=2),
@@ -633,33 +633,33 @@ REFUSED_LAYERS: dict[str, Callable[[], nn.Module]] = {
     "(AvgPool2d) has padding=1": lambda: nn.AvgPool2d(3, padding=1),
     "has a divisor of its own": lambda: nn.AvgPool2d(2, divisor_override=3),
     "has kernel_size=(2, 1)": lambda: nn.AvgPool2d((2, 1)),
-    "has the output size (2, 2); use 1": lambda: nn.AdaptiveAvgPool2d((2, 2)),
+    "has the output size (2, 2): use 1": lambda: nn.AdaptiveAvgPool2d((2, 2)),
     "has no running statistics": lambda: nn.BatchNorm2d(8, track_running_stats=False),
-    "(SiLU) has no counterpart in a file; use torch.nn.ReLU": nn.SiLU,
+    "(SiLU) has no counterpart in a file: use torch.nn.ReLU": nn.SiLU,
     "(Hardswish) has no counterpart": nn.Hardswish,
-    "(Tanh) has no counterpart in a file; leave it out in front of a sign": nn.Tanh,
-    "(LayerNorm) has no counterpart in a file; use torch.nn.BatchNorm2d": lambda: nn.LayerNorm(6),
-    "(Upsample) has no counterpart in a file; a map cannot become larger": lambda: nn.Upsample(scale_factor=2),
-    "(Softmax) has no counterpart in a file; leave it out": lambda: nn.Softmax(1),
-    "(ZeroPad2d) has no counterpart in a file; use the padding of": lambda: nn.ZeroPad2d(1),
-    "(Binarized) is a Conv2d with a `forward` of its own, which is not looked into; for binary weights use": lambda: Binarized(8, 8, 3),
+    "(Tanh) has no counterpart in a file: leave it out in front of a sign": nn.Tanh,
+    "(LayerNorm) has no counterpart in a file: use torch.nn.BatchNorm2d": lambda: nn.LayerNorm(6),
+    "(Upsample) has no counterpart in a file: a map cannot become larger": lambda: nn.Upsample(scale_factor=2),
+    "(Softmax) has no counterpart in a file: leave it out": lambda: nn.Softmax(1),
+    "(ZeroPad2d) has no counterpart in a file: use the padding of": lambda: nn.ZeroPad2d(1),
+    "(Binarized) is a Conv2d with a `forward` of its own, which is not looked into: for binary weights use": lambda: Binarized(8, 8, 3),
     "(ReLU) has hooks, whose effect is not seen": hooked,
     "is in the stage 'binary_activations'": staged,
-    "has real weights and reads the signs of `1.0`; use onebit.torch.nn.BinaryConv2d": lambda: nn.Sequential(
+    "has real weights and reads the signs of `1.0`: use onebit.torch.nn.BinaryConv2d": lambda: nn.Sequential(
         ob.nn.Sign(), nn.Conv2d(8, 8, 1)
     ),
     "(BatchNorm2d) reads the signs of `1.0`": lambda: nn.Sequential(ob.nn.Sign(), nn.BatchNorm2d(8)),
-    "(BinaryConv2d) reads real values; put Sign, RSign or DySign": lambda: ob.nn.BinaryConv2d(8, 8, 1),
+    "(BinaryConv2d) reads real values: put Sign, RSign or DySign": lambda: ob.nn.BinaryConv2d(8, 8, 1),
     "has thresholds outside [-1, 1), to which `1.0` (Hardtanh) clips": lambda: clipped(1.0, nn.Hardtanh()),
     "has thresholds outside [0, 1)": lambda: clipped(-0.1, nn.Hardtanh(0.0, 1.0)),
     "(ReLU) reads what `1.0` (Hardtanh) clips, which only a sign": lambda: nn.Sequential(nn.Hardtanh(), nn.ReLU()),
     "(BatchNorm1d) has a parameter for each of [288] values, which is a view of 8x6x6": lambda: nn.Sequential(
         nn.Flatten(), nn.BatchNorm1d(288)
     ),
-    "(Linear) reads [8, 6, 6] of an image; put `flatten(1)` in front": lambda: nn.Linear(6, 6),
-    "(Flatten) makes [576] of 2 images; keep the first axis": lambda: nn.Flatten(0),
+    "(Linear) reads [8, 6, 6] of an image: put `flatten(1)` in front": lambda: nn.Linear(6, 6),
+    "(Flatten) makes [576] of 2 images: keep the first axis": lambda: nn.Flatten(0),
     "reads [16, 3, 6], a view of the map 8x6x6": lambda: nn.Sequential(nn.Flatten(), nn.Unflatten(1, (16, 3, 6)), nn.MaxPool2d(2)),
-    "(Network) has no counterpart in a file; it has a graph already": lambda: ob.Network(
+    "(Network) has no counterpart in a file: it has a graph already": lambda: ob.Network(
         onebit.graph("resnet-small", classes=3, input=(8, 6, 6), widths=[8], blocks=[1], mean=[0] * 8, std=[1] * 8)
     ),
 }
@@ -689,13 +689,13 @@ REFUSED_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "`sigmoid` (test_trace.py:": lambda m, x: x.sigmoid(),
     "`conv2d` (test_trace.py:": lambda m, x: F.conv2d(x, m.a.weight),
     "use the padding of the layer behind": lambda m, x: F.pad(x, (1, 1, 1, 1)),
-    "is over the axes [3]; only a mean over height and width": lambda m, x: x.mean(3),
+    "is over the axes [3]: only a mean over height and width": lambda m, x: x.mean(3),
     "`permute` (test_trace.py:": lambda m, x: x.permute(0, 1, 3, 2),
     "drops values in evaluation too": lambda m, x: F.dropout(x, 0.1),
     "has return_indices=True": lambda m, x: F.max_pool2d(x, 2, return_indices=True)[0],
     "`flatten` (test_trace.py:": lambda m, x: x.flatten(),
     "has bounds that are tensors": lambda m, x: torch.clamp(x, x.mean((2, 3), keepdim=True)),
-    "the output is not one tensor; it must be the logits": lambda m, x: (x, x),
+    "the output is not one tensor: it must be the logits": lambda m, x: (x, x),
     "the output is not one tensor": lambda m, x: {"out": x},
     "the output has [288] of an image, of the map 8x6x6": lambda m, x: x.flatten(1),
     "the output has [8, 6, 6] of an image": lambda m, x: x,
@@ -737,7 +737,7 @@ def test_more_than_one_input_is_refused() -> None:
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return x + y
 
-    refused(Two(), "the module has 2 inputs, x, y; a network has one, the image")
+    refused(Two(), "the module has 2 inputs, x, y: a network has one, the image")
     with pytest.raises(ValueError, match="expected channels, height and width"):
         trace(conv(), (8, 8))
     with pytest.raises(TypeError, match="`weight` is torch.float64, expected torch.float32"):

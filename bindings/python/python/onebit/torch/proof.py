@@ -80,6 +80,9 @@ def packable(module: nn.Module, **options: Any) -> Union[Packable, Traced]:
     try:
         network = unwrapped(module)
     except TypeError:
+        if "input" not in options:
+            kind = type(module).__name__
+            raise TypeError(f"{kind} is no Network and is traced: input=(channels, height, width) is needed") from None
         return Traced(module, **options)
     if options:
         raise TypeError(f"{', '.join(options)}: a Network has its own graph, where that stands")

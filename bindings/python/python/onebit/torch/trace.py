@@ -17,7 +17,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 import torch
@@ -108,11 +108,14 @@ _ARGUMENTS: Dict[str, Tuple[str, ...]] = {
 
 _RECTIFIER = "use torch.nn.ReLU, or PReLU or RPReLU of onebit.torch.nn"
 _NORM = "use torch.nn.BatchNorm2d"
-_LARGER = "a map cannot become larger; classify from the smaller one"
+_LARGER = "a map cannot become larger, classify from the smaller one"
 _SIGN = "use onebit.torch.nn.Sign, whose sign of 0 is -1 (torch.sign gives 0)"
-_LOGITS = "leave it out: a file gives logits"
-_PARTS = "a map cannot be taken apart; use a convolution of the channels that are meant, or pooling"
-_PRODUCT = "no map is multiplied by another (squeeze-and-excitation); leave it out, or use DySign or DyPReLU of onebit.torch.nn"
+_LOGITS = "leave it out, a file gives logits"
+_PARTS = "a map cannot be taken apart, use a convolution of the channels that are meant, or pooling"
+_PRODUCT = (
+    "no map is multiplied, leave squeeze-and-excitation out or use DySign or DyPReLU of onebit.torch.nn, and put factors into "
+    "the layer in front"
+)
 _SUM = "use a sum, or a bias of the layer in front"
 _MODULE = "use the module of torch.nn or onebit.torch.nn that has the weights"
 # What stands for something that the format does not have, by its name in lower case without `_`.
@@ -120,9 +123,8 @@ _INSTEAD: Dict[str, str] = {
     **dict.fromkeys(("relu6", "silu", "gelu", "elu", "selu", "celu", "mish", "rrelu", "glu"), _RECTIFIER),
     **dict.fromkeys(("hardswish", "hardsigmoid", "softplus", "softsign", "threshold", "logsigmoid"), _RECTIFIER),
     **dict.fromkeys(("sigmoid", "exp", "abs", "square", "pow"), _RECTIFIER),
-    **dict.fromkeys(("tanh", "tanhshrink"), "leave it out in front of a sign at 0, which it does not change; " + _RECTIFIER),
+    **dict.fromkeys(("tanh", "tanhshrink"), "leave it out in front of a sign at 0, which it does not change, or " + _RECTIFIER),
     **dict.fromkeys(("layernorm", "groupnorm", "instancenorm2d", "localresponsenorm", "rmsnorm", "normalize"), _NORM),
-    "syncbatchnorm": "use torch.nn.BatchNorm2d with its weights and statistics",
     **dict.fromkeys(("convtranspose2d", "upsample", "interpolate", "pixelshuffle", "upsamplingnearest2d"), _LARGER),
     **dict.fromkeys(("upsamplingbilinear2d", "maxunpool2d", "fold"), _LARGER),
     **dict.fromkeys(("sign", "sgn", "heaviside", "where", "gt", "ge", "lt", "le"), _SIGN),
@@ -137,7 +139,7 @@ _INSTEAD: Dict[str, str] = {
     **dict.fromkeys(("adaptivemaxpool2d", "maxpool1d", "lppool2d", "fractionalmaxpool2d"), "use torch.nn.MaxPool2d"),
     **dict.fromkeys(("conv1d", "conv3d", "lazyconv2d"), "use torch.nn.Conv2d"),
     **dict.fromkeys(("max", "amax", "sum", "std", "var"), "use torch.nn.MaxPool2d or AdaptiveAvgPool2d(1)"),
-    "network": "it has a graph already: `onebit.pack` takes it by itself",
+    "network": "it has a graph already, `onebit.pack` takes it by itself",
     "bilinear": "use torch.nn.Linear",
     **dict.fromkeys(("dataparallel", "distributeddataparallel"), "trace the module inside it"),
 }
@@ -196,6 +198,10 @@ class Traced:
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"input is {tuple(input)}, expected channels, height and width")
         self._module = copy.deepcopy(_unwrapped(module)).cpu().eval()
+        for layer in self._module.modules():
+            if type(layer) is nn.SyncBatchNorm:
+                # Which is this one when it evaluates, but for a GPU only.
+                layer.__class__ = nn.BatchNorm2d
         _check_float32(self._module)
         tracer = _Tracer(torch.zeros(_TRACED, *shape))
         reader = _Reader(tracer, tracer.recorded(self._module))
@@ -306,7 +312,7 @@ class _Proxy(fx.Proxy):
     def __iter__(self) -> Any:
         value = self.tracer.value(self.node)
         if isinstance(value, (tuple, list)):
-            return iter([self[place] for place in range(len(value))])
+            return iter([operator.getitem(self, place) for place in range(len(value))])  # type: ignore[call-overload]
         return super().__iter__()
 
 
@@ -332,17 +338,25 @@ class _Tracer(fx.Tracer):
                 return self.trace(_Whole(module))
         except Exception as error:
             place = self._failed or _Place("", _line(_frames_of(error)))
-            if isinstance(error, fx.proxy.TraceError) or "Proxy" in str(error):
-                reason = (
-                    "what it does depends on the values of the images or on their number, which a graph cannot express; "
-                    f"make it depend on shapes or settings ({_first_sentence(error)})"
-                )
-            elif isinstance(error, NameError) and "submodule" in str(error):
-                reason = "it calls a layer that is none of its submodules; assign it in __init__, lists as torch.nn.ModuleList"
-            else:
-                shape = list(self._images.shape)
-                reason = f"it does not run on images {shape}, {type(error).__name__}: {_first_sentence(error)}"
-            raise ValueError(f"the module cannot be traced{place}: {reason}") from error
+            problem = f"the module cannot be traced{place}: {self._reason(error)}"
+            # What was recorded until then may be the cause.
+            _Reader(self, self.graph).check(problem)
+            raise ValueError(problem) from error
+
+    def _reason(self, error: Exception) -> str:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if isinstance(error, fx.proxy.TraceError) or "Proxy" in text or "symbolic tracing" in text:
+            return (
+                "a graph cannot depend on the values of the images or on their number, nor on what torch.fx does not see, make "
+                f"it depend on shapes or settings ({text})"
+            )
+        if isinstance(error, NameError) and "submodule" in text:
+            return "it calls a layer that is none of its submodules, assign it in __init__, lists as torch.nn.ModuleList"
+        return f"it does not run on images {list(self._images.shape)}, {type(error).__name__}: {text}"
+
+    def has_run(self, node: fx.Node) -> bool:
+        """Whether it is known what a node computes; the last of a module that does not run has no value."""
+        return node.op in ("get_attr", "output") or node in self._values
 
     def value(self, node: fx.Node) -> Any:
         """What a node computes of the images."""
@@ -474,10 +488,14 @@ class _Reader:
         for node in graph.nodes:
             self._read(node)
 
+    def check(self, *others: str) -> None:
+        """Raises ValueError for all that cannot be expressed, and for ``others`` besides."""
+        if self._problems:
+            raise ValueError("the module cannot be expressed: " + "; ".join([*self._problems, *others]))
+
     def finished(self) -> List[_Node]:
         """The nodes that the logits depend on, with their names. Raises ValueError for all that cannot be expressed."""
-        if self._problems:
-            raise ValueError("the module cannot be expressed: " + "; ".join(self._problems))
+        self.check()
         output = next(node for node in self.graph.nodes if node.op == "output").args[0]
         last = self._values[output].node
         nodes = _with_biases(self._nodes, last)
@@ -491,6 +509,10 @@ class _Reader:
         try:
             if node.op == "output":
                 self._check_output(node.args[0])
+                return
+            if not self._tracer.has_run(node):
+                if node.op == "call_module":
+                    self._reader_of(self._tracer.root.get_submodule(str(node.target)))
                 return
             result = self._tracer.value(node)
             if not _holds_tensors(result) or self._is_constant(node, result):
@@ -526,18 +548,21 @@ class _Reader:
             op = {"input": {"channels": channels, "height": height, "width": width}}
             return self._emit(node, op, [], (channels, height, width), hint="input")
         if node.op == "call_module":
-            return self._layer(node, self._tracer.root.get_submodule(str(node.target)))
-        function = (_METHODS if node.op == "call_method" else _FUNCTIONS).get(node.target)
+            layer = self._tracer.root.get_submodule(str(node.target))
+            return self._reader_of(layer)(self, node, layer)
+        target: Any = node.target
+        function = (_METHODS if node.op == "call_method" else _FUNCTIONS).get(target)
         if function is None:
             raise _Problem(_unsupported(_function_name(node)))
         given: Dict[str, Any] = dict(zip(_ARGUMENTS.get(function, ("input",)), node.args))
         given.update(node.kwargs)
         if function in _SAME or function in _VIEWS:
             return self._passed_on(node, function, given)
-        read: Callable[[fx.Node, Dict[str, Any]], _Value] = getattr(self, f"_{function}")
+        read: Callable[[fx.Node, Mapping[str, Any]], _Value] = getattr(self, f"_{function}")
         return read(node, given)
 
-    def _layer(self, node: fx.Node, layer: nn.Module) -> _Value:
+    def _reader_of(self, layer: nn.Module) -> _Read:
+        """What reads a layer, if it is one that can be expressed."""
         of_class = _library_class(layer)
         read = _LAYERS.get(of_class)
         if read is None:
@@ -549,13 +574,13 @@ class _Reader:
         ]
         if own:
             binary = {nn.Conv2d: "BinaryConv2d", nn.Linear: "BinaryLinear"}.get(of_class)
-            advice = f"; for binary weights use onebit.torch.nn.{binary}" if binary else ""
+            advice = f": for binary weights use onebit.torch.nn.{binary}" if binary else ""
             raise _Problem(f"is a {of_class.__name__} with a `{own[0]}` of its own, which is not looked into{advice}")
         if layer._forward_hooks or layer._forward_pre_hooks:
-            raise _Problem("has hooks, whose effect is not seen; remove them")
+            raise _Problem("has hooks, whose effect is not seen: remove them")
         if isinstance(layer, (ours._BinaryWeights, ours._Threshold)) and layer.stage != "binary":
-            raise _Problem(f'is in the stage {layer.stage!r}; `onebit.torch.set_stage(module, "binary")`')
-        return read(self, node, layer)
+            raise _Problem(f'is in the stage {layer.stage!r}: `onebit.torch.set_stage(module, "binary")`')
+        return read
 
     # What a node reads.
 
@@ -568,7 +593,7 @@ class _Reader:
         if source in self._values:
             return self._values[source]
         if not isinstance(source, fx.Node) or source in self._constants:
-            raise _Problem("reads a constant; it must read what depends on the image")
+            raise _Problem("reads a constant: it must read what depends on the image")
         raise _Unknown
 
     def _real(self, source: Any) -> _Node:
@@ -577,7 +602,7 @@ class _Reader:
         _check_unclipped(value)
         if value.node.is_sign:
             raise _Problem(
-                f"reads the signs of `{value.node.hint}`; only binary layers and max pooling do, so put it in front of the sign"
+                f"reads the signs of `{value.node.hint}`: only binary layers and max pooling do, so put it in front of the sign"
             )
         return value.node
 
@@ -591,7 +616,7 @@ class _Reader:
         shape = self._tensor(source).shape
         if len(shape) < 2 or shape[1] != node.shape[0]:
             raise _Problem(
-                f"has a parameter for each of {list(shape[1:])} values, which is a view of {_extents(node.shape)}; "
+                f"has a parameter for each of {list(shape[1:])} values, which is a view of {_extents(node.shape)}: "
                 "put it in front of the flattening, with one for each channel"
             )
 
@@ -599,17 +624,17 @@ class _Reader:
         """Checks that a value is read as the map that it is."""
         shape = tuple(self._tensor(source).shape[1:])
         if shape != node.shape:
-            raise _Problem(f"reads {list(shape)}, a view of the map {_extents(node.shape)}; let it read the map itself")
+            raise _Problem(f"reads {list(shape)}, a view of the map {_extents(node.shape)}: let it read the map itself")
 
     def _vector(self, source: Any) -> None:
         shape = self._tensor(source).shape
         if len(shape) != 2:
-            raise _Problem(f"reads {list(shape[1:])} of an image; put `flatten(1)` in front, so that it reads a vector")
+            raise _Problem(f"reads {list(shape[1:])} of an image: put `flatten(1)` in front, so that it reads a vector")
 
     def _bits(self, source: Any) -> _Node:
         node = self._known(source).node
         if not node.is_sign:
-            raise _Problem("reads real values; put Sign, RSign or DySign of onebit.torch.nn directly in front")
+            raise _Problem("reads real values: put Sign, RSign or DySign of onebit.torch.nn directly in front")
         return node
 
     def _emit(
@@ -656,15 +681,15 @@ class _Reader:
 
     def _conv(self, node: fx.Node, layer: nn.Conv2d) -> _Value:
         if layer.padding_mode != "zeros":
-            raise _Problem(f"has padding_mode={layer.padding_mode!r}; only zeros are padded")
+            raise _Problem(f"has padding_mode={layer.padding_mode!r}: only zeros are padded")
         if tuple(layer.dilation) != (1, 1):
-            raise _Problem(f"has dilation={tuple(layer.dilation)}; use 1, with a larger kernel or a stride in front")
+            raise _Problem(f"has dilation={tuple(layer.dilation)}: use 1, with a larger kernel or a stride in front")
         kernel = _square("kernel_size", layer.kernel_size)
         stride = _square("stride", layer.stride)
         padding: Any = layer.padding
         if padding == "same":
             if kernel % 2 == 0:
-                raise _Problem("has padding='same' of an even kernel, which is more on one side; use an odd kernel")
+                raise _Problem("has padding='same' of an even kernel, which is more on one side: use an odd kernel")
             padding = kernel // 2
         padding = 0 if padding == "valid" else _square("padding", padding)
         op = {"conv": {"geometry": _geometry(layer.out_channels, kernel, stride, padding, layer.groups)}}
@@ -685,7 +710,7 @@ class _Reader:
     def _real_or(self, source: Any, advice: str) -> _Node:
         value = self._known(source)
         if value.node.is_sign:
-            raise _Problem(f"has real weights and reads the signs of `{value.node.hint}`; {advice}")
+            raise _Problem(f"has real weights and reads the signs of `{value.node.hint}`: {advice}")
         return self._real(source)
 
     def _binary_conv(self, node: fx.Node, layer: ours.BinaryConv2d) -> _Value:
@@ -710,7 +735,7 @@ class _Reader:
 
     def _batch_norm(self, node: fx.Node, layer: nn.BatchNorm2d) -> _Value:
         if layer.running_mean is None or layer.running_var is None:
-            raise _Problem("has no running statistics, so what it gives depends on the batch; use track_running_stats=True")
+            raise _Problem("has no running statistics, so what it gives depends on the batch: use track_running_stats=True")
         read = self._of_channels(self._argument(node))
         channels = layer.num_features
         tensors = {
@@ -731,13 +756,13 @@ class _Reader:
         slopes = torch.full((read.shape[0],), float(slope))
         return self._emit(node, _prelu("negative"), [read], read.shape, {"slope_neg": slopes})
 
-    def _leaky_relu(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _leaky_relu(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         return self._leaky(node, given.get("negative_slope", 0.01))
 
-    def _prelu(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _prelu(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         weight = self._constants.get(given["weight"])
         if weight is None:
-            raise _Problem("has slopes that depend on the image; use onebit.torch.nn.DyPReLU")
+            raise _Problem("has slopes that depend on the image: use onebit.torch.nn.DyPReLU")
         return self._slopes(node, weight)
 
     def _slopes(self, node: fx.Node, weight: Tensor) -> _Value:
@@ -801,17 +826,17 @@ class _Reader:
             return self._real(source)
         if not all(clip.least <= threshold < clip.most for threshold in thresholds):
             raise _Problem(
-                f"has thresholds outside [{clip.least:g}, {clip.most:g}), to which {clip.place} clips; leave that out"
+                f"has thresholds outside [{clip.least:g}, {clip.most:g}), to which {clip.place} clips: leave that out"
             )
         return value.node
 
-    def _hardtanh(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _hardtanh(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         return self._clipped(node, given.get("min_val", -1.0), given.get("max_val", 1.0))
 
-    def _clamp(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _clamp(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         least, most = given.get("min"), given.get("max")
         if isinstance(least, fx.Node) or isinstance(most, fx.Node):
-            raise _Problem("has bounds that are tensors; use numbers")
+            raise _Problem("has bounds that are tensors: use numbers")
         return self._clipped(node, -math.inf if least is None else least, math.inf if most is None else most)
 
     def _clipped(self, node: fx.Node, least: float, most: float) -> _Value:
@@ -820,13 +845,13 @@ class _Reader:
 
     # Pooling.
 
-    def _max_pool2d(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _max_pool2d(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         kernel, stride = _window(given)
         padding = _square("padding", given.get("padding", 0))
         if given.get("return_indices"):
-            raise _Problem("has return_indices=True; only the values can be used")
+            raise _Problem("has return_indices=True: only the values can be used")
         if _square("dilation", given.get("dilation", 1)) != 1:
-            raise _Problem(f"has dilation={given['dilation']}; use 1")
+            raise _Problem(f"has dilation={given['dilation']}: use 1")
         source = self._argument(node)
         value = self._known(source)
         self._map(source, value.node)
@@ -842,13 +867,13 @@ class _Reader:
         self._nodes.append(behind)
         return _Value(behind)
 
-    def _avg_pool2d(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _avg_pool2d(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         source = self._argument(node)
         padding: Any = given.get("padding", 0)
         if padding not in (0, (0, 0), [0, 0]):
-            raise _Problem(f"has padding={padding}; use 0")
+            raise _Problem(f"has padding={padding}: use 0")
         if given.get("divisor_override") is not None:
-            raise _Problem("has a divisor of its own; leave it out")
+            raise _Problem("has a divisor of its own: leave it out")
         size: Any = given["kernel_size"]
         whole = (size, size) if isinstance(size, int) else tuple(size)
         if whole == tuple(self._tensor(source).shape[2:]) and (whole[0] != whole[-1] or whole[0] > _LARGEST_WINDOW):
@@ -858,22 +883,22 @@ class _Reader:
         self._map(source, read)
         return self._emit(node, {"avg_pool": {"kernel": kernel, "stride": stride}}, [read], self._result(node))
 
-    def _adaptive_avg_pool2d(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _adaptive_avg_pool2d(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         size: Any = given["output_size"]
         if size not in (1, (1, 1), [1, 1]):
-            raise _Problem(f"has the output size {size}; use 1, or torch.nn.AvgPool2d, or leave it out where it changes no map")
+            raise _Problem(f"has the output size {size}: use 1, or torch.nn.AvgPool2d, or leave it out where it changes no map")
         return self._whole(node)
 
-    def _mean(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _mean(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         source = self._argument(node)
         axes: Any = given.get("dim", given.get("axis"))
         rank = self._tensor(source).dim()
         axes = [axes] if isinstance(axes, int) else (list(range(rank)) if axes is None else axes)
         if rank < 3 or {axis % rank for axis in axes} != set(range(2, rank)):
-            raise _Problem(f"is over the axes {list(axes)}; only a mean over height and width, (2, 3), can be taken")
+            raise _Problem(f"is over the axes {list(axes)}: only a mean over height and width, (2, 3), can be taken")
         read = self._real(source)
         if self._tensor(source).shape[1] != read.shape[0]:
-            raise _Problem(f"reads a view of the map {_extents(read.shape)}; let it read the map itself")
+            raise _Problem(f"reads a view of the map {_extents(read.shape)}: let it read the map itself")
         return self._emit(node, "global_avg_pool", [read], (read.shape[0], 1, 1))
 
     def _whole(self, node: fx.Node) -> _Value:
@@ -884,9 +909,9 @@ class _Reader:
 
     # Sums, channels, views.
 
-    def _add(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _add(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         if given.get("alpha", 1) != 1:
-            raise _Problem(f"has alpha={given['alpha']}; use 1")
+            raise _Problem(f"has alpha={given['alpha']}: use 1")
         a, b = given["input"], given["other"]
         for one, other in ((a, b), (b, a)):
             if isinstance(one, (int, float)) and one == 0:
@@ -895,11 +920,11 @@ class _Reader:
             if isinstance(one, fx.Node) and one in self._constants:
                 return self._biased(node, other, self._constants[one])
             if not isinstance(one, fx.Node):
-                raise _Problem("adds a number; use a bias of the layer in front, or RPReLU of onebit.torch.nn")
+                raise _Problem("adds a number: use a bias of the layer in front, or RPReLU of onebit.torch.nn")
         sources = [self._real(a), self._real(b)]
         shapes = [list(self._tensor(source).shape[1:]) for source in (a, b)]
         if shapes[0] != shapes[1] or sources[0].shape != sources[1].shape:
-            raise _Problem(f"adds {shapes[0]} and {shapes[1]} of an image; both must have one shape")
+            raise _Problem(f"adds {shapes[0]} and {shapes[1]} of an image: both must have one shape")
         return self._emit(node, "add", sources, sources[0].shape)
 
     def _biased(self, node: fx.Node, source: Any, bias: Tensor) -> _Value:
@@ -908,37 +933,37 @@ class _Reader:
         rank = self._tensor(source).dim()
         extents = [1] * (rank - bias.dim()) + list(bias.shape)
         if bias.dim() > rank or bias.dtype != torch.float32 or any(n != 1 for n in extents[:1] + extents[2:]):
-            raise _Problem(f"adds a constant of the shape {list(bias.shape)}; it must be float32, one number for each channel")
+            raise _Problem(f"adds a constant of the shape {list(bias.shape)}: it must be float32, one number for each channel")
         shift = bias.detach().flatten().expand(read.shape[0])
         return self._emit(node, "affine", [read], read.shape, {"scale": torch.ones(read.shape[0]), "shift": shift})
 
-    def _cat(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _cat(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         parts: Any = given["tensors"]
         if not isinstance(parts, (list, tuple)):
-            raise _Problem("joins what a function gives; list the tensors")
+            raise _Problem("joins what a function gives: list the tensors")
         axis = given.get("dim", given.get("axis", 0))
         rank = self._tensor(parts[0]).dim()
         if axis % rank != 1:
-            raise _Problem(f"joins along dim={axis}; only channels, dim=1, can be joined")
+            raise _Problem(f"joins along dim={axis}: only channels, dim=1, can be joined")
         sources = [self._real(part) for part in parts]
         joined = sources[0]
         for part, source in zip(parts, sources):
             if rank == 4:
                 self._map(part, source)
             elif source.shape[1:] != joined.shape[1:]:
-                raise _Problem("joins flattened maps of different sizes; make them of one size")
+                raise _Problem("joins flattened maps of different sizes: make them of one size")
         for source in sources[1:]:
             shape = (joined.shape[0] + source.shape[0], *joined.shape[1:])
             joined = self._emit(node, "concat", [joined, source], shape).node
         return _Value(joined)
 
-    def _channel_shuffle(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _channel_shuffle(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         source = self._argument(node)
         read = self._real(source)
         self._map(source, read)
         return self._emit(node, {"channel_shuffle": {"groups": given["groups"]}}, [read], read.shape)
 
-    def _getitem(self, node: fx.Node, given: Dict[str, Any]) -> _Value:
+    def _getitem(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         if not isinstance(self._tracer.value(given["input"]), Tensor):
             raise _Unknown
         index: Any = given["index"]
@@ -947,15 +972,15 @@ class _Reader:
             raise _Problem(_unsupported("getitem"))
         return self._passed_on(node, "view", given)
 
-    def _passed_on(self, node: fx.Node, function: str, given: Dict[str, Any]) -> _Value:
+    def _passed_on(self, node: fx.Node, function: str, given: Mapping[str, Any]) -> _Value:
         """A value whose elements stay, in their order."""
         if function in ("dropout", "dropout2d") and given.get("training", True):
-            raise _Problem("drops values in evaluation too; give it training=self.training, or use torch.nn.Dropout")
+            raise _Problem("drops values in evaluation too: give it training=self.training, or use torch.nn.Dropout")
         source = self._argument(node)
         value = self._known(source)
         result = self._tracer.value(node)
         if result.dim() < 2 or result.shape[0] != _TRACED or result.numel() != self._tensor(source).numel():
-            raise _Problem(f"makes {list(result.shape)} of {_TRACED} images; keep the first axis, as `flatten(1)` does")
+            raise _Problem(f"makes {list(result.shape)} of {_TRACED} images: keep the first axis, as `flatten(1)` does")
         return value
 
     def _argument(self, node: fx.Node) -> Any:
@@ -964,18 +989,18 @@ class _Reader:
 
     def _check_output(self, output: Any) -> None:
         if not isinstance(output, fx.Node):
-            raise _Problem("is not one tensor; it must be the logits")
+            raise _Problem("is not one tensor: it must be the logits")
         if output in self._constants:
             raise _Problem("does not depend on the image")
         if not isinstance(self._tracer.value(output), Tensor):
-            raise _Problem("is not one tensor; it must be the logits")
+            raise _Problem("is not one tensor: it must be the logits")
         value = self._known(output)
         _check_unclipped(value)
         if value.node.is_sign:
-            raise _Problem("is signs; logits are real")
+            raise _Problem("is signs: logits are real")
         shape = list(self._tensor(output).shape[1:])
         if value.node.shape[1:] != (1, 1) or math.prod(shape) != shape[0]:
-            raise _Problem(f"has {shape} of an image, of the map {_extents(value.node.shape)}; it must be logits, [N, classes]")
+            raise _Problem(f"has {shape} of an image, of the map {_extents(value.node.shape)}: it must be logits, [N, classes]")
 
 
 _Read = Callable[[_Reader, fx.Node, Any], _Value]
@@ -1076,15 +1101,15 @@ def _name(nodes: List[_Node]) -> None:
 
 def _geometry(out_channels: int, kernel: int, stride: int, padding: int, groups: int) -> Dict[str, int]:
     if padding >= kernel:
-        raise _Problem(f"has padding={padding}; it must be less than the kernel, {kernel}")
+        raise _Problem(f"has padding={padding}: it must be less than the kernel, {kernel}")
     _check_window(kernel, stride)
     return {"out_channels": out_channels, "kernel": kernel, "stride": stride, "padding": padding, "groups": groups}
 
 
-def _window(given: Dict[str, Any]) -> Tuple[int, int]:
+def _window(given: Mapping[str, Any]) -> Tuple[int, int]:
     """Kernel and stride of a pooling."""
     if given.get("ceil_mode"):
-        raise _Problem("has ceil_mode=True; use False, with padding or a map that windows fill")
+        raise _Problem("has ceil_mode=True: use False, with padding or a map that windows fill")
     kernel = _square("kernel_size", given["kernel_size"])
     stride = given.get("stride")
     stride = kernel if stride is None or stride == [] else _square("stride", stride)
@@ -1094,14 +1119,14 @@ def _window(given: Dict[str, Any]) -> Tuple[int, int]:
 
 def _check_window(kernel: int, stride: int) -> None:
     if max(kernel, stride) > _LARGEST_WINDOW:
-        raise _Problem(f"has a kernel of {kernel} and a stride of {stride}; both must be at most {_LARGEST_WINDOW}")
+        raise _Problem(f"has a kernel of {kernel} and a stride of {stride}: both must be at most {_LARGEST_WINDOW}")
 
 
 def _square(name: str, value: Any) -> int:
     """A number for both axes."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if not all(isinstance(extent, int) for extent in pair) or len(set(pair)) != 1:
-        raise _Problem(f"has {name}={pair}; use one number for both axes")
+        raise _Problem(f"has {name}={pair}: use one number for both axes")
     return int(pair[0])
 
 
@@ -1115,13 +1140,13 @@ def _rectifying(layer: ours._Rectifier) -> Dict[str, Any]:
 
 def _check_unclipped(value: _Value) -> None:
     if value.clip is not None:
-        raise _Problem(f"reads what {value.clip.place} clips, which only a sign directly behind it may; leave that out")
+        raise _Problem(f"reads what {value.clip.place} clips, which only a sign directly behind it may: leave that out")
 
 
 def _unsupported(name: str) -> str:
     key = name.rstrip("_").replace("_", "").lower()
     advice = _INSTEAD.get(key)
-    return "has no counterpart in a file" + (f"; {advice}" if advice else "")
+    return "has no counterpart in a file" + (f": {advice}" if advice else "")
 
 
 def _function_name(node: fx.Node) -> str:
@@ -1173,7 +1198,7 @@ def _check_one_input(module: nn.Module) -> None:
         if parameter.kind in kinds and parameter.default is inspect.Parameter.empty
     ]
     if len(needed) > 1:
-        raise ValueError(f"the module has {len(needed)} inputs, {', '.join(needed)}; a network has one, the image")
+        raise ValueError(f"the module has {len(needed)} inputs, {', '.join(needed)}: a network has one, the image")
 
 
 def _bare(path: str) -> str:
@@ -1207,7 +1232,3 @@ def _line(frames: Iterable[Tuple[FrameType, int]]) -> str:
         if not path.startswith(_LIBRARIES) and not frame.f_code.co_filename.startswith("<"):
             return f"{os.path.basename(path)}:{line}"
     return ""
-
-
-def _first_sentence(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

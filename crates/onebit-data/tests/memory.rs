@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
 
-use onebit_data::{Dataset, Error, ErrorKind, Folder, Loader, LoaderConfig, Split};
+use onebit_data::{Dataset, Error, ErrorKind, Folder, Loader, LoaderConfig, Share, Split};
 
 const CHILD: &str = "ONEBIT_TEST_LITTLE_MEMORY";
 
@@ -18,7 +18,7 @@ fn loader(side: usize, shuffle: bool) -> Loader {
     let set = Folder::open(folder.path(), Split::Train, Some((side, side))).unwrap();
     let normalization = set.normalization();
     let (batch, augment, seed, drop_last) = (1, None, 0, false);
-    let config = LoaderConfig { batch, normalization, augment, seed, shuffle, drop_last };
+    let config = LoaderConfig { batch, normalization, augment, seed, shuffle, drop_last, share: Share::WHOLE };
     Loader::new(Arc::new(set), config).unwrap()
 }
 

@@ -51,7 +51,7 @@ def pack(
     """
     from ._native import Packing
     from .torch.proof import packable
-    from .torch.trace import Traced
+    from .torch.tracing import Traced
 
     network = packable(module, **trace)
     if isinstance(network, Traced):

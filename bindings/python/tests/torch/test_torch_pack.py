@@ -111,3 +111,22 @@ def test_a_module_that_computes_something_else_is_not_packed(tmp_path: Path) -> 
     with pytest.raises(onebit.DisagreementError):
         onebit.pack(net, tmp_path / "n.onebit", verify=images(net))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_module_around_a_network_is_not_that_network(tmp_path: Path) -> None:
+    class Normalised(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = randomised(ob.Network(small()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.module(x * 3 - 1)
+            return y
+
+    with pytest.raises(TypeError, match="Normalised is no Network and is traced"):
+        onebit.pack(Normalised(), tmp_path / "n.onebit")
+    with pytest.raises(ValueError):
+        onebit.pack(Normalised(), tmp_path / "n.onebit", input=(3, 16, 16))
+    with pytest.raises(TypeError, match="of type Normalised, expected onebit.torch.Network"):
+        ob.save(Normalised(), tmp_path / "w.safetensors")
+    assert not list(tmp_path.iterdir())

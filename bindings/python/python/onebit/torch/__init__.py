@@ -17,7 +17,7 @@ from .loss import distillation
 from .network import Network
 from .nn import set_stage
 from .proof import observe, packable
-from .trace import trace
+from .tracing import trace
 from .weights import load, save
 
 __all__ = ["Network", "distillation", "load", "nn", "observe", "packable", "param_groups", "save", "set_stage", "trace"]

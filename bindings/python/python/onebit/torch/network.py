@@ -146,6 +146,17 @@ class Network(nn.Module):
             raise ValueError(f"the images have the shape {list(images.shape)}, expected [N, {self._channels}, H, W]")
 
 
+def without_wrappers(module: nn.Module) -> nn.Module:
+    """The module in what DistributedDataParallel, DataParallel and ``torch.compile`` make of it."""
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif type(module).__module__.startswith("torch._dynamo."):
+            module = module._modules["_orig_mod"]  # type: ignore[assignment]
+        else:
+            return module
+
+
 class _Add(nn.Module):
     """Sum of two maps."""
 

@@ -14,7 +14,7 @@ from onebit import Graph
 from .hyper import without_autocast
 from .network import Network
 from .nn import _BinaryWeights, _Threshold
-from .trace import Traced
+from .tracing import Traced
 from .weights import unwrapped
 
 # Images that are observed at once.

@@ -12,7 +12,7 @@ from torch import nn
 
 from onebit import _native
 
-from .network import Network, same_network
+from .network import Network, same_network, without_wrappers
 
 _PathLike = Union[str, "os.PathLike[str]"]
 _LONGEST_HEADER = 1 << 20
@@ -56,13 +56,13 @@ def save(net: nn.Module, path: _PathLike) -> None:
 
 
 def unwrapped(net: nn.Module) -> Network:
-    """The network in what DistributedDataParallel, DataParallel and ``torch.compile`` make of it."""
-    inner = net
-    while not isinstance(inner, Network):
-        wrapped = inner._modules.get("module", inner._modules.get("_orig_mod"))
-        if wrapped is None:
-            raise TypeError(f"the module is of type {type(net).__name__}, expected onebit.torch.Network")
-        inner = wrapped
+    """The network in what DistributedDataParallel, DataParallel and ``torch.compile`` make of it.
+
+    Raises TypeError for any other module, also one that has a network inside.
+    """
+    inner = without_wrappers(net)
+    if not isinstance(inner, Network):
+        raise TypeError(f"the module is of type {type(net).__name__}, expected onebit.torch.Network")
     return inner
 
 

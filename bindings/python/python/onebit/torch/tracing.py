@@ -1,8 +1,8 @@
 """Modules of your own as graphs.
 
 torch.fx records what a module's ``forward`` calls while it computes two images; each call becomes a node of the graph or is
-refused, by what it is and not by what it is named. Shapes are those of the two images, so that code which looks at them runs as
-it always does; only what depends on the number of images or on their values cannot be recorded.
+refused, by what it is and not by what it is named. Shapes are those of the two images, so that code which looks at them runs
+as it always does; only what depends on the number of images or on their values cannot be recorded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from onebit import Graph
 
 from . import nn as ours
 from .hyper import HyperHead, HyperTrunk, without_autocast
+from .network import without_wrappers
 
 _Shape = Tuple[int, int, int]
 _Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -123,7 +124,7 @@ _INSTEAD: Dict[str, str] = {
     **dict.fromkeys(("relu6", "silu", "gelu", "elu", "selu", "celu", "mish", "rrelu", "glu"), _RECTIFIER),
     **dict.fromkeys(("hardswish", "hardsigmoid", "softplus", "softsign", "threshold", "logsigmoid"), _RECTIFIER),
     **dict.fromkeys(("sigmoid", "exp", "abs", "square", "pow"), _RECTIFIER),
-    **dict.fromkeys(("tanh", "tanhshrink"), "leave it out in front of a sign at 0, which it does not change, or " + _RECTIFIER),
+    "tanh": "leave it out in front of a sign at 0, which it does not change, or " + _RECTIFIER,
     **dict.fromkeys(("layernorm", "groupnorm", "instancenorm2d", "localresponsenorm", "rmsnorm", "normalize"), _NORM),
     **dict.fromkeys(("convtranspose2d", "upsample", "interpolate", "pixelshuffle", "upsamplingnearest2d"), _LARGER),
     **dict.fromkeys(("upsamplingbilinear2d", "maxunpool2d", "fold"), _LARGER),
@@ -135,7 +136,7 @@ _INSTEAD: Dict[str, str] = {
     **dict.fromkeys(("div", "truediv", "itruediv"), "multiply the weights of the layer in front"),
     **dict.fromkeys(("conv2d", "linear", "batchnorm", "conv2dfunctional"), _MODULE),
     **dict.fromkeys(("transpose", "permute", "swapaxes", "movedim"), "use onebit.torch.nn.ChannelShuffle to mix channels"),
-    **dict.fromkeys(("pad", "zeropad2d", "reflectionpad2d", "replicationpad2d", "constantpad2d"), "use the padding of the layer behind"),
+    **dict.fromkeys(("pad", "zeropad2d", "reflectionpad2d", "constantpad2d"), "use the padding of the layer behind"),
     **dict.fromkeys(("adaptivemaxpool2d", "maxpool1d", "lppool2d", "fractionalmaxpool2d"), "use torch.nn.MaxPool2d"),
     **dict.fromkeys(("conv1d", "conv3d", "lazyconv2d"), "use torch.nn.Conv2d"),
     **dict.fromkeys(("max", "amax", "sum", "std", "var"), "use torch.nn.MaxPool2d or AdaptiveAvgPool2d(1)"),
@@ -156,13 +157,13 @@ def trace(
     """The graph of a module of your own, as torch.fx finds it.
 
     The module is made of layers of ``onebit.torch.nn`` and of PyTorch's Conv2d, BatchNorm1d and 2d, Linear, ReLU, LeakyReLU,
-    PReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), ChannelShuffle, Flatten, Dropout, Identity, of Hardtanh in front of a sign,
-    and of sums, ``cat`` of channels, means over the map, reshaping to vectors, and the functions of those layers that have no
-    weights. It stays as it is.
+    PReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), ChannelShuffle, Flatten, Dropout, Identity, of Hardtanh in front of a
+    sign, and of sums, ``cat`` of channels, means over the map, reshaping to vectors, and the functions of those layers that
+    have no weights. It stays as it is.
 
-    Nodes have the qualified names of the layers, so that tensors are called as in the module's state dict; what would be a second
-    node of a name is numbered. Where signs go into a max pooling, the file has the sign behind it, which is the same. Biases of
-    convolutions do not stand in the graph: packing folds them.
+    Nodes have the qualified names of the layers, so that tensors are called as in the module's state dict; what would be a
+    second node of a name is numbered. Where signs go into a max pooling, the file has the sign behind it, which is the same.
+    Biases of convolutions do not stand in the graph: packing folds them.
 
     Args:
         input: Channels, height and width of an image.
@@ -197,11 +198,11 @@ class Traced:
         shape = [int(extent) for extent in input]
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"input is {tuple(input)}, expected channels, height and width")
-        self._module = copy.deepcopy(_unwrapped(module)).cpu().eval()
+        self._module = copy.deepcopy(without_wrappers(module)).cpu().eval()
         for layer in self._module.modules():
             if type(layer) is nn.SyncBatchNorm:
                 # Which is this one when it evaluates, but for a GPU only.
-                layer.__class__ = nn.BatchNorm2d
+                layer.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
         _check_float32(self._module)
         tracer = _Tracer(torch.zeros(_TRACED, *shape))
         reader = _Reader(tracer, tracer.recorded(self._module))
@@ -228,7 +229,7 @@ class Traced:
         self._observer = _Observer(tracer.root, reader.graph, self._signs)
 
     def tensors(self) -> Dict[str, _Array]:
-        """Its weights by the names of the description, float32, in PyTorch's order of axes; ``NODE.bias`` of convolutions too."""
+        """Its weights by the names of the description, float32, in PyTorch's order of axes; also biases of convolutions."""
         return dict(self._tensors)
 
     def observations(self, images: Any) -> Iterator[Tuple[Any, Any, Dict[str, Any]]]:
@@ -312,7 +313,7 @@ class _Proxy(fx.Proxy):
     def __iter__(self) -> Any:
         value = self.tracer.value(self.node)
         if isinstance(value, (tuple, list)):
-            return iter([operator.getitem(self, place) for place in range(len(value))])  # type: ignore[call-overload]
+            return iter([operator.getitem(self, place) for place in range(len(value))])
         return super().__iter__()
 
 
@@ -338,21 +339,21 @@ class _Tracer(fx.Tracer):
                 return self.trace(_Whole(module))
         except Exception as error:
             place = self._failed or _Place("", _line(_frames_of(error)))
-            problem = f"the module cannot be traced{place}: {self._reason(error)}"
-            # What was recorded until then may be the cause.
-            _Reader(self, self.graph).check(problem)
-            raise ValueError(problem) from error
-
-    def _reason(self, error: Exception) -> str:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        if isinstance(error, fx.proxy.TraceError) or "Proxy" in text or "symbolic tracing" in text:
-            return (
-                "a graph cannot depend on the values of the images or on their number, nor on what torch.fx does not see, make "
-                f"it depend on shapes or settings ({text})"
-            )
-        if isinstance(error, NameError) and "submodule" in text:
-            return "it calls a layer that is none of its submodules, assign it in __init__, lists as torch.nn.ModuleList"
-        return f"it does not run on images {list(self._images.shape)}, {type(error).__name__}: {text}"
+            text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            others: List[str] = []
+            if isinstance(error, fx.proxy.TraceError) or "Proxy" in text or "symbolic tracing" in text:
+                reason = (
+                    "a graph cannot depend on the values of the images or on their number, nor on what torch.fx does not see, "
+                    f"make it depend on shapes or settings ({text})"
+                )
+            elif isinstance(error, NameError) and "submodule" in text:
+                reason = "it calls a layer that is none of its submodules, assign it in __init__, lists as torch.nn.ModuleList"
+            else:
+                reason = f"it does not run on images {list(self._images.shape)}, {type(error).__name__}: {text}"
+                # Not least because of a layer that cannot be expressed.
+                others = _Reader(self, self.graph).problems
+            cause = "the module cannot be expressed: " if others else ""
+            raise ValueError(cause + "; ".join([*others, f"the module cannot be traced{place}: {reason}"])) from error
 
     def has_run(self, node: fx.Node) -> bool:
         """Whether it is known what a node computes; the last of a module that does not run has no value."""
@@ -484,18 +485,14 @@ class _Reader:
         self._values: Dict[fx.Node, _Value] = {}
         # Nodes that do not depend on the images, with their values.
         self._constants: Dict[fx.Node, Tensor] = {}
-        self._problems: Dict[str, None] = {}
+        self.problems: List[str] = []
         for node in graph.nodes:
             self._read(node)
 
-    def check(self, *others: str) -> None:
-        """Raises ValueError for all that cannot be expressed, and for ``others`` besides."""
-        if self._problems:
-            raise ValueError("the module cannot be expressed: " + "; ".join([*self._problems, *others]))
-
     def finished(self) -> List[_Node]:
         """The nodes that the logits depend on, with their names. Raises ValueError for all that cannot be expressed."""
-        self.check()
+        if self.problems:
+            raise ValueError("the module cannot be expressed: " + "; ".join(self.problems))
         output = next(node for node in self.graph.nodes if node.op == "output").args[0]
         last = self._values[output].node
         nodes = _with_biases(self._nodes, last)
@@ -524,7 +521,9 @@ class _Reader:
             for changed in self._tracer.changed.get(node, ()):
                 self._values[changed] = value
         except _Problem as problem:
-            self._problems.setdefault(f"{self._shown(node)} {problem}")
+            text = f"{self._shown(node)} {problem}"
+            if text not in self.problems:
+                self.problems.append(text)
         except _Unknown:
             pass
 
@@ -602,7 +601,7 @@ class _Reader:
         _check_unclipped(value)
         if value.node.is_sign:
             raise _Problem(
-                f"reads the signs of `{value.node.hint}`: only binary layers and max pooling do, so put it in front of the sign"
+                f"reads the signs of `{value.node.hint}`: only binary layers and max pooling do, put it in front of the sign"
             )
         return value.node
 
@@ -886,7 +885,7 @@ class _Reader:
     def _adaptive_avg_pool2d(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
         size: Any = given["output_size"]
         if size not in (1, (1, 1), [1, 1]):
-            raise _Problem(f"has the output size {size}: use 1, or torch.nn.AvgPool2d, or leave it out where it changes no map")
+            raise _Problem(f"has the output size {size}: use 1, or torch.nn.AvgPool2d, or nothing where it changes no map")
         return self._whole(node)
 
     def _mean(self, node: fx.Node, given: Mapping[str, Any]) -> _Value:
@@ -1000,7 +999,8 @@ class _Reader:
             raise _Problem("is signs: logits are real")
         shape = list(self._tensor(output).shape[1:])
         if value.node.shape[1:] != (1, 1) or math.prod(shape) != shape[0]:
-            raise _Problem(f"has {shape} of an image, of the map {_extents(value.node.shape)}: it must be logits, [N, classes]")
+            extents = _extents(value.node.shape)
+            raise _Problem(f"has {shape} of an image, of the map {extents}: it must be logits, [N, classes]")
 
 
 _Read = Callable[[_Reader, fx.Node, Any], _Value]
@@ -1171,17 +1171,6 @@ def _library_class(layer: nn.Module) -> Any:
     """The class of PyTorch or of ours that a layer is of."""
     libraries = ("torch.nn.", "torch.ao.", "onebit.torch.")
     return next((kind for kind in type(layer).__mro__ if kind.__module__.startswith(libraries)), nn.Module)
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """The module in what DistributedDataParallel, DataParallel and ``torch.compile`` make of it."""
-    while True:
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            module = module.module
-        elif "_orig_mod" in module._modules:
-            module = module._modules["_orig_mod"]  # type: ignore[assignment]
-        else:
-            return module
 
 
 def _check_float32(module: nn.Module) -> None:

@@ -71,7 +71,7 @@ pub(crate) fn import(request: Request) -> anyhow::Result<Done> {
         (Some(mean), Some(std)) => {
             check_channels("--mean", &mean, mean.len(), "a finite number", f32::is_finite)?;
             let positive = |std: f32| std.is_finite() && std > 0.0;
-            check_channels("--std", &std, mean.len(), "a finite number above 0", positive)?;
+            check_channels("--std", &std, std.len(), "a finite number above 0", positive)?;
             Some(Normalization { mean, std })
         }
         _ => return Err(Failure::usage("--mean and --std are only given together")),
@@ -100,9 +100,7 @@ pub(crate) fn import(request: Request) -> anyhow::Result<Done> {
         model =
             model.with_classes(class_names::read(names, model.classes().len(), "the network")?)?;
     }
-    if !origin.is_empty() {
-        model = model.with_origin(origin)?;
-    }
+    model = model.with_origin(origin.over(model.origin().clone()))?;
     let written = model.to_bytes()?;
     let replaced = target.write(&written)?;
     for note in &report.notes {

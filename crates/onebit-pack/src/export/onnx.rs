@@ -444,9 +444,12 @@ impl<'a> Exporter<'a> {
             ("std", format!("{:?}", normalization.std)),
             ("classes", serde_json::Value::from(graph.classes.clone()).to_string()),
         ];
+        let preprocessing = serde_json::to_string(&graph.preprocessing).ok();
+        let preprocessing = preprocessing.filter(|_| !graph.preprocessing.is_default());
         let origin = self.model.origin.fields().map(|(key, text)| (key, text.to_owned()));
         let metadata = metadata
             .into_iter()
+            .chain(preprocessing.map(|text| ("preprocessing", text)))
             .chain(origin)
             .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })
             .collect();

@@ -82,7 +82,9 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let channels = image[0];
     let mut notes = network.without_decision();
     let normalization = match options.normalization.or_else(|| stored_normalization(&network)) {
-        Some(normalization) => normalization,
+        Some(Normalization { mean, std }) => {
+            Normalization { mean: of_channels(mean, channels), std: of_channels(std, channels) }
+        }
         None => {
             notes.push(NOT_NORMALISED.to_owned());
             Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] }
@@ -93,6 +95,14 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let (shapes, problems) = network.survey(Array { shape, values: vec![0.5; len] });
     if !problems.is_empty() {
         return Err(ImportError::Operators(super::Problems::of(problems)));
+    }
+    if let Some(extents @ [_, _, spatial @ ..]) = shapes.get(&network.output).map(Vec::as_slice)
+        && spatial.iter().product::<usize>() > 1
+    {
+        return Err(ImportError::Onnx(format!(
+            "its output `{}` has the shape {extents:?}: expected one logit for each class, as behind a Flatten or GlobalAveragePool",
+            onebit_files::shown(&network.output)
+        )));
     }
     let mut converter = Converter::new(&network, &shapes, image);
     let last = converter.run();
@@ -110,7 +120,7 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let graph = Graph {
         arch: arch.unwrap_or_else(|| "onnx".to_owned()),
         normalization,
-        preprocessing: Preprocessing::default(),
+        preprocessing: stored_preprocessing(&network)?,
         classes,
         nodes: vec![],
     };
@@ -156,10 +166,26 @@ fn recognize_integers(graph: &mut Graph, tensors: &BTreeMap<String, Tensor>) {
     }
 }
 
+/// A single number is that of all channels.
+fn of_channels(values: Vec<f32>, channels: usize) -> Vec<f32> {
+    match values[..] {
+        [one] => vec![one; channels],
+        _ => values,
+    }
+}
+
 /// The normalization that `onebit export` writes.
 fn stored_normalization(network: &Network) -> Option<Normalization> {
     let numbers = |key: &str| serde_json::from_str(network.metadata.get(key)?).ok();
     Some(Normalization { mean: numbers("mean")?, std: numbers("std")? })
+}
+
+/// The preprocessing that `onebit export` writes.
+fn stored_preprocessing(network: &Network) -> Result<Preprocessing, ImportError> {
+    let stored = network.metadata.get("preprocessing").map_or("{}", String::as_str);
+    serde_json::from_str(stored).map_err(|error| {
+        ImportError::Onnx(format!("its metadata `preprocessing` is none of onebit's: {error}"))
+    })
 }
 
 /// The names that `onebit export` writes.

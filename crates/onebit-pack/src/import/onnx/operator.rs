@@ -21,11 +21,11 @@ const DOMAINS: [&str; 6] =
 
 /// Operators that are read, in some places; all others are named as such.
 #[rustfmt::skip]
-const READ: [&str; 46] = [
+const READ: [&str; 47] = [
     "Add", "AveragePool", "BatchNormalization", "BipolarQuant", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape",
     "Conv", "Div", "Dropout", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "Greater", "GreaterOrEqual", "HardTanh",
     "Identity", "LeakyRelu", "Less", "LessOrEqual", "MatMul", "MaxPool", "Mul", "MultiThreshold", "Neg", "Not", "PRelu",
-    "Pad", "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
+    "Pad", "Pow", "ReduceMean", "Relu", "Reshape", "Shape", "Sigmoid", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tanh",
     "Transpose", "Unsqueeze", "Where",
 ];
 

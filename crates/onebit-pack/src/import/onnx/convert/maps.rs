@@ -152,6 +152,9 @@ impl Converter<'_> {
         let &[0, 0, top, left, 0, 0, bottom, right] = &pads[..] else {
             return Err(format!("the pads {pads:?} are not those of the sides of a map"));
         };
+        if [top, left, bottom, right] == [0; 4] {
+            return Ok(self.value(x)?.clone());
+        }
         Ok(Value::Padded(Box::new(self.value(x)?.clone()), [top, left, bottom, right], value))
     }
 }

@@ -208,6 +208,7 @@ impl<'a> Converter<'a> {
             "Concat" => self.concat(operator, output)?,
             "Split" => return self.split(operator, x),
             "Pad" => self.pad(operator, x)?,
+            "Slice" => return Err("only constants are sliced".into()),
             "Quant" => {
                 return Err("activations of several bits: only those of one bit are read".into());
             }

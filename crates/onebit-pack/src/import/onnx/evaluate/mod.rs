@@ -5,7 +5,7 @@ mod shape;
 mod window;
 
 use self::product::{gemm, mat_mul};
-use self::shape::{concat, gather, pad, reduce_mean, reshape, split, squeeze};
+use self::shape::{concat, gather, pad, reduce_mean, reshape, slice, split, squeeze};
 use self::window::{conv, pool};
 use super::array::{Array, common, product};
 use super::operator::{Operator, axis};
@@ -118,6 +118,7 @@ pub(super) fn evaluate(
             concat(&arrays, operator.axis(x()?.rank(), 0)?)
         }
         "Split" => split(operator, inputs),
+        "Slice" => slice(operator, inputs),
         "Pad" => pad(operator, inputs),
         "Shape" => one(Array::vector(x()?.shape.iter().map(|&extent| extent as f32).collect())),
         "Gather" => gather(operator, x()?, input(inputs, 1)?),

@@ -125,6 +125,56 @@ pub(super) fn concat(arrays: &[&Array], axis: usize) -> Result<Vec<Array>, Strin
     one(Array { shape, values })
 }
 
+/// `Slice` with a step of either sign; bounds and axes are inputs, or attributes as before opset 10.
+pub(super) fn slice(operator: &Operator, inputs: &[Option<&Array>]) -> Result<Vec<Array>, String> {
+    let x = input(inputs, 0)?;
+    let numbers = |name: &str, at: usize| match (operator.ints(name), inputs.get(at).copied()) {
+        (Some(numbers), _) => Some(numbers.to_vec()),
+        (None, Some(Some(numbers))) => Some(numbers.values.iter().map(|&v| v as i64).collect()),
+        (None, _) => None,
+    };
+    let starts = numbers("starts", 1).ok_or("it does not say where it starts")?;
+    let ends = numbers("ends", 2).ok_or("it does not say where it ends")?;
+    let axes = numbers("axes", 3).unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = numbers("steps", 4).unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err("starts, ends, axes and steps are not equally many".to_owned());
+    }
+    let mut result = x.clone();
+    for (((&start, &end), &at), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+        let axis = axis(at, x.rank())?;
+        let extent = result.shape[axis] as i64;
+        let from_start = |place: i64| if place < 0 { place.saturating_add(extent) } else { place };
+        let taken: Vec<usize> = match step {
+            0 => return Err("a step of 0".to_owned()),
+            1.. => {
+                let (start, end) =
+                    (from_start(start).clamp(0, extent), from_start(end).clamp(0, extent));
+                (start..end).step_by(step as usize).map(|place| place as usize).collect()
+            }
+            _ => {
+                let start = from_start(start).clamp(-1, extent - 1);
+                let end = from_start(end).clamp(-1, extent - 1);
+                let step = step.unsigned_abs() as usize;
+                (end + 1..=start).rev().step_by(step).map(|place| place as usize).collect()
+            }
+        };
+        let inner: usize = result.shape[axis + 1..].iter().product();
+        let outer: usize = result.shape[..axis].iter().product();
+        let row = extent as usize * inner;
+        let mut values = Vec::with_capacity(outer * taken.len() * inner);
+        for i in 0..outer {
+            for &place in &taken {
+                let first = i * row + place * inner;
+                values.extend_from_slice(&result.values[first..first + inner]);
+            }
+        }
+        result.shape[axis] = taken.len();
+        result.values = values;
+    }
+    one(result)
+}
+
 pub(super) fn split(operator: &Operator, inputs: &[Option<&Array>]) -> Result<Vec<Array>, String> {
     let x = input(inputs, 0)?;
     let axis = operator.axis(x.rank(), 0)?;

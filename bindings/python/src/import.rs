@@ -259,10 +259,8 @@ pub(crate) fn import_onnx<'py>(
             .map_err(|error| error.expecting("a network in ONNX"))?;
         let (model, report) = library_import_onnx(&content, &path, options, &mut |_, _| {})?;
         // The file itself may say where it comes from.
-        let model = match origin {
-            Some(origin) => model.with_origin(origin)?,
-            None => model,
-        };
+        let origin = origin.unwrap_or_default().over(model.origin().clone());
+        let model = model.with_origin(origin)?;
         Ok::<_, onebit::Error>((model, report))
     };
     let (model, found) = py.detach(import).map_err(Failed::from)?;

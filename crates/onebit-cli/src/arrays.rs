@@ -25,6 +25,7 @@ impl<'a> Images<'a> {
         let (shape, values) = onebit_data::read_npy_f32(path)?;
         match shape[..] {
             [n, c, height, width] if c == channels && !values.is_empty() => {
+                check_finite(path, "values", &values, values.len() / n)?;
                 Ok(Images { path, shape: [n, c, height, width], values })
             }
             _ => Err(Failure::bad_data(format!(
@@ -94,12 +95,18 @@ pub(crate) fn expected_logits(
             images.path.display()
         )));
     }
+    check_finite(path, "logits", &values, classes)?;
+    Ok(values)
+}
+
+/// Refuses an array with `of_each` values for each image if any is not a finite number.
+fn check_finite(path: &Path, what: &str, values: &[f32], of_each: usize) -> anyhow::Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(values),
+        None => Ok(()),
         Some(at) => Err(Failure::bad_data(format!(
-            "{}: the logits of image {} (counted from 0) are not finite numbers",
+            "{}: the {what} of image {} (counted from 0) are not finite numbers",
             path.display(),
-            at / classes
+            at / of_each
         ))),
     }
 }

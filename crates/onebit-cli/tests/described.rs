@@ -345,6 +345,55 @@ fn networks_of_other_programs_give_their_logits() {
 
 /// What would be wrong by one step of the carrying over.
 #[test]
+fn images_that_are_no_numbers_are_refused() {
+    let network = perceptron();
+    let files = Files::of(&network);
+    files.pack(&[]).succeeded();
+    let (shape, mut values) = onebit_data::read_npy_f32(&files.path("x.npy")).expect("an array");
+    let each = values.len() / IMAGES;
+    values[2 * each + 1] = f32::NAN;
+    onebit_data::write_npy_f32(&files.path("x.npy"), &shape, &values).expect("written");
+    let path = |name| files.path(name).display().to_string();
+    let [model, x, out] = ["net.onebit", "x.npy", "out.npy"].map(path);
+    let run = onebit(&["run", &model, "--input", &x, "--output", &out]);
+    for outcome in [files.pack(&[]), run] {
+        let said = outcome.failed(65);
+        assert!(
+            said.contains("x.npy: the values of image 2 (counted from 0) are not finite"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_a_file_says_of_itself_goes_on() {
+    let mut network = cnv();
+    network.graph["preprocessing"] = json!({"resize": {"exact": [20, 24]}, "channel_order": "bgr"});
+    let files = Files::of(&network);
+    files.pack(&["--licence", "MIT", "--authors", "me"]).succeeded();
+    let path = |name| files.path(name).display().to_string();
+    let [first, second, onnx, third] =
+        ["net.onebit", "more.onebit", "net.onnx", "again.onebit"].map(path);
+    onebit(&["pack", &first, "-o", &second, "--authors", "us", "--source", "a paper"]).succeeded();
+    onebit(&["export", &second, "-o", &onnx]).succeeded();
+    let import =
+        ["import", &onnx, "-o", &third, "--description", "again", "--mean=-1", "--std", "2"];
+    onebit(&import).succeeded();
+    let inspect = |path: &str| onebit(&["inspect", path, "--json"]).json();
+    let [before, after] = [inspect(&first), inspect(&third)];
+    assert_eq!(
+        after["origin"],
+        json!({"licence": "MIT", "authors": "us", "source": "a paper", "description": "again"})
+    );
+    assert_eq!(after["preprocessing"], before["preprocessing"]);
+    assert_eq!(after["preprocessing"]["channel_order"], "bgr");
+    assert_eq!(
+        (&after["mean"], &after["std"]),
+        (&json!([-1.0, -1.0, -1.0]), &json!([2.0, 2.0, 2.0]))
+    );
+}
+
+#[test]
 fn small_mistakes_are_noticed_and_nothing_is_written() {
     let changed = |mut network: Network, change: &dyn Fn(&mut Network)| {
         let files = Files::of(&network);

@@ -107,7 +107,10 @@ fn what_cannot_be_imported_is_one_sentence() {
     fails(&good, &["--arch", "resnet1"], 64, "there is no architecture `resnet1`");
     fails(&good, &["--arch", "reactnet18", "--set", "colour=red"], 64, "colour");
     for (mean, words) in [
-        (["--mean", "0.5"], "--mean 0.5: expected a finite number for each of the 3 channels"),
+        (
+            ["--mean", "0.5,-1"],
+            "--mean 0.5,-1: expected a finite number for each of the 3 channels",
+        ),
         (
             ["--mean", "0,nan,1"],
             "--mean 0,NaN,1: expected a finite number for each of the 3 channels",

@@ -18,7 +18,15 @@ fn loader(side: usize, shuffle: bool) -> Loader {
     let set = Folder::open(folder.path(), Split::Train, Some((side, side))).unwrap();
     let normalization = set.normalization();
     let (batch, augment, seed, drop_last) = (1, None, 0, false);
-    let config = LoaderConfig { batch, normalization, augment, seed, shuffle, drop_last, share: Share::WHOLE };
+    let config = LoaderConfig {
+        batch,
+        normalization,
+        augment,
+        seed,
+        shuffle,
+        drop_last,
+        share: Share::WHOLE,
+    };
     Loader::new(Arc::new(set), config).unwrap()
 }
 

@@ -174,6 +174,6 @@ pub enum GraphError {
         expected: String,
     },
     /// Not the JSON of a graph.
-    #[error("the graph is not valid JSON: {}", quote::sentence(.0))]
+    #[error("the graph cannot be read: {}", quote::sentence(.0))]
     Json(String),
 }

@@ -41,6 +41,18 @@ impl Origin {
         fields.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
     }
 
+    /// These texts, and where there is none that of `earlier`.
+    #[must_use]
+    pub fn over(self, earlier: Origin) -> Self {
+        Origin {
+            licence: self.licence.or(earlier.licence),
+            source: self.source.or(earlier.source),
+            authors: self.authors.or(earlier.authors),
+            description: self.description.or(earlier.description),
+            metrics: self.metrics.or(earlier.metrics),
+        }
+    }
+
     /// Whether nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -7,7 +7,7 @@ use alloc::vec;
 use core::ops::Deref;
 
 use crate::infer::{self, Element, Shape};
-use crate::{Graph, GraphError, Node, Op, Resize, limits};
+use crate::{ChannelOrder, Graph, GraphError, Gray, Node, Op, Resize, limits};
 
 /// A value whose rules have been checked. The engine and the trainer accept nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +126,22 @@ fn check_normalization(graph: &Graph) -> Result<(), GraphError> {
 }
 
 fn check_preprocessing(graph: &Graph) -> Result<(), GraphError> {
-    let [_, height, width] = graph.input_shape();
+    let [channels, height, width] = graph.input_shape();
+    // What has no effect would give one network several files.
+    let unused = |field, value: &str, channels: usize| GraphError::Preprocessing {
+        field,
+        value: value.to_string(),
+        expected: format!(
+            "that only with {channels} channel{}",
+            if channels == 1 { "" } else { "s" }
+        ),
+    };
+    if channels != 3 && graph.preprocessing.channel_order != ChannelOrder::Rgb {
+        return Err(unused("channel_order", "bgr", 3));
+    }
+    if channels != 1 && graph.preprocessing.gray != Gray::Luma {
+        return Err(unused("gray", "mean", 1));
+    }
     let side = |value: usize, least: usize| (least..=limits::MAX_IMAGE_SIDE).contains(&value);
     let (valid, field, value) = match graph.preprocessing.resize {
         Resize::Imagenet => return Ok(()),

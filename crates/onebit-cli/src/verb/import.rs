@@ -29,7 +29,8 @@ Examples:
 
 NET.onnx is any network whose convolutions and layers of 1-bit values have weights of +-1, times a
 number for each output: signs as Sign, Where of a comparison, QONNX's BipolarQuant, MultiThreshold
-(docs/bring-your-own.md lists the operators). Everything that cannot be read is named at once.
+(docs/bring-your-own.md lists the operators). Unknown operators are all named at once, and so are
+then all places where known ones are used in ways that cannot be read.
 Before the file is written, all signs and the logits are compared with those of the ONNX graph.
 
 CHECKPOINT is what the official PyTorch code of Bi-Real Net and ReActNet saves (its ResNets and
@@ -72,12 +73,12 @@ pub(crate) struct Args {
     /// Names of the classes, one on each line [default: their numbers]
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
-    /// Mean of each channel of the training images, whose pixels are 0 to 1 [default: ImageNet's; what an ONNX file of
+    /// Mean of each channel of the training images, whose pixels are 0 to 1, or one number for all [default: ImageNet's; what an ONNX file of
     /// `onebit export` says, else 0]
-    #[arg(long, value_name = "M,M,M", value_delimiter = ',')]
+    #[arg(long, value_name = "M,M,M", value_delimiter = ',', allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel [default: ImageNet's; what an ONNX file of `onebit export` says, else 1]
-    #[arg(long, value_name = "S,S,S", value_delimiter = ',')]
+    /// Standard deviation of each channel, or one number for all [default: ImageNet's; what an ONNX file of `onebit export` says, else 1]
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',', allow_hyphen_values = true)]
     std: Option<Vec<f32>>,
     #[command(flatten)]
     origin: OriginOptions,
@@ -143,7 +144,7 @@ fn import(args: Args) -> anyhow::Result<Done> {
     };
     let architecture = arch::find(name)?;
     let channels = args.input.as_ref().map_or(architecture.input, |size| size.0)[0];
-    let Normalization { mean, std } = normalization(&args);
+    let Normalization { mean, std } = normalization(&args, channels);
     check_channels("--mean", &mean, channels, "a finite number", f32::is_finite)?;
     let positive = |std: f32| std.is_finite() && std > 0.0;
     check_channels("--std", &std, channels, "a finite number above 0", positive)?;
@@ -200,12 +201,14 @@ fn import(args: Args) -> anyhow::Result<Done> {
 }
 
 /// How the training images were normalised, ImageNet's way unless it is said.
-fn normalization(args: &Args) -> Normalization {
+fn normalization(args: &Args, channels: usize) -> Normalization {
     let usual = Normalization::imagenet();
-    Normalization {
-        mean: args.mean.clone().unwrap_or(usual.mean),
-        std: args.std.clone().unwrap_or(usual.std),
-    }
+    let given = |values: &Option<Vec<f32>>, usual| match values.as_deref() {
+        None => usual,
+        Some(&[one]) => vec![one; channels],
+        Some(values) => values.to_vec(),
+    };
+    Normalization { mean: given(&args.mean, usual.mean), std: given(&args.std, usual.std) }
 }
 
 fn graph(
@@ -217,7 +220,7 @@ fn graph(
     let task = Task {
         input: args.input.map_or(input, |size| size.0),
         classes,
-        normalization: normalization(args),
+        normalization: normalization(args, args.input.map_or(input, |size| size.0)[0]),
     };
     Ok(arch::build(&set::network(arch, &args.set)?, &task)?)
 }

@@ -40,6 +40,8 @@ through a ResNet, a network of FINN's form and a perceptron, --json-schema helps
 weights are +-1 or any real numbers, of which the sign is taken; batch normalization, biases and
 scales are folded. What is missing, extra or misshaped is said all at once.
 
+--licence, --source and the like replace what a packed file says of itself; what is not given stays.
+
 --verify runs trainer and engine on every image, compares all signs and logits, and writes the file
 only if they agree (exit code 65 if not).
 
@@ -73,7 +75,7 @@ pub(crate) struct Args {
     expect: Option<Vec<PathBuf>>,
     /// Share of an image's largest logit by which logits may differ from the expected ones
     #[arg(long, value_name = "SHARE", requires = "expect", default_value_t = expectation::TOLERANCE)]
-    #[arg(value_parser = parse_tolerance)]
+    #[arg(value_parser = parse_tolerance, allow_hyphen_values = true)]
     tolerance: f32,
     /// Print the JSON schema of --graph, for editors
     #[arg(long, exclusive = true)]
@@ -158,10 +160,8 @@ fn pack(args: Args) -> anyhow::Result<Done> {
         None => trained(&args, from)?,
     };
     target.differs_from(&[&input.path])?;
-    let mut model = match origin.is_empty() {
-        true => input.model,
-        false => input.model.with_origin(origin)?,
-    };
+    let origin = origin.over(input.model.origin().clone());
+    let mut model = input.model.with_origin(origin)?;
     let expected = match expect {
         [images, logits] => Some(compare(&input.path, &model, images, logits, args.tolerance)?),
         _ => None,

@@ -113,8 +113,7 @@ fn what_version_1_cannot_say_is_version_2() {
     let preprocessing = Preprocessing {
         resize: Resize::Exact([40, 50]),
         interpolation: Interpolation::Bicubic,
-        channel_order: ChannelOrder::Bgr,
-        gray: Gray::Mean,
+        ..Preprocessing::default()
     };
     let long = "c".repeat(1024);
     for model in [
@@ -176,6 +175,17 @@ fn a_preprocessing_gives_at_least_what_the_input_takes() {
         let refused = matches!(error, ModelError::Graph(GraphError::Preprocessing { .. }));
         assert!(refused, "{error}");
     }
+}
+
+#[test]
+fn a_preprocessing_without_effect_is_refused() {
+    // The input has two channels.
+    let order = changed(|model| model.graph.preprocessing.channel_order = ChannelOrder::Bgr);
+    let gray = changed(|model| model.graph.preprocessing.gray = Gray::Mean);
+    let error = order.unwrap_err().to_string();
+    assert!(error.contains("channel_order is bgr, expected that only with 3 channels"), "{error}");
+    let error = gray.unwrap_err().to_string();
+    assert!(error.contains("gray is mean, expected that only with 1 channel"), "{error}");
 }
 
 #[test]

@@ -67,25 +67,24 @@ impl<'a> Images<'a> {
         Images { nhwc: nchw.permuted_axes([0, 2, 3, 1]), buffer: Vec::new() }
     }
 
-    /// Whether they lie in memory as they are read.
-    pub(crate) fn are_borrowed(&self) -> bool {
-        self.nhwc.is_standard_layout()
-    }
-
     /// The images from `start` to before `end`, copied unless they lie in memory so.
-    pub(crate) fn range(&mut self, start: usize, end: usize) -> &[f32] {
+    pub(crate) fn range(&mut self, start: usize, end: usize) -> Result<&[f32], onebit::Error> {
         let (_, h, w, c) = self.nhwc.dim();
         let part = self.nhwc.slice_axis(Axis(0), (start..end).into());
         // A view borrows from the array, not from this one.
         match part.to_slice() {
-            Some(values) => values,
+            Some(values) => Ok(values),
             None => {
-                self.buffer.resize((end - start) * h * w * c, 0.0);
+                let len = (end - start).saturating_mul(h * w * c);
+                if self.buffer.len() < len {
+                    self.buffer = zeros(len, "the images")?;
+                }
+                self.buffer.truncate(len);
                 let shape = (end - start, h, w, c);
                 if let Ok(mut to) = ArrayViewMut4::from_shape(shape, &mut self.buffer) {
                     to.assign(&part);
                 }
-                &self.buffer
+                Ok(&self.buffer)
             }
         }
     }
@@ -96,4 +95,13 @@ pub(crate) fn floats(value: &Bound<'_, PyAny>, what: &str) -> PyResult<(Vec<usiz
     let array: PyReadonlyArrayDyn<'_, f32> = array::<f32>(value, what, "")?.readonly();
     let view = array.as_array();
     Ok((view.shape().to_vec(), view.iter().copied().collect()))
+}
+
+/// Zeros, or an error where there is no memory for so many.
+pub(crate) fn zeros(len: usize, what: &'static str) -> Result<Vec<f32>, onebit::Error> {
+    let mut values = Vec::new();
+    let bytes = (len as u64).saturating_mul(4);
+    values.try_reserve_exact(len).map_err(|_| onebit::Error::OutOfMemory { what, bytes })?;
+    values.resize(len, 0.0);
+    Ok(values)
 }

@@ -50,6 +50,7 @@ fn of_files(error: Files, text: String) -> PyErr {
     match error {
         Files::Read { source, .. } | Files::Write { source, .. } => of_system(&source, text),
         Files::Missing { .. } | Files::NoCheckpoint { .. } => not_found(text),
+        Files::NotRegular { .. } | Files::NotFolder { .. } => PyOSError::new_err(text),
         _ => FormatError::new_err(text),
     }
 }

@@ -15,6 +15,10 @@ use crate::error::Failed;
 const EXPECTED: &str =
     "expected uint8 [N, H, W, C], or a list of paths, bytes, PIL images or uint8 [H, W, C]";
 
+const SHAPE: &str = "[H, W, C] with C of 1 or 3 and sides of 1 to 16384";
+/// The largest side, as of image files.
+const MAX_SIDE: usize = 16_384;
+
 /// Images, each with pixels of its own size.
 pub(crate) enum Pictures<'py> {
     Array(PyReadonlyArray4<'py, u8>),
@@ -59,22 +63,31 @@ impl<'py> Pictures<'py> {
         Ok(Pictures::List(pictures.collect::<PyResult<_>>()?))
     }
 
-    pub(crate) fn sources(&self) -> Vec<Source<'_>> {
+    pub(crate) fn sources(&self) -> Result<Vec<Source<'_>>, Error> {
+        let mut sources = Vec::new();
+        let room = |sources: &mut Vec<Source<'_>>, len: usize| {
+            let bytes = (len as u64).saturating_mul(size_of::<Source<'_>>() as u64);
+            let what = "the images";
+            sources.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes })
+        };
         match self {
             Pictures::Array(array) => {
                 let all: ArrayView4<'_, u8> = array.as_array();
-                let each = (0..all.len_of(Axis(0))).map(|at| all.index_axis_move(Axis(0), at));
-                each.map(Source::Pixels).collect()
+                let count = all.len_of(Axis(0));
+                room(&mut sources, count)?;
+                let each = (0..count).map(|at| all.index_axis_move(Axis(0), at));
+                sources.extend(each.map(Source::Pixels));
             }
-            Pictures::List(pictures) => pictures
-                .iter()
-                .map(|picture| match picture {
+            Pictures::List(pictures) => {
+                room(&mut sources, pictures.len())?;
+                sources.extend(pictures.iter().map(|picture| match picture {
                     Picture::Path(path) => Source::Path(path),
                     Picture::Encoded(bytes) => Source::Encoded(bytes.as_bytes()),
                     Picture::Pixels(pixels) => Source::Pixels(pixels.as_array()),
-                })
-                .collect(),
+                }));
+            }
         }
+        Ok(sources)
     }
 }
 
@@ -133,10 +146,10 @@ fn picture<'py>(item: &Bound<'py, PyAny>, at: usize) -> PyResult<Picture<'py>> {
     let found = pixels.getattr("shape")?;
     let three = array::<u8>(&pixels, &what, "")?.readonly();
     let three = three.extract::<PyReadonlyArray3<'py, u8>>();
-    let three = three.map_err(|_| shape_error(&what, &found, "[H, W, C] with C of 1 or 3"))?;
+    let three = three.map_err(|_| shape_error(&what, &found, SHAPE))?;
     match three.shape() {
-        [h, w, 1 | 3] if *h > 0 && *w > 0 => Ok(Picture::Pixels(three)),
-        _ => Err(shape_error(&what, &found, "[H, W, C] with C of 1 or 3")),
+        [h, w, 1 | 3] if are_sides(*h, *w) => Ok(Picture::Pixels(three)),
+        _ => Err(shape_error(&what, &found, SHAPE)),
     }
 }
 
@@ -157,12 +170,15 @@ fn four<'py>(images: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray4<'py, u8>> 
         [_, 1 | 3, _, _] => "; `images.transpose(0, 2, 3, 1)` puts channels last",
         _ => "",
     };
-    let wrong =
-        || shape_error("the images", &found, &format!("[N, H, W, C] with C of 1 or 3{advice}"));
+    let wrong = || shape_error("the images", &found, &format!("[N, {}{advice}", &SHAPE[1..]));
     match shape[..] {
-        [_, h, w, 1 | 3] if h > 0 && w > 0 => pixels.readonly().extract().map_err(|_| wrong()),
+        [_, h, w, 1 | 3] if are_sides(h, w) => pixels.readonly().extract().map_err(|_| wrong()),
         _ => Err(wrong()),
     }
+}
+
+fn are_sides(height: usize, width: usize) -> bool {
+    (1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width)
 }
 
 fn shape_error(what: &str, found: &Bound<'_, PyAny>, expected: &str) -> PyErr {

@@ -21,6 +21,8 @@ use crate::graph::{class_names, config};
 use crate::json;
 use crate::packing::{read_origin, write_model};
 
+/// Counters of batch normalization, which nothing reads.
+const COUNTER: &str = ".num_batches_tracked";
 /// Largest ONNX file.
 const MAX_BYTES: u64 = 2 << 30;
 
@@ -53,17 +55,17 @@ fn normalization(mean: Option<Vec<f32>>, std: Option<Vec<f32>>) -> PyResult<Opti
 }
 
 /// Packs a network of your own: a graph (JSON text, a dictionary, or what docs/bring-your-own.md describes) and its tensors
-/// by name, arrays of float32 or float64.
+/// by name: arrays or tensors of numbers, such as a `state_dict()`; counters of batch normalization are left out.
 ///
 /// `expect=(x, y)`: the file is only written if the network gives the logits `y`, float32 [N, classes], for the normalised
-/// images `x`, float32 [N, C, H, W], to `tolerance` of the largest logit of each image. `classes` names the classes,
+/// images `x`, float32 [N, C, H, W], to `tolerance` of the largest logit of each image, 1e-4 if it is left out. `classes` names the classes,
 /// `origin` says where it comes from (licence, source, authors, description, metrics). Returns a dictionary of what was
 /// compared, and of the bytes written.
 ///
 /// Raises ValueError for a graph that breaks a rule, onebit.FormatError for tensors that do not fit, all at once, and
 /// onebit.DisagreementError; then nothing is written.
 #[pyfunction]
-#[pyo3(signature = (graph, tensors, out, *, expect=None, tolerance=expectation::TOLERANCE, classes=None, origin=None))]
+#[pyo3(signature = (graph, tensors, out, *, expect=None, tolerance=None, classes=None, origin=None))]
 #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
 pub(crate) fn pack_weights<'py>(
     py: Python<'py>,
@@ -71,10 +73,14 @@ pub(crate) fn pack_weights<'py>(
     tensors: &Bound<'py, PyDict>,
     out: PathBuf,
     expect: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
-    tolerance: f32,
+    tolerance: Option<f32>,
     classes: Option<&Bound<'py, PyAny>>,
     origin: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let tolerance = tolerance.unwrap_or(expectation::TOLERANCE);
+    if !(0.0..=1.0).contains(&tolerance) {
+        return Err(value_error(format!("tolerance is {tolerance}, expected a share of 0 to 1")));
+    }
     let text: String = if graph.is_instance_of::<PyDict>() {
         json::from_python(graph)?.to_string()
     } else if graph.hasattr("to_json")? {
@@ -147,11 +153,28 @@ fn compare(
     let mut images = Images::new(images);
     let run = || {
         let mut session = model.session().input_size([height, width]).build()?;
-        session.logits(images.range(0, count))
+        session.logits(images.range(0, count)?)
     };
     let found = py.detach(run).map_err(Failed::from)?;
     expectation::compare(&found, &expected, classes, tolerance)
         .map_err(|error| DisagreementError::new_err(error.to_string()))
+}
+
+/// A tensor of PyTorch without its gradient; whole numbers, truth values and halves as float32.
+fn as_floats(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let numpy = value.py().import("numpy")?;
+    let value = match value.hasattr("detach")? {
+        true => value.call_method0("detach")?.call_method0("cpu")?,
+        false => value,
+    };
+    let array = numpy.call_method1("asarray", (value,))?;
+    let dtype = array.getattr("dtype")?;
+    let kind: String = dtype.getattr("kind")?.extract()?;
+    let size: usize = dtype.getattr("itemsize")?.extract()?;
+    match kind == "b" || kind == "i" || kind == "u" || (kind == "f" && size == 2) {
+        true => array.call_method1("astype", ("float32",)),
+        false => Ok(array),
+    }
 }
 
 /// The tensors as the content of a safetensors file.
@@ -159,7 +182,11 @@ fn safetensors_of(tensors: &Bound<'_, PyDict>) -> PyResult<Vec<u8>> {
     let mut owned: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, value) in tensors.iter() {
         let name: String = name.extract()?;
+        if name.ends_with(COUNTER) {
+            continue;
+        }
         let what = format!("the values of `{name}`");
+        let value = as_floats(value)?;
         let is_double = value.hasattr("dtype")?
             && value.getattr("dtype")?.str()?.to_string_lossy().ends_with("float64");
         let (dtype, shape, bytes) = if is_double {

@@ -1,9 +1,11 @@
 //! Packed models in Python.
 
+use std::borrow::Cow;
 use std::mem;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use numpy::ndarray::{Array2, Array4, ArrayView3};
 use numpy::{IntoPyArray, PyArray2};
@@ -13,7 +15,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::arrays::{Images, normalised};
+use crate::arrays::{Images, normalised, zeros};
 use crate::error::{Failed, value_error};
 use crate::graph::Graph;
 use crate::images::{Pictures, Source};
@@ -21,6 +23,11 @@ use crate::json;
 
 /// Plans that are kept for the next call: image sizes and nodes in turn.
 const MAX_PLANS: usize = 8;
+
+/// Most threads of a model; starting them takes time even where there are fewer cores.
+const MAX_THREADS: usize = 256;
+/// Signals, such as Ctrl-C, are looked for this often.
+const BETWEEN_SIGNALS: Duration = Duration::from_millis(100);
 
 /// What a plan is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,15 @@ pub(crate) struct Prediction {
 
 #[pymethods]
 impl Prediction {
+    #[new]
+    fn new(index: usize, label: String, probability: f64) -> Self {
+        Prediction { index, label, probability }
+    }
+
+    fn __getnewargs__(&self) -> (usize, &str, f64) {
+        (self.index, &self.label, self.probability)
+    }
+
     fn __repr__(&self) -> String {
         let Prediction { index, label, probability } = self;
         format!("Prediction(index={index}, label={label:?}, probability={probability:.4})")
@@ -82,17 +98,16 @@ pub(crate) fn load(
     threads: usize,
     isa: Option<&str>,
 ) -> PyResult<Model> {
-    if threads == 0 {
-        return Err(value_error("threads is 0, expected 1 or more"));
+    if !(1..=MAX_THREADS).contains(&threads) {
+        return Err(value_error(format!("threads is {threads}, expected 1 to {MAX_THREADS}")));
     }
-    let model = match path_or_bytes.cast::<PyBytes>() {
-        Ok(bytes) => {
-            let bytes = bytes.as_bytes();
-            py.detach(|| onebit::Model::from_bytes(bytes))
-        }
+    let model = match path_or_bytes.extract::<Cow<'_, [u8]>>() {
+        Ok(bytes) => py.detach(|| onebit::Model::from_bytes(&bytes)),
         Err(_) => {
             let path: PathBuf = path_or_bytes.extract().map_err(|_| {
-                let found = path_or_bytes.get_type();
+                let found = path_or_bytes.get_type().name();
+                let found =
+                    found.map_or_else(|_| "something else".to_owned(), |name| name.to_string());
                 PyTypeError::new_err(format!("a model is a path or bytes, found {found}"))
             })?;
             py.detach(|| onebit::Model::open(path))
@@ -245,7 +260,8 @@ impl Model {
 
     /// The value of a node, float32 [N, C], or [N, C, H, W] where it is a map: for search, transfer and comparison.
     ///
-    /// Without `node` it is what the classifier reads. Signs are +-1. Images are normalised float32 [N, C, H, W] as for `run`, or
+    /// Without `node` it is what the classifier reads. Signs are +-1. Values are those of the packed graph: a 1-bit convolution
+    /// gives whole numbers there, its scale, bias and normalization are the node behind. Images are normalised float32 [N, C, H, W] as for `run`, or
     /// anything that `logits` takes. Raises ValueError for a node that is not there; `graph.nodes` lists them.
     #[pyo3(signature = (images, node=None))]
     fn features<'py>(
@@ -265,7 +281,9 @@ impl Model {
         if shape.pixels() == 1 {
             return Ok(rows(py, shape, values)?.into_any());
         }
-        let mut maps = Array4::zeros((count, shape.channels, shape.height, shape.width));
+        let maps = zeros(values.len(), "the maps").map_err(Failed::from)?;
+        let nchw = (count, shape.channels, shape.height, shape.width);
+        let mut maps = Array4::from_shape_vec(nchw, maps).map_err(value_error)?;
         for (mut map, values) in maps.outer_iter_mut().zip(values.chunks_exact(shape.len())) {
             let nhwc = (shape.height, shape.width, shape.channels);
             let view = ArrayView3::from_shape(nhwc, values).map_err(value_error)?;
@@ -309,19 +327,21 @@ impl Model {
         let (count, _, height, width) = images.dim();
         let run = |session: &mut Session| {
             let mut images = Images::new(images);
-            let outputs = session.engine().classes();
-            let mut values = vec![0.0; count * outputs];
-            let batch = if images.are_borrowed() { count } else { session.batch() };
-            let mut start = 0;
-            for part in values.chunks_mut((batch * outputs).max(1)) {
+            let (outputs, batch) = (session.engine().classes(), session.batch());
+            let values = zeros(count.saturating_mul(outputs), "the logits");
+            let mut values = values.map_err(Failed::from)?;
+            let (mut start, mut signals) = (0, Signals::new());
+            for part in values.chunks_mut(batch * outputs) {
                 let end = (start + batch).min(count);
-                session.run(images.range(start, end), part)?;
+                let done = images.range(start, end).and_then(|images| session.run(images, part));
+                done.map_err(Failed::from)?;
+                signals.check()?;
                 start = end;
             }
-            Ok::<_, onebit::Error>((session.engine().output_shape(), values))
+            Ok::<_, PyErr>((session.engine().output_shape(), values))
         };
         let done = py.detach(|| self.with_session([height, width], output, run));
-        Ok(done.and_then(|done| done).map_err(Failed::from)?)
+        done.map_err(Failed::from)?
     }
 
     /// Shape of what one image gives, and the values of all.
@@ -333,10 +353,12 @@ impl Model {
     ) -> PyResult<(Shape, Vec<f32>)> {
         let [_, height, width] = self.model.input_shape();
         let pictures = Pictures::new(images)?;
-        let sources = pictures.sources();
+        let sources = pictures.sources().map_err(Failed::from)?;
         let run = |session: &mut Session| {
             let (shape, batch) = (session.engine().output_shape(), session.batch());
-            let mut values = Vec::with_capacity(sources.len() * shape.len());
+            let values = zeros(sources.len().saturating_mul(shape.len()), "the logits");
+            let mut values = values.map_err(Failed::from)?;
+            let (mut places, mut signals) = (values.chunks_exact_mut(shape.len()), Signals::new());
             for (start, sources) in (0..).step_by(batch).zip(sources.chunks(batch)) {
                 let seen = session.logits_of(sources, Source::open).map_err(Failed::from)?;
                 for (at, (source, logits)) in (start..).zip(sources.iter().zip(seen)) {
@@ -345,8 +367,9 @@ impl Model {
                         let image = format!("image {at} (counted from 0)");
                         return Err(Failed::from(onebit::Error::NotFinite { image }).into());
                     }
-                    values.extend(logits);
+                    places.next().into_iter().for_each(|place| place.copy_from_slice(&logits));
                 }
+                signals.check()?;
             }
             Ok::<_, PyErr>((shape, values))
         };
@@ -423,6 +446,28 @@ impl Model {
 
     fn plans(&self) -> MutexGuard<'_, Vec<Plan>> {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks for signals while Python runs other threads.
+struct Signals(Instant);
+
+impl Signals {
+    fn new() -> Self {
+        Signals(Instant::now())
+    }
+
+    /// Raises what Python's handlers raise, `KeyboardInterrupt` for Ctrl-C.
+    fn check(&mut self) -> PyResult<()> {
+        if self.0.elapsed() < BETWEEN_SIGNALS {
+            return Ok(());
+        }
+        self.0 = Instant::now();
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "it holds for one lifetime only"
+        )]
+        Python::attach(|py| py.check_signals())
     }
 }
 

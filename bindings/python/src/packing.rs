@@ -110,7 +110,7 @@ impl Packing {
         let mut images = Images::new(images);
         let compare = || {
             let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
-            proof.images(images.range(0, count), &trained)
+            proof.images(images.range(0, count)?, &trained)
         };
         py.detach(compare).map_err(Failed::from)?;
         Ok(())

@@ -79,7 +79,7 @@ def test_classes_and_normalization() -> None:
         (lambda: onebit.graph("resnet20", classes=["a", ""]), ValueError, "class"),
         (lambda: onebit.graph("resnet20", input=(3, 2, 2)), ValueError, "cannot be built for this input"),
         (lambda: onebit.graph("resnet20", mean=[0.0]), ValueError, "normalization"),
-        (lambda: onebit.Graph.from_json("{"), ValueError, "JSON"),
+        (lambda: onebit.Graph.from_json("{"), ValueError, "the graph cannot be read"),
         (lambda: onebit.Graph.from_json("[]"), ValueError, ""),
         (lambda: onebit.Graph.from_json(json.dumps({"nodes": []})), ValueError, ""),
     ],

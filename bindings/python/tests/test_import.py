@@ -55,6 +55,9 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     model = onebit.load(path)
     assert np.allclose(model.run(images), logits, atol=1e-4)
     assert model.classes == ["a", "b", "c"] and onebit.inspect(path)["origin"] == {"licence": "MIT"}
+    halves: dict[str, Any] = {name: value.astype(np.float16) if name.startswith("fc") else value for name, value in tensors.items()}
+    counters = {"bn1.num_batches_tracked": np.array(3), "fc1.weight": np.where(tensors["fc1.weight"] > 0, 1, -1).astype(np.int8)}
+    onebit.pack_weights(GRAPH, {**halves, **counters}, path, expect=(images, logits))
     doubles = {name: value.astype(np.float64) for name, value in tensors.items()}
     onebit.pack_weights(GRAPH, doubles, path, classes=["x", "y", "z"])
     assert onebit.load(path).classes == ["x", "y", "z"]
@@ -71,9 +74,11 @@ def test_nothing_is_written_that_is_not_as_expected(tmp_path: Path) -> None:
         (lambda: onebit.pack_weights(GRAPH, tensors, path, expect=(images, logits * np.nan)), ValueError, "finite"),
         (lambda: onebit.pack_weights(GRAPH, {**tensors, "x": images}, path), onebit.FormatError, "`x`"),
         (lambda: onebit.pack_weights(GRAPH, {}, path), onebit.FormatError, "fc1.weight"),
-        (lambda: onebit.pack_weights(GRAPH, {**tensors, "fc1.weight": images.astype(int)}, path), TypeError, "`fc1.weight` are int64"),
+        (lambda: onebit.pack_weights(GRAPH, {**tensors, "fc1.weight": images.astype(complex)}, path), TypeError, "`fc1.weight` are complex128"),
+        (lambda: onebit.pack_weights(GRAPH, tensors, path, expect=(images, logits + 1), tolerance=float("nan")), ValueError, "tolerance is NaN, expected a share of 0 to 1"),
+        (lambda: onebit.pack_weights(GRAPH, tensors, path, tolerance=-1), ValueError, "tolerance is -1"),
         (lambda: onebit.pack_weights({"nodes": []}, tensors, path), ValueError, "normalization"),
-        (lambda: onebit.pack_weights("{", tensors, path), ValueError, "JSON"),
+        (lambda: onebit.pack_weights("{", tensors, path), ValueError, "the graph cannot be read"),
         (lambda: onebit.pack_weights(GRAPH, tensors, path, classes=["a"]), ValueError, "class"),
         (lambda: onebit.pack_weights(GRAPH, tensors, path, origin={"color": "red"}), ValueError, "color"),
         (lambda: onebit.pack_weights(GRAPH, tensors, tmp_path / "no" / "p.onebit"), OSError, "no/p.onebit"),

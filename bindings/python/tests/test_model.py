@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +37,8 @@ def test_what_a_model_says_of_itself(model: onebit.Model, small_graph: onebit.Gr
 
 
 def test_a_path_and_bytes_give_the_same(model: onebit.Model, model_path: Path, images: Any) -> None:
-    for source in (model_path, str(model_path), model_path.read_bytes()):
+    content = model_path.read_bytes()
+    for source in (model_path, str(model_path), content, cast(Any, bytearray(content))):
         assert np.array_equal(onebit.load(source).run(images), model.run(images))
     assert model.to_bytes() == model_path.read_bytes()
 
@@ -151,6 +154,20 @@ def test_predictions_are_the_softmax_of_the_logits(model: onebit.Model, pixels: 
     assert repr(first) == f'Prediction(index={first.index}, label="{first.label}", probability={first.probability:.4f})'
 
 
+def test_predictions_go_to_other_processes(model: onebit.Model, pixels: Any) -> None:
+    found = model.predict(pixels)
+    assert pickle.loads(pickle.dumps(found)) == found == copy.deepcopy(found)
+
+
+def test_ctrl_c_ends_a_long_call(model: onebit.Model) -> None:
+    many = np.broadcast_to(np.float32(0), (10**6, 3, 20, 24))
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.run(many)
+    timer.join()
+
+
 def test_features_are_the_values_of_a_node(model: onebit.Model, images: Any, pixels: Any) -> None:
     vector = model.features(images)
     nodes = {node.name: node for node in model.graph.nodes}
@@ -188,6 +205,9 @@ def test_verify_and_inspect_are_as_the_program_prints_them(model_path: Path) -> 
         (lambda m: m.run(np.zeros((1, 1, 20, 24), np.float32)), ValueError, "expected [N, 3, H, W]"),
         (lambda m: m.run(np.zeros((1, 3, 1, 1), np.float32)), ValueError, "cannot take an image of 1x1"),
         (lambda m: m.run(np.zeros((1, 3, 0, 24), np.float32)), ValueError, "expected [N, 3, H, W]"),
+        (lambda m: m.run(np.broadcast_to(np.float32(0), (10**12, 3, 20, 24))), MemoryError, "not enough memory for the logits"),
+        (lambda m: m.logits(np.broadcast_to(np.uint8(0), (10**15, 20, 24, 3))), MemoryError, "not enough memory"),
+        (lambda m: m.logits(np.broadcast_to(np.uint8(0), (1, 20000, 24, 3))), ValueError, "sides of 1 to 16384"),
         (lambda m: m.run("x"), TypeError, "expected float32"),
         (lambda m: m.run(None), TypeError, "expected float32"),
         (lambda m: m.logits(np.zeros((1, 20, 24, 3), np.float32)), TypeError, "`run` takes normalised float32"),
@@ -227,8 +247,9 @@ def newer(model: bytes) -> bytes:
         (lambda b: onebit.load(newer(b)), onebit.FormatError, "version 9"),
         (lambda b: onebit.load(b""), onebit.FormatError, ""),
         (lambda b: onebit.load("/nowhere.onebit"), FileNotFoundError, "/nowhere.onebit"),
-        (lambda b: onebit.load("/"), onebit.FormatError, "is a folder"),
+        (lambda b: onebit.load("/"), OSError, "is a folder"),
         (lambda b: onebit.load(b, threads=0), ValueError, "threads is 0"),
+        (lambda b: onebit.load(b, threads=257), ValueError, "threads is 257, expected 1 to 256"),
         (lambda b: onebit.load(b, isa="mmx"), ValueError, "no instruction set `mmx`"),
         (lambda b: onebit.load(cast(Any, 3)), TypeError, "a model is a path or bytes"),
     ],

@@ -92,6 +92,8 @@ class Graph:
 
 @final
 class Prediction:
+    def __new__(cls, index: int, label: str, probability: float) -> Prediction: ...
+    def __getnewargs__(self) -> Tuple[int, str, float]: ...
     @property
     def index(self) -> int: ...
     @property
@@ -194,11 +196,11 @@ def import_onnx(
 ) -> dict[str, Any]: ...
 def pack_weights(
     graph: Union[str, dict[str, Any], Graph],
-    tensors: dict[str, npt.NDArray[Any]],
+    tensors: dict[str, Any],
     out: _Path,
     *,
     expect: Optional[Tuple[npt.ArrayLike, npt.ArrayLike]] = None,
-    tolerance: float = ...,
+    tolerance: Optional[float] = None,
     classes: Optional[_Classes] = None,
     origin: Optional[_Origin] = None,
 ) -> dict[str, Any]: ...

@@ -53,6 +53,9 @@ def pack(
     from .torch.proof import packable
     from .torch.tracing import Traced
 
+    if verify is not None and not hasattr(verify, "shape"):
+        kind = type(verify).__name__
+        raise TypeError(f"verify is of type {kind}, expected normalised images, float32 [N, C, H, W]")
     network = packable(module, **trace)
     if isinstance(network, Traced):
         packing = Packing.described(network.description, network.tensors(), origin=origin)

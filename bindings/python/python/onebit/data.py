@@ -39,7 +39,7 @@ def loader(
     """Iterates over one epoch: pairs of float32 [N, C, H, W], normalised as ``graph`` says, and int64 [N], classes of ``graph``.
 
     They are the very batches of the Rust trainer with the same seed, epoch and augmentation (``{"crop_padding": 4,
-    "horizontal_flip": True}``, as in a recipe), decoded ahead by threads.
+    "horizontal_flip": True}``, as in a recipe), decoded ahead by threads. It ends with the epoch: for the next, call again.
 
     Args:
         spec: ``fashion-mnist-sample``, a fetched set such as ``cifar10``, ``folder:PATH``, ``cifar:PATH`` or ``idx:PATH``, with

@@ -130,6 +130,27 @@ def test_loading_a_state_is_strict() -> None:
     assert "fc.bias" in found.missing_keys
 
 
+def test_one_tensor_under_two_names_is_refused() -> None:
+    net = ob.Network(small())
+    before = net.tensors()
+    state = {**net.state_dict(), "module.fc.bias": torch.ones(3)}
+    for strict in (True, False):
+        with pytest.raises(ValueError, match="`fc.bias` and `module.fc.bias` are both the tensor `fc.bias` of the network"):
+            net.load_state_dict(state, strict=strict)
+    assert all((before[name] == values).all() for name, values in net.tensors().items())
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_tensors_stay_when_the_network_is_trained_on(form: Any) -> None:
+    net = ob.Network(small()).to(memory_format=form)
+    before = net.tensors()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1)
+    after = net.tensors()
+    assert not any((before[name] == after[name]).any() for name, _ in net.named_parameters())
+
+
 def test_values_that_cannot_be_saved(tmp_path: Path) -> None:
     net = ob.Network(small())
     with torch.no_grad():

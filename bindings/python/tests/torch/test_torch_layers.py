@@ -171,13 +171,19 @@ def test_layers_take_vectors() -> None:
         assert torch.equal(layer(x), layer(wide).flatten(1))
 
 
+@pytest.mark.parametrize("slope", nn.SLOPES)
+def test_a_nan_goes_through_every_rectifier(slope: str) -> None:
+    y = nn.StaticRectifier(2, slope, True)(torch.tensor([[float("nan"), 1.0]]))
+    assert y.isnan().tolist() == [[True, False]]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: nn.BinaryConv2d(4, 6, 3, scale="l1"), "scale is 'l1', expected one of 'none', 'l1_detached'"),
         (lambda: nn.BinaryConv2d(4, 6, 3, pad="two"), "pad is 'two', expected one of 'zero', 'one'"),
         (lambda: nn.BinaryConv2d(4, 6, 3, groups=4), "groups is 4, expected a divisor of 4 and 6 channels"),
-        (lambda: nn.BinaryConv2d(4, 6, 0), "shape [6, 4, 0, 0]"),
+        (lambda: nn.BinaryConv2d(4, 6, 0), "kernel_size is 0"),
         (lambda: nn.BinaryLinear(0, 6), "shape [6, 0]"),
         (lambda: nn.Clip(0), "bound is 0, expected a number above 0"),
         (lambda: nn.Ede(1, float("nan")), "t is nan"),
@@ -192,6 +198,9 @@ def test_layers_take_vectors() -> None:
         (lambda: ob.set_stage(nn.Sign(), "real"), "the stage is 'real', expected one of 'float'"),
         (lambda: ob.distillation(torch.zeros(2, 3), torch.zeros(2, 4)), "shapes [2, 3] and [2, 4]"),
         (lambda: ob.param_groups(nn.RSign(2), -1), "weight_decay is -1"),
+        (lambda: ob.param_groups(nn.RSign(2), float("inf")), "weight_decay is inf"),
+        (lambda: nn.DySign(8)(torch.zeros(2, 8)), "shape [2, 8], expected [N, 8, H, W]"),
+        (lambda: nn.DyPReLU(8, statistics="mean_std")(torch.zeros(2, 4, 3, 3)), "shape [2, 4, 3, 3], expected [N, 8, H, W]"),
         (lambda: ob.param_groups(nn.RSign(2), 1, on="all"), "on is 'all'"),
     ],
 )

@@ -148,6 +148,13 @@ def test_initial_values_are_distributed_as_the_trainers() -> None:
             assert torch.allclose(values, torch.tensor(expected), rtol=1e-6, atol=0), f"{node.name}.{param.suffix}"
 
 
+def test_batch_normalization_has_the_eps_of_the_graph(tmp_path: Path) -> None:
+    text = small("reactnet").to_json().replace('"batch_norm"', '{"batch_norm":{"eps":0.001}}')
+    net = randomised(ob.Network(onebit.Graph.from_json(text)))
+    assert [m.eps for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)] == pytest.approx([1e-3] * 4)
+    assert onebit.pack(net, tmp_path / "n.onebit", verify=images(net, 8)).images == 8
+
+
 def test_a_dybnn_begins_as_the_reactnet_bit_for_bit() -> None:
     dynamic, static = ob.Network(small("dybnn")), ob.Network(small("reactnet"))
     randomised(static)
@@ -367,6 +374,8 @@ def test_compile_sees_the_whole_network(backend: str, tmp_path: Path) -> None:
         (lambda net: net(torch.zeros(1, 12, 10, 3)), ValueError, "shape [1, 12, 10, 3], expected [N, 3, H, W]"),
         (lambda net: net(torch.zeros(3, 12, 10)), ValueError, "shape [3, 12, 10], expected [N, 3, H, W]"),
         (lambda net: net(torch.zeros(1, 3, 12, 10).byte()), TypeError, "are torch.uint8, expected torch.float32"),
+        (lambda net: net(torch.zeros(1, 3, 12, 10).double()), TypeError, "are torch.float64, expected torch.float32"),
+        (lambda net: net(torch.zeros(1, 3, 12, 10).numpy()), TypeError, "of type ndarray, expected torch.Tensor"),
         (lambda net: net.set_stage("real_weights"), ValueError, "the stage is 'real_weights', expected one of"),
         (lambda net: type(net)("resnet-small"), TypeError, "the graph is of type str, expected onebit.Graph"),
         (lambda net: ob.observe(net, torch.zeros(1, 3, 12, 10).double()), TypeError, "torch.float64, expected torch.float32"),

@@ -130,3 +130,34 @@ def test_a_module_around_a_network_is_not_that_network(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="of type Normalised, expected onebit.torch.Network"):
         ob.save(Normalised(), tmp_path / "w.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+class Drawing(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = torch.flatten(x + torch.randn(1, 3, 1, 1), 1)
+        return y
+
+
+class TwoImages(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(2, -1)
+
+
+def test_what_would_pack_as_something_else_is_refused(tmp_path: Path) -> None:
+    linear = torch.nn.Linear(12, 2)
+    normed = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.utils.weight_norm(torch.nn.Linear(12, 2)))
+    normed(torch.zeros(1, 3, 2, 2))
+    cases: Any = [
+        (torch.nn.Sequential(Drawing(), linear), {}, ValueError, "draws random numbers"),
+        (torch.nn.Sequential(TwoImages(), linear), {}, ValueError, ""),
+        (normed, {}, ValueError, "remove_weight_norm"),
+        (None, {}, TypeError, "of type NoneType, expected torch.nn.Module"),
+        (torch.nn.Sequential(torch.nn.Flatten(), linear), {"verify": True}, TypeError, "verify is of type bool"),
+    ]
+    for module, options, error, words in cases:
+        with pytest.raises(error, match=words):
+            onebit.pack(module, tmp_path / "n.onebit", input=(3, 2, 2), **options)
+        assert not list(tmp_path.iterdir())
+    for options in ({"kernel_size": (3, 3)}, {"kernel_size": 3, "stride": 0}, {"kernel_size": 3, "padding": "same"}):
+        with pytest.raises(ValueError, match="expected one whole number"):
+            ob.nn.BinaryConv2d(2, 2, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Set
 
 from torch import nn
@@ -22,11 +23,11 @@ def param_groups(module: nn.Module, weight_decay: float, on: str = "convolutions
     Args:
         module: A :class:`Network`, a wrapper of one, or any module with layers of ``onebit.torch.nn``.
 
-    Raises ValueError for a decay below 0, or another ``on``.
+    Raises ValueError for a decay below 0 or without end, or another ``on``.
     """
     one_of("on", on, ON)
-    if not weight_decay >= 0:
-        raise ValueError(f"weight_decay is {weight_decay}, expected at least 0")
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise ValueError(f"weight_decay is {weight_decay}, expected a number of at least 0")
     binary: Set[int] = set()
     shifts: Set[int] = set()
     for layer in module.modules():

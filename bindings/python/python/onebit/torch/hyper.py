@@ -63,6 +63,9 @@ class HyperTrunk(_Stored):
         self.statistics = statistics
 
     def forward(self, x: Tensor) -> Tensor:
+        channels = self.weight.shape[1] // STATISTICS[self.statistics]
+        if x.dim() != 4 or x.shape[1] != channels:
+            raise ValueError(f"the input has the shape {list(x.shape)}, expected [N, {channels}, H, W]")
         with without_autocast(x):
             return F.relu(self._linear(self._measured(x.to(self.weight.dtype))))
 

@@ -98,13 +98,21 @@ class Network(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As of any module. Prefixes of DistributedDataParallel and ``torch.compile`` are taken off the names, and counters of
         batch normalization, which our files do not have, may be missing.
+
+        Also raises ValueError where two names are the same without their prefixes.
         """
         own = {name for name in self.state_dict()}
         # Without the record of versions that a state dict of PyTorch carries, missing counters start at 0.
-        return super().load_state_dict({_bare(name, own): value for name, value in state_dict.items()}, *args, **kwargs)
+        named: Dict[str, Tuple[str, Any]] = {}
+        for name, value in state_dict.items():
+            bare = _bare(name, own)
+            if bare in named:
+                raise ValueError(f"`{named[bare][0]}` and `{name}` are both the tensor `{bare}` of the network; keep one of them")
+            named[bare] = name, value
+        return super().load_state_dict({bare: value for bare, (_, value) in named.items()}, *args, **kwargs)
 
     def tensors(self) -> Dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-        """Its weights as our files hold them: float32, under the names of the graph, without counters.
+        """Copies of its weights as our files hold them: float32, under the names of the graph, without counters.
 
         Raises TypeError for a network that was moved to another type.
         """
@@ -114,7 +122,8 @@ class Network(nn.Module):
                 continue
             if value.dtype != torch.float32:
                 raise TypeError(f"`{name}` is {value.dtype}, expected torch.float32: `net.float()` makes it so")
-            tensors[name] = value.detach().cpu().contiguous().numpy()
+            copied = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            tensors[name] = copied.numpy()
         return tensors
 
     def _run(self, images: Tensor, signs: Optional[Dict[str, Tensor]]) -> Tensor:
@@ -140,7 +149,11 @@ class Network(nn.Module):
         return logits.flatten(1)
 
     def _check(self, images: Tensor) -> None:
-        if not images.is_floating_point():
+        if not isinstance(images, Tensor):
+            raise TypeError(f"the images are of type {type(images).__name__}, expected torch.Tensor [N, C, H, W]")
+        # Half precisions may come from autocast around the network; float64 is what NumPy makes, and fits a network of float64.
+        too_wide = images.dtype == torch.float64 and any(p.dtype != torch.float64 for p in self.parameters())
+        if too_wide or not images.is_floating_point():
             raise TypeError(f"the images are {images.dtype}, expected torch.float32 [N, C, H, W], normalised")
         if images.dim() != 4 or images.shape[1] != self._channels:
             raise ValueError(f"the images have the shape {list(images.shape)}, expected [N, {self._channels}, H, W]")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Optional
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -133,6 +134,9 @@ class BinaryConv2d(_BinaryWeights):
         scale: str = "l1_detached",
         estimator: WeightEstimator = Clip(),
     ) -> None:
+        for name, size, least in (("kernel_size", kernel_size, 1), ("stride", stride, 1), ("padding", padding, 0)):
+            if not isinstance(size, (int, np.integer)) or size < least:
+                raise ValueError(f"{name} is {size!r}, expected one whole number of at least {least} for both sides")
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"groups is {groups}, expected a divisor of {in_channels} and {out_channels} channels")
         one_of("pad", pad, PADS)
@@ -377,6 +381,8 @@ class ChannelShuffle(nn.Module):
 
     def __init__(self, groups: int) -> None:
         super().__init__()
+        if groups < 1:
+            raise ValueError(f"groups is {groups}, expected at least 1")
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:

@@ -77,6 +77,8 @@ def packable(module: nn.Module, **options: Any) -> Union[Packable, Traced]:
 
     Raises ValueError for a network that is in another stage than ``"binary"``, and what :func:`trace` raises.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"the module is of type {type(module).__name__}, expected torch.nn.Module")
     try:
         network = unwrapped(module)
     except TypeError:

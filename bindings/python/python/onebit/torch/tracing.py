@@ -198,15 +198,20 @@ class Traced:
         shape = [int(extent) for extent in input]
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"input is {tuple(input)}, expected channels, height and width")
-        self._module = copy.deepcopy(without_wrappers(module)).cpu().eval()
+        self._module = _copy(without_wrappers(module)).cpu().eval()
         for layer in self._module.modules():
             if type(layer) is nn.SyncBatchNorm:
                 # Which is this one when it evaluates, but for a GPU only.
                 layer.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
         _check_float32(self._module)
         tracer = _Tracer(torch.zeros(_TRACED, *shape))
-        reader = _Reader(tracer, tracer.recorded(self._module))
+        before = torch.get_rng_state()
+        recorded = tracer.recorded(self._module)
+        draws = not torch.equal(before, torch.get_rng_state())
+        reader = _Reader(tracer, recorded)
         nodes = reader.finished()
+        if draws:
+            raise ValueError("the module draws random numbers in its forward, which a file cannot hold")
         description: Dict[str, Any] = {
             "arch": arch,
             "normalization": {
@@ -227,6 +232,17 @@ class Traced:
         self._tensors = {f"{node.name}.{suffix}": values for node in nodes for suffix, values in node.tensors.items()}
         self._signs = {node.source: (node.name, node.shape) for node in nodes if node.is_sign}
         self._observer = _Observer(tracer.root, reader.graph, self._signs)
+        self._check_other_number(torch.zeros(_TRACED + 1, *shape))
+
+    def _check_other_number(self, images: Tensor) -> None:
+        """Refuses a module that only computes as many images as were traced."""
+        try:
+            with torch.no_grad(), without_autocast(images):
+                found = len(self._module(images))
+        except RuntimeError as error:
+            raise ValueError(f"the module computes {_TRACED} images and not {len(images)}: {_first_sentence(error)}") from None
+        if found != len(images):
+            raise ValueError(f"the module gives {found} rows of logits for {len(images)} images")
 
     def tensors(self) -> Dict[str, _Array]:
         """Its weights by the names of the description, float32, in PyTorch's order of axes; also biases of convolutions."""
@@ -339,7 +355,7 @@ class _Tracer(fx.Tracer):
                 return self.trace(_Whole(module))
         except Exception as error:
             place = self._failed or _Place("", _line(_frames_of(error)))
-            text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            text = _first_sentence(error).rstrip(".")
             others: List[str] = []
             if isinstance(error, fx.proxy.TraceError) or "Proxy" in text or "symbolic tracing" in text:
                 reason = (
@@ -1173,6 +1189,16 @@ def _library_class(layer: nn.Module) -> Any:
     return next((kind for kind in type(layer).__mro__ if kind.__module__.startswith(libraries)), nn.Module)
 
 
+def _copy(module: nn.Module) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"the module is of type {type(module).__name__}, expected torch.nn.Module")
+    try:
+        return copy.deepcopy(module)
+    except RuntimeError as error:
+        advice = "remove_weight_norm, remove_spectral_norm or prune.remove of torch.nn.utils make weights of such layers plain"
+        raise ValueError(f"the module cannot be copied ({_first_sentence(error)}): {advice}") from None
+
+
 def _check_float32(module: nn.Module) -> None:
     for name, value in module.state_dict().items():
         if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float32:
@@ -1221,3 +1247,8 @@ def _line(frames: Iterable[Tuple[FrameType, int]]) -> str:
         if not path.startswith(_LIBRARIES) and not frame.f_code.co_filename.startswith("<"):
             return f"{os.path.basename(path)}:{line}"
     return ""
+
+
+def _first_sentence(error: BaseException) -> str:
+    """The first line of what an error of PyTorch says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

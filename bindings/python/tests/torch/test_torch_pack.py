@@ -149,7 +149,7 @@ def test_what_would_pack_as_something_else_is_refused(tmp_path: Path) -> None:
     normed(torch.zeros(1, 3, 2, 2))
     cases: Any = [
         (torch.nn.Sequential(Drawing(), linear), {}, ValueError, "draws random numbers"),
-        (torch.nn.Sequential(TwoImages(), linear), {}, ValueError, ""),
+        (torch.nn.Sequential(TwoImages(), linear), {}, ValueError, "computes 2 images and not 3"),
         (normed, {}, ValueError, "remove_weight_norm"),
         (None, {}, TypeError, "of type NoneType, expected torch.nn.Module"),
         (torch.nn.Sequential(torch.nn.Flatten(), linear), {"verify": True}, TypeError, "verify is of type bool"),

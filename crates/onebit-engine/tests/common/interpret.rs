@@ -40,7 +40,6 @@ pub(crate) fn interpret(
 }
 
 /// The last value of a network, evaluated in f64 with the bits that an engine gave.
-#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn values(
     model: &Model,
     input: [usize; 3],

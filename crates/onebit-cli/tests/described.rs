@@ -366,34 +366,6 @@ fn images_that_are_no_numbers_are_refused() {
 }
 
 #[test]
-fn what_a_file_says_of_itself_goes_on() {
-    let mut network = cnv();
-    network.graph["preprocessing"] = json!({"resize": {"exact": [20, 24]}, "channel_order": "bgr"});
-    let files = Files::of(&network);
-    files.pack(&["--licence", "MIT", "--authors", "me"]).succeeded();
-    let path = |name| files.path(name).display().to_string();
-    let [first, second, onnx, third] =
-        ["net.onebit", "more.onebit", "net.onnx", "again.onebit"].map(path);
-    onebit(&["pack", &first, "-o", &second, "--authors", "us", "--source", "a paper"]).succeeded();
-    onebit(&["export", &second, "-o", &onnx]).succeeded();
-    let import =
-        ["import", &onnx, "-o", &third, "--description", "again", "--mean=-1", "--std", "2"];
-    onebit(&import).succeeded();
-    let inspect = |path: &str| onebit(&["inspect", path, "--json"]).json();
-    let [before, after] = [inspect(&first), inspect(&third)];
-    assert_eq!(
-        after["origin"],
-        json!({"licence": "MIT", "authors": "us", "source": "a paper", "description": "again"})
-    );
-    assert_eq!(after["preprocessing"], before["preprocessing"]);
-    assert_eq!(after["preprocessing"]["channel_order"], "bgr");
-    assert_eq!(
-        (&after["mean"], &after["std"]),
-        (&json!([-1.0, -1.0, -1.0]), &json!([2.0, 2.0, 2.0]))
-    );
-}
-
-#[test]
 fn small_mistakes_are_noticed_and_nothing_is_written() {
     let changed = |mut network: Network, change: &dyn Fn(&mut Network)| {
         let files = Files::of(&network);

@@ -229,7 +229,9 @@ pub(crate) fn import_checkpoint<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let architecture = arch::find(arch).map_err(value_error)?;
     let config = config(arch, options)?;
+    let input = input.unwrap_or(architecture.input);
     let normalization = normalization(mean, std)?.unwrap_or_else(Normalization::imagenet);
+    let normalization = normalization.spread(input[0]);
     let origin = origin.map(read_origin).transpose()?;
     let classes = classes.map(class_names).transpose()?;
     let content = py.detach(|| onebit_pack::read_checkpoint_file(&path)).map_err(Failed::from)?;
@@ -246,7 +248,7 @@ pub(crate) fn import_checkpoint<'py>(
         Some(names) => names,
         None => (0..found).map(|class| class.to_string()).collect(),
     };
-    let task = Task { input: input.unwrap_or(architecture.input), classes, normalization };
+    let task = Task { input, classes, normalization };
     let graph = arch::build(&config, &task).map_err(value_error)?;
     let imported = py.detach(|| checkpoint.weights(graph)).map_err(failed)?;
     if imported.ties > 0 {

@@ -56,6 +56,16 @@ impl Normalization {
         Normalization { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
     }
 
+    /// The same for so many channels: a single number holds for all of them.
+    #[must_use]
+    pub fn spread(self, channels: usize) -> Self {
+        let spread = |numbers: Vec<f32>| match numbers[..] {
+            [one] => vec![one; channels],
+            _ => numbers,
+        };
+        Normalization { mean: spread(self.mean), std: spread(self.std) }
+    }
+
     /// Whether it has a finite mean and a finite, positive standard deviation for each of `channels`.
     #[must_use]
     pub fn fits(&self, channels: usize) -> bool {

@@ -1,6 +1,11 @@
 //! How an image becomes the input of a network.
 
+use alloc::format;
+use alloc::string::ToString;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{GraphError, limits};
 
 /// What is done to an image, upright as its EXIF orientation says, before [`Normalization`](crate::Normalization): it is
 /// converted to the channels of the input, scaled, and its centre is cut out. The default is what a file of version 1 means.
@@ -74,5 +79,43 @@ impl Preprocessing {
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+    /// Checks that it gives what an input of `[channels, height, width]` takes, and that nothing of it is without effect.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn check(&self, [channels, height, width]: [usize; 3]) -> Result<(), GraphError> {
+        // What has no effect would give one network several files.
+        let unused = |field, value: &str, channels: usize| GraphError::Preprocessing {
+            field,
+            value: value.to_string(),
+            expected: format!(
+                "that only with {channels} channel{}",
+                if channels == 1 { "" } else { "s" }
+            ),
+        };
+        if channels != 3 && self.channel_order != ChannelOrder::Rgb {
+            return Err(unused("channel_order", "bgr", 3));
+        }
+        if channels != 1 && self.gray != Gray::Luma {
+            return Err(unused("gray", "mean", 1));
+        }
+        let side = |value: usize, least: usize| (least..=limits::MAX_IMAGE_SIDE).contains(&value);
+        let (valid, field, value) = match self.resize {
+            Resize::Imagenet => return Ok(()),
+            Resize::ShorterSide(n) => {
+                (side(n, height.max(width)), "resize.shorter_side", n.to_string())
+            }
+            Resize::Exact([rows, columns]) => {
+                let valid = side(rows, height) && side(columns, width);
+                (valid, "resize.exact", format!("{rows}x{columns}"))
+            }
+        };
+        if valid {
+            return Ok(());
+        }
+        let most = limits::MAX_IMAGE_SIDE;
+        let expected = format!("at least the input's {height}x{width}, and no side above {most}");
+        Err(GraphError::Preprocessing { field, value, expected })
     }
 }

@@ -185,8 +185,8 @@ const TYPES: [(&str, &str); 34] = [
     ("bool", "true or false"),
 ];
 
-/// A sentence of another library that quotes a file, in [plain] words, of which an error shows at most 400 characters.
-pub(crate) fn sentence(text: &str) -> String {
+/// A sentence of another library that quotes a file, in plain words, of which an error shows at most 400 characters.
+pub fn sentence(text: &str) -> String {
     shown_within(&plain(text), SENTENCE)
 }
 

@@ -1,13 +1,11 @@
 //! The proof that a graph keeps the rules.
 
 use alloc::collections::BTreeSet;
-use alloc::format;
-use alloc::string::ToString;
 use alloc::vec;
 use core::ops::Deref;
 
 use crate::infer::{self, Element, Shape};
-use crate::{ChannelOrder, Graph, GraphError, Gray, Node, Op, Resize, limits};
+use crate::{Graph, GraphError, Node, Op, limits};
 
 /// A value whose rules have been checked. The engine and the trainer accept nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +43,7 @@ impl Verified<Graph> {
         check_used(&graph)?;
         check_classes(&graph, &shapes)?;
         check_normalization(&graph)?;
-        check_preprocessing(&graph)?;
+        graph.preprocessing.check(graph.input_shape())?;
         Ok(Verified(graph))
     }
 }
@@ -123,40 +121,4 @@ fn check_normalization(graph: &Graph) -> Result<(), GraphError> {
         true => Ok(()),
         false => Err(GraphError::Normalization(channels)),
     }
-}
-
-fn check_preprocessing(graph: &Graph) -> Result<(), GraphError> {
-    let [channels, height, width] = graph.input_shape();
-    // What has no effect would give one network several files.
-    let unused = |field, value: &str, channels: usize| GraphError::Preprocessing {
-        field,
-        value: value.to_string(),
-        expected: format!(
-            "that only with {channels} channel{}",
-            if channels == 1 { "" } else { "s" }
-        ),
-    };
-    if channels != 3 && graph.preprocessing.channel_order != ChannelOrder::Rgb {
-        return Err(unused("channel_order", "bgr", 3));
-    }
-    if channels != 1 && graph.preprocessing.gray != Gray::Luma {
-        return Err(unused("gray", "mean", 1));
-    }
-    let side = |value: usize, least: usize| (least..=limits::MAX_IMAGE_SIDE).contains(&value);
-    let (valid, field, value) = match graph.preprocessing.resize {
-        Resize::Imagenet => return Ok(()),
-        Resize::ShorterSide(n) => {
-            (side(n, height.max(width)), "resize.shorter_side", n.to_string())
-        }
-        Resize::Exact([rows, columns]) => {
-            let valid = side(rows, height) && side(columns, width);
-            (valid, "resize.exact", format!("{rows}x{columns}"))
-        }
-    };
-    if valid {
-        return Ok(());
-    }
-    let most = limits::MAX_IMAGE_SIDE;
-    let expected = format!("at least the input's {height}x{width}, and no side above {most}");
-    Err(GraphError::Preprocessing { field, value, expected })
 }

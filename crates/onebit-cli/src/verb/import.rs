@@ -203,12 +203,11 @@ fn import(args: Args) -> anyhow::Result<Done> {
 /// How the training images were normalised, ImageNet's way unless it is said.
 fn normalization(args: &Args, channels: usize) -> Normalization {
     let usual = Normalization::imagenet();
-    let given = |values: &Option<Vec<f32>>, usual| match values.as_deref() {
-        None => usual,
-        Some(&[one]) => vec![one; channels],
-        Some(values) => values.to_vec(),
+    let given = Normalization {
+        mean: args.mean.clone().unwrap_or(usual.mean),
+        std: args.std.clone().unwrap_or(usual.std),
     };
-    Normalization { mean: given(&args.mean, usual.mean), std: given(&args.std, usual.std) }
+    given.spread(channels)
 }
 
 fn graph(

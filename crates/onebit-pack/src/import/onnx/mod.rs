@@ -17,7 +17,7 @@ use onebit_model::description::numbered;
 use onebit_model::file::Weights;
 use onebit_model::{
     Data, Graph, NodeId, Normalization, Op, Origin, Precision, Preprocessing, Tensor, Verified,
-    quantization,
+    quantization, quote,
 };
 
 use self::array::Array;
@@ -82,9 +82,7 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let channels = image[0];
     let mut notes = network.without_decision();
     let normalization = match options.normalization.or_else(|| stored_normalization(&network)) {
-        Some(Normalization { mean, std }) => {
-            Normalization { mean: of_channels(mean, channels), std: of_channels(std, channels) }
-        }
+        Some(normalization) => normalization.spread(channels),
         None => {
             notes.push(NOT_NORMALISED.to_owned());
             Normalization { mean: vec![0.0; channels], std: vec![1.0; channels] }
@@ -120,7 +118,7 @@ pub fn read_onnx(bytes: &[u8], options: OnnxOptions) -> Result<ImportedOnnx, Imp
     let graph = Graph {
         arch: arch.unwrap_or_else(|| "onnx".to_owned()),
         normalization,
-        preprocessing: stored_preprocessing(&network)?,
+        preprocessing: stored_preprocessing(&network, image, &mut notes),
         classes,
         nodes: vec![],
     };
@@ -166,25 +164,30 @@ fn recognize_integers(graph: &mut Graph, tensors: &BTreeMap<String, Tensor>) {
     }
 }
 
-/// A single number is that of all channels.
-fn of_channels(values: Vec<f32>, channels: usize) -> Vec<f32> {
-    match values[..] {
-        [one] => vec![one; channels],
-        _ => values,
-    }
-}
-
 /// The normalization that `onebit export` writes.
 fn stored_normalization(network: &Network) -> Option<Normalization> {
     let numbers = |key: &str| serde_json::from_str(network.metadata.get(key)?).ok();
     Some(Normalization { mean: numbers("mean")?, std: numbers("std")? })
 }
 
-/// The preprocessing that `onebit export` writes.
-fn stored_preprocessing(network: &Network) -> Result<Preprocessing, ImportError> {
-    let stored = network.metadata.get("preprocessing").map_or("{}", String::as_str);
-    serde_json::from_str(stored).map_err(|error| {
-        ImportError::Onnx(format!("its metadata `preprocessing` is none of onebit's: {error}"))
+/// The preprocessing that `onebit export` writes; another program's, or one for smaller images, is left out with a note.
+fn stored_preprocessing(
+    network: &Network,
+    image: [usize; 3],
+    notes: &mut Vec<String>,
+) -> Preprocessing {
+    let Some(text) = network.metadata.get("preprocessing") else { return Preprocessing::default() };
+    let read = serde_json::from_str(text).map_err(|error| error.to_string());
+    let fits = |found: Preprocessing| match found.check(image) {
+        Ok(()) => Ok(found),
+        Err(error) => Err(error.to_string()),
+    };
+    read.and_then(fits).unwrap_or_else(|problem| {
+        notes.push(format!(
+            "warning: the file's metadata `preprocessing` is left out: {}",
+            quote::sentence(&problem)
+        ));
+        Preprocessing::default()
     })
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use onebit_data::read_npy_f32;
 use onebit_engine::{Engine, Options};
 use onebit_model::arch::{self, Config, Task};
-use onebit_model::{Data, Model, Normalization, Verified, file, infer};
+use onebit_model::{Data, Model, Normalization, Verified, file};
 use onebit_pack::int8_layers::{self, Layers, Ranges};
 use onebit_pack::{lower, write_atomic};
 use onebit_testing::{Random, balance_signs, balanced_weights};
@@ -45,15 +45,20 @@ fn main() {
 
 /// The network with 8-bit layers, for classifiers that read a vector.
 fn rounded(model: &Verified<Model>, images: &[Vec<f32>]) -> Verified<Model> {
-    let front = int8_layers::features(model).unwrap().unwrap();
-    let mut ranges = Ranges::new(front.graph.classes.len());
-    let engine = Engine::new(&front, Options::default()).unwrap();
+    let engine = front(model);
+    let mut ranges = Ranges::new(engine.classes());
     let (mut scratch, mut values) = (engine.scratch().unwrap(), vec![0.0; engine.classes()]);
     for image in images {
         engine.run(image, &mut values, &mut scratch).unwrap();
         ranges.add(&values);
     }
     int8_layers::quantize(model, Layers::All, Some(&ranges)).unwrap().model
+}
+
+/// The network up to what its classifier reads.
+fn front(model: &Verified<Model>) -> Engine {
+    let output = int8_layers::features(model);
+    Engine::new(model, Options { output, ..Options::default() }).unwrap()
 }
 
 /// Classes named by their numbers, and the normalization that is customary for ImageNet.
@@ -91,14 +96,9 @@ fn centre_logits(model: Verified<Model>, images: &[Vec<f32>]) -> Verified<Model>
 }
 
 /// Mean of what the last node reads.
-fn mean_features(model: &Model, images: &[Vec<f32>]) -> Vec<f64> {
-    let mut model = model.clone();
-    let last = model.graph.nodes.pop().unwrap();
-    model.tensors.retain(|name, _| !["weight", "bias"].map(|s| last.param_name(s)).contains(name));
-    let features = infer::shapes(&model.graph).unwrap().last().unwrap().len();
-    model.graph.classes = (0..features).map(|feature| feature.to_string()).collect();
-    let model = Verified::<Model>::new(model).unwrap();
-    let engine = Engine::new(&model, Options::default()).unwrap();
+fn mean_features(model: &Verified<Model>, images: &[Vec<f32>]) -> Vec<f64> {
+    let engine = front(model);
+    let features = engine.classes();
     let (mut scratch, mut values) = (engine.scratch().unwrap(), vec![0.0; features]);
     let mut mean = vec![0.0; features];
     for image in images {

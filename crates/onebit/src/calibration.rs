@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use onebit_pack::PackError;
 use onebit_pack::int8_layers::{
     Bounds, Changes, Comparison, Layers, Left, Ranges, features, quantize,
 };
@@ -81,14 +80,12 @@ fn measure(
     request: &Request<'_>,
     progress: &mut dyn FnMut(Phase, u64, u64),
 ) -> Result<(Option<Ranges>, u64), Error> {
-    let Some(front) = features(model.verified())? else { return Ok((None, 0)) };
-    let shapes = onebit_model::infer::shapes(&front.graph).map_err(PackError::from)?;
-    let channels = shapes.last().map_or(1, |x| x.channels);
+    let Some(output) = features(model.verified()) else { return Ok((None, 0)) };
     let limit = Some(CALIBRATION_IMAGES);
     let Unlabelled { images, .. } = Unlabelled::open(model.graph(), request.spec, limit)?;
     let all = images.len() as u64;
-    let mut session = Model::from(front).session().threads(request.threads).build()?;
-    let (mut ranges, mut done) = (Ranges::new(channels), 0);
+    let mut session = model.session().threads(request.threads).output(output).build()?;
+    let (mut ranges, mut done) = (Ranges::new(session.engine().output_shape().channels), 0);
     session.run_all(images, &mut |labels, features| {
         ranges.add(features);
         done += labels.len() as u64;

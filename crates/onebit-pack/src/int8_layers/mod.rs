@@ -3,7 +3,7 @@
 //! The convolutions that read the image and the classifier are the largest real layers of most networks. [`quantize`]
 //! makes them sums of 8-bit integers. Pixels have 8 bits from the start, so that only the weights of a convolution of
 //! the image are rounded. What the classifier reads is rounded to steps that cover its [`Ranges`], which the caller
-//! measures by running [`features`]. [`Comparison`] then says what the rounding changed.
+//! measures by running the network up to [`features`]. [`Comparison`] then says what the rounding changed.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -69,22 +69,12 @@ struct Steps {
     offset: Vec<f32>,
 }
 
-/// The network in front of the classifier: its outputs, `height x width x channels` as one vector, are what the
-/// classifier reads. `None` where the last node is not a linear layer of 32-bit floats behind other nodes.
-///
-/// # Errors
-/// A graph that is no longer valid, which does not happen to a valid one.
-pub fn features(model: &Verified<Model>) -> Result<Option<Verified<Model>>, PackError> {
-    let Some(node) = classifier(model).filter(|node| node.inputs != [NodeId(0)]) else {
-        return Ok(None);
-    };
-    let own = ["weight", "bias"].map(|suffix| node.param_name(suffix));
-    let mut front = Model::clone(model);
-    front.graph.nodes.pop();
-    front.tensors.retain(|name, _| !own.contains(name));
-    let len = infer::shapes(&front.graph)?.last().map_or(0, |shape| shape.len());
-    front.graph.classes = (0..len).map(|feature| feature.to_string()).collect();
-    Ok(Some(Verified::<Model>::new(front)?))
+/// The node whose value, `height x width x channels` as one vector, the classifier reads; `None` where the last node is not a
+/// linear layer of 32-bit floats behind other nodes.
+#[must_use]
+pub fn features(model: &Model) -> Option<NodeId> {
+    let input = *classifier(model)?.inputs.first()?;
+    (input != NodeId(0)).then_some(input)
 }
 
 /// Makes 8-bit layers, of `layers`: of the convolutions without groups that read the image and, where `features` says what it reads,

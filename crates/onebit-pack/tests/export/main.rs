@@ -89,8 +89,8 @@ fn eight_bit_layers_compute_the_same_elsewhere() {
     for stem in [Stem::Full, Stem::Small] {
         let config = Config { stem: Some(stem), ..Config::new("resnet20", Method::Reactnet) };
         let model = balanced(&config, &mut random);
-        let front = int8_layers::features(&model).unwrap().unwrap();
-        let engine = Engine::new(&front, Options::default()).unwrap();
+        let output = int8_layers::features(&model);
+        let engine = Engine::new(&model, Options { output, ..Options::default() }).unwrap();
         let mut ranges = Ranges::new(engine.classes());
         ranges.add(&run(&engine, &image(INPUT, &mut random)).logits);
         let Quantized { model, nodes, .. } =

@@ -233,7 +233,7 @@ pub(crate) fn class_names(classes: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     names.map_err(|_| PyTypeError::new_err("classes: expected a number, or a list of names"))
 }
 
-fn numbered(classes: usize) -> Vec<String> {
+pub(crate) fn numbered(classes: usize) -> Vec<String> {
     (0..classes).map(|class| class.to_string()).collect()
 }
 

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use numpy::PyArrayDyn;
 use numpy::PyArrayMethods;
-use onebit::{OnnxOptions, expectation, import_onnx as library_import_onnx};
-use onebit_model::arch::{self, Task};
+use onebit::{
+    CheckpointOptions, OnnxOptions, expectation, import_checkpoint as library_import_checkpoint,
+    import_onnx as library_import_onnx,
+};
+use onebit_model::arch;
 use onebit_model::file::Weights;
 use onebit_model::{Description, Normalization, Verified};
 use onebit_pack::PackError;
@@ -17,7 +20,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::arrays::{Images, array, floats, normalised};
 use crate::error::{DisagreementError, Failed, value_error};
-use crate::graph::{class_names, config};
+use crate::graph::{class_names, config, numbered};
 use crate::json;
 use crate::packing::{read_origin, write_model};
 
@@ -227,30 +230,22 @@ pub(crate) fn import_checkpoint<'py>(
     origin: Option<&Bound<'py, PyDict>>,
     options: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let architecture = arch::find(arch).map_err(value_error)?;
-    let config = config(arch, options)?;
-    let input = input.unwrap_or(architecture.input);
+    let network = config(arch, options)?;
+    let input = input.unwrap_or(arch::find(arch).map_err(value_error)?.input);
     let normalization = normalization(mean, std)?.unwrap_or_else(Normalization::imagenet);
-    let normalization = normalization.spread(input[0]);
+    let options = CheckpointOptions {
+        network,
+        input: Some(input),
+        normalization: normalization.spread(input[0]),
+    };
     let origin = origin.map(read_origin).transpose()?;
     let classes = classes.map(class_names).transpose()?;
-    let content = py.detach(|| onebit_pack::read_checkpoint_file(&path)).map_err(Failed::from)?;
-    let failed = |source| Failed::from(PackError::Import { path: path.clone(), source });
-    let checkpoint = Checkpoint::parse(&content).map_err(failed)?;
-    let found = checkpoint.classes().map_err(failed)?;
-    let classes = match classes {
-        Some(names) if names.len() != found => {
-            let names = names.len();
-            return Err(value_error(format!(
-                "{names} classes are named, the checkpoint has {found}"
-            )));
-        }
-        Some(names) => names,
-        None => (0..found).map(|class| class.to_string()).collect(),
+    let names = |found| Ok(classes.unwrap_or_else(|| numbered(found)));
+    let import = || {
+        let content = onebit_pack::read_checkpoint_file(&path)?;
+        library_import_checkpoint::<onebit::Error>(&content, &path, &options, names)
     };
-    let task = Task { input, classes, normalization };
-    let graph = arch::build(&config, &task).map_err(value_error)?;
-    let imported = py.detach(|| checkpoint.weights(graph)).map_err(failed)?;
+    let imported = py.detach(import).map_err(Failed::from)?;
     if imported.ties > 0 {
         warn(py, &format!("{} binary weights are exactly 0 and become -1", imported.ties))?;
     }

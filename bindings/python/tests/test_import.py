@@ -9,6 +9,7 @@ from typing import Any, Callable
 import numpy as np
 import onebit
 import pytest
+from conftest import ROOT
 
 GRAPH = {
     "arch": "perceptron",
@@ -93,6 +94,18 @@ def test_nothing_is_written_that_is_not_as_expected(tmp_path: Path) -> None:
         assert type(raised.value) is error or error is OSError
         assert words in str(raised.value) and "\n" not in str(raised.value), str(raised.value)
         assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_reactnets_own_code(tmp_path: Path) -> None:
+    checkpoint = ROOT / "crates/onebit-pack/tests/fixtures/import/reactnet.zip.pth"
+    network: dict[str, Any] = {"arch": "reactnet18", "input": (3, 64, 64), "widths": [8, 16], "blocks": [2, 2]}
+    with pytest.raises(ValueError, match="and 2 are named"):
+        onebit.import_checkpoint(checkpoint, out=tmp_path / "r.onebit", classes=["a", "b"], **network)
+    assert not list(tmp_path.iterdir())
+    onebit.import_checkpoint(checkpoint, out=tmp_path / "r.onebit", mean=[0.5], std=[0.25], **network)
+    model = onebit.load(tmp_path / "r.onebit")
+    assert model.arch == "reactnet18" and model.mean == [0.5] * 3 and model.std == [0.25] * 3
+    assert model.classes == [str(number) for number in range(len(model.classes))]
 
 
 def test_what_is_no_network(tmp_path: Path) -> None:

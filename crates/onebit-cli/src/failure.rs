@@ -250,6 +250,7 @@ fn of_library(error: &onebit::Error) -> Code {
         onebit::Error::Data(data) => of_kind(data.kind()),
         onebit::Error::Engine(engine) => of_engine(engine),
         onebit::Error::Pack(pack) => of_packing(pack),
+        onebit::Error::Arch(_) => Code::Usage,
         #[cfg(feature = "train")]
         onebit::Error::Train(train) => of_training(train),
         _ => Code::BadData,

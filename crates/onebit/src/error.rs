@@ -85,6 +85,19 @@ pub enum Error {
     #[cfg(feature = "pack")]
     #[error(transparent)]
     Pack(#[from] onebit_pack::PackError),
+    /// Not one name for each class.
+    #[cfg(feature = "pack")]
+    #[error("the checkpoint has {}, and {names} are named", count(*classes, "class"))]
+    ClassNames {
+        /// Names.
+        names: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// A network that cannot be.
+    #[cfg(feature = "pack")]
+    #[error(transparent)]
+    Arch(#[from] onebit_model::arch::ArchError),
     /// A packed network that does not compute what was trained.
     #[cfg(feature = "train")]
     #[error(transparent)]

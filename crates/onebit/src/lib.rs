@@ -3,6 +3,8 @@
 
 #[cfg(feature = "pack")]
 pub mod calibration;
+#[cfg(feature = "pack")]
+mod checkpoint;
 mod classification;
 #[cfg(feature = "decode")]
 mod classify;
@@ -33,6 +35,8 @@ mod threads;
 pub mod trained;
 mod verification;
 
+#[cfg(feature = "pack")]
+pub use checkpoint::{CheckpointOptions, import_checkpoint};
 pub use classification::{Classification, Guess, not_finite, softmax};
 #[cfg(feature = "data")]
 pub use data::{Labelled, Unlabelled, check_logits, loader};

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use onebit_model::arch::{self, Task};
+use onebit::CheckpointOptions;
+use onebit_model::arch;
 use onebit_model::file;
-use onebit_model::{Graph, Normalization, Verified};
-use onebit_pack::PackError;
-use onebit_pack::import::{Checkpoint, Imported};
+use onebit_model::Normalization;
+use onebit_pack::import::Imported;
 use serde::Serialize;
 
 use crate::arguments::{Format, check_channels};
@@ -153,20 +153,17 @@ fn import(args: Args) -> anyhow::Result<Done> {
         [args.checkpoint.as_path()].into_iter().chain(args.classes.as_deref()).collect();
     let target = Target::new(&args.output, &["onebit", "safetensors"], hint, &read)?;
     let content = onebit_pack::read_checkpoint_file(&args.checkpoint)?;
-    let failed = |source| PackError::Import { path: args.checkpoint.clone(), source };
-    let checkpoint = Checkpoint::parse(&content).map_err(failed)?;
-    // Whether there are names for the network's tensors does not depend on the number of classes.
-    let numbered = (0..architecture.classes).map(|class| class.to_string()).collect();
-    let unnamed = graph(&args, name, architecture.input, numbered)?;
-    checkpoint.check_names(&unnamed).map_err(failed)?;
-    let classes = checkpoint.classes().map_err(failed)?;
-    let names = match &args.classes {
-        Some(path) => class_names::read(path, classes, "the checkpoint")?,
-        None => (0..classes).map(|class| class.to_string()).collect(),
+    let options = CheckpointOptions {
+        network: set::network(name, &args.set)?,
+        input: args.input.map(|size| size.0),
+        normalization: Normalization { mean, std },
     };
-    let graph = graph(&args, name, architecture.input, names)?;
-    let Imported { weights, read, counters, found, ties } =
-        checkpoint.weights(graph).map_err(failed)?;
+    let names = |classes| match &args.classes {
+        Some(path) => class_names::read(path, classes, "the checkpoint"),
+        None => Ok((0..classes).map(|class| class.to_string()).collect()),
+    };
+    let imported = onebit::import_checkpoint(&content, &args.checkpoint, &options, names)?;
+    let Imported { weights, read, counters, found, ties } = imported;
     let origin = args.origin.clone().read()?;
     let packed = !has_ending(&args.output, "safetensors");
     if !packed && !origin.is_empty() {
@@ -208,20 +205,6 @@ fn normalization(args: &Args, channels: usize) -> Normalization {
         std: args.std.clone().unwrap_or(usual.std),
     };
     given.spread(channels)
-}
-
-fn graph(
-    args: &Args,
-    arch: &str,
-    input: [usize; 3],
-    classes: Vec<String>,
-) -> anyhow::Result<Verified<Graph>> {
-    let task = Task {
-        input: args.input.map_or(input, |size| size.0),
-        classes,
-        normalization: normalization(args, args.input.map_or(input, |size| size.0)[0]),
-    };
-    Ok(arch::build(&set::network(arch, &args.set)?, &task)?)
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
